@@ -49,7 +49,7 @@ check: setup  ## style, types, layers
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pyright
-	$(BIN)/lint-imports --no-cache
+	$(BIN)/lint-imports --no-cache --no-logo
 
 bench: setup  ## the benchmarks, against remit's peers
 	PYTHONPATH=. $(BIN)/python -m benchmarks $(ARGS)

@@ -1,0 +1,1 @@
+"""Servers for tests, benchmarks and the example; no part of the library."""

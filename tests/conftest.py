@@ -1,0 +1,77 @@
+"""Fixtures that every test may use: fresh databases on both engines, and the servers behind them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.servers import FAST, PgBouncer, PostgresServer, Proxy
+
+settings.register_profile("remit", deadline=None, print_blob=True)
+settings.load_profile("remit")
+
+_NO_PGBOUNCER = "pgbouncer is not installed (apt-get install pgbouncer)"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """The PostgreSQL of this test process. Do not stop it: `own_postgres_server` is for that."""
+    with PostgresServer(settings=FAST) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A fresh, empty database, dropped afterwards."""
+    url = postgres_server.create_database()
+    yield url
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture
+def own_postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL that this test alone uses, and may stop, crash and restart."""
+    with PostgresServer(settings=FAST) as server:
+        yield server
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The address of an SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'remit.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store_url(request: pytest.FixtureRequest) -> str:
+    """A fresh database on each engine in turn."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
+    """PgBouncer in transaction pooling mode in front of `postgres_server`: `pgbouncer.through(postgres_url)`."""
+    if not PgBouncer.available():
+        pytest.skip(_NO_PGBOUNCER)
+    pooler = PgBouncer(postgres_server.port)
+    yield pooler
+    pooler.close()
+
+
+@pytest.fixture
+def proxy(postgres_server: PostgresServer) -> Iterator[Proxy]:
+    """A network to break in front of `postgres_server`: `proxy.through(postgres_url)`."""
+    network = Proxy(postgres_server.port)
+    yield network
+    network.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say aloud that the pooler was not tested."""
+    unproved = [report for report in terminalreporter.getreports("skipped") if _NO_PGBOUNCER in str(report.longrepr)]
+    if unproved:
+        terminalreporter.section("WARNING", red=True, bold=True)
+        terminalreporter.line(
+            f"{len(unproved)} tests behind a transaction pooler DID NOT RUN: {_NO_PGBOUNCER}", red=True
+        )
