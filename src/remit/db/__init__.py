@@ -1,0 +1,1 @@
+"""How to run a named statement on a database; knows no job."""

@@ -1,0 +1,135 @@
+"""Wakes a producer by LISTEN, behind a barrier that keeps NOTIFY out of the way of a busy system.
+
+NOTIFY takes one lock for the whole database at commit, so an enqueue notifies only while a worker sleeps. A sleeping
+worker holds the gate, an advisory lock, exclusively; an enqueue tries to share it until its commit, and notifies when
+it cannot. Whoever skipped the notification holds the gate until its commit is visible, so a worker that gets the gate
+knows that no such enqueue is in flight: one more scan, and it may sleep.
+
+One worker holds the gate at a time. While it does, every enqueue notifies, which wakes all listeners; another idle
+worker that cannot get the gate looks again and again, ever less often, up to `SLOWEST`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection
+
+from remit.db.postgres.connection import Dressing
+
+log = logging.getLogger("remit.bell")
+
+SLEEP = 1.0
+"""Seconds that a sleep may last behind the gate: the bound on what a lost notification costs."""
+FASTEST, SLOWEST, SLOWING = 0.003, 0.05, 1.25
+"""Seconds between two looks of a worker that may not sleep, and how they grow."""
+
+
+class ListeningBell:
+    """A bell on a connection of its own, which holds the gate for as long as its worker sleeps."""
+
+    def __init__(
+        self, connect: Callable[[], Awaitable[AsyncConnection[Any]]], dressing: Dressing, ring: Callable[[], None]
+    ) -> None:
+        self._connect = connect
+        self._dressing = dressing
+        self._ring = ring
+        self._connection: AsyncConnection[Any] | None = None
+        self._armed: int | None = None
+        self._asleep = False
+        self._interval = FASTEST
+
+    async def settle(self) -> float:
+        if self._asleep:
+            return SLEEP
+        try:
+            connection = await self._listening()
+            self._disarm()
+            cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", [self._dressing.gate])
+            row = await cursor.fetchone()
+            self._arm(connection)
+        except (psycopg.Error, OSError) as error:
+            log.warning("cannot listen for new jobs, looking for them instead: %s", error)
+            await self._drop()
+            return SLOWEST
+        self._asleep = bool(row and row[0])
+        if self._asleep:
+            return SLEEP
+        self._interval = min(self._interval * SLOWING, SLOWEST)
+        return self._interval
+
+    async def rouse(self) -> None:
+        self._interval = FASTEST
+        if not self._asleep or self._connection is None:
+            return
+        self._asleep = False
+        try:
+            self._disarm()
+            await self._connection.execute("SELECT pg_advisory_unlock(%s)", [self._dressing.gate])
+            self._arm(self._connection)
+        except (psycopg.Error, OSError):
+            await self._drop()  # with the session, the server drops the lock
+
+    async def close(self) -> None:
+        await self._drop()
+
+    async def _listening(self) -> AsyncConnection[Any]:
+        if self._connection is None or self._connection.closed:
+            await self._drop()
+            connection = await self._connect()
+            connection.add_notify_handler(lambda _: self._ring())
+            await connection.execute(f'LISTEN "{self._dressing.channel}"')
+            self._connection = connection
+        return self._connection
+
+    def _arm(self, connection: AsyncConnection[Any]) -> None:
+        """Between statements nobody reads the socket: read it whenever something arrives."""
+        self._armed = connection.fileno()
+        asyncio.get_running_loop().add_reader(self._armed, self._read, connection)
+
+    def _disarm(self) -> None:
+        if self._armed is not None:
+            asyncio.get_running_loop().remove_reader(self._armed)
+            self._armed = None
+
+    def _read(self, connection: AsyncConnection[Any]) -> None:
+        try:
+            connection.pgconn.consume_input()
+            heard = False
+            while connection.pgconn.notifies():
+                heard = True
+        except psycopg.Error:
+            heard = True  # the session is gone: wake up, and settle on a new one
+            self._disarm()
+            self._asleep = False
+            connection.pgconn.finish()
+        if heard:
+            self._ring()
+
+    async def _drop(self) -> None:
+        self._disarm()
+        self._asleep = False
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+
+class PollingBell:
+    """For connections behind a transaction pooler, where nobody can listen: looks again, ever less often."""
+
+    def __init__(self) -> None:
+        self._interval = FASTEST
+
+    async def settle(self) -> float:
+        self._interval = min(self._interval * SLOWING, SLOWEST)
+        return self._interval
+
+    async def rouse(self) -> None:
+        self._interval = FASTEST
+
+    async def close(self) -> None:
+        pass

@@ -1,0 +1,220 @@
+"""Statements on psycopg connections, asyncio and blocking, and short transactions on a pool of them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection, AsyncRawCursor, Connection, RawCursor
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout, TooManyRequests
+
+from remit.db.statements import Dialect, Query, render
+from remit.db.transaction import Row, Value, Work, run_blocking
+from remit.errors import LeaseLost, RemitError, StoreBusy, StoreError, StoreUnavailable, WrongSchema
+
+T = TypeVar("T")
+Params = Sequence[object] | dict[str, object]
+
+TRIES = 3
+"""How often an operation is tried when the server, not the operation, is at fault."""
+
+_BUSY = (
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.QueryCanceled,
+)
+_GONE = (
+    psycopg.errors.ReadOnlySqlTransaction,  # a failover left us with the old primary
+    psycopg.errors.AdminShutdown,
+    psycopg.errors.CrashShutdown,
+    psycopg.errors.CannotConnectNow,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+)
+_NO_SCHEMA = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedFunction,
+              psycopg.errors.UndefinedColumn)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Dressing:
+    """What every statement of one store needs beside its own parameters.
+
+    `gate` and `channel` are the lock and the channel of the bell; `now` is a test's virtual time in microseconds;
+    `prepare` is off behind a transaction pooler, where a prepared statement may meet another server connection.
+    """
+
+    schema: str
+    gate: int
+    channel: str
+    now: int | None
+    prepare: bool | None
+
+    def spell(self, query: Query, params: dict[str, Value]) -> tuple[str, list[Any]]:
+        """The text for psycopg's raw cursors, and its arguments in order."""
+        rendered = render(query, "postgres", "numbered", self.schema)
+        return rendered.text, rendered.arguments(self.dress(params))
+
+    def dress(self, params: dict[str, Value]) -> dict[str, object]:
+        """The parameters of a statement, with those that the store gives."""
+        return {"now": self.now, "gate": self.gate, "channel": self.channel, **params}
+
+
+def translate(error: psycopg.Error | PoolTimeout | TooManyRequests) -> RemitError:
+    """remit's word for what the driver said."""
+    message = str(error).strip() or type(error).__name__
+    if error.sqlstate == "RM001":
+        return LeaseLost(message)
+    if isinstance(error, _BUSY):
+        return StoreBusy(message)
+    if isinstance(error, _NO_SCHEMA):
+        return WrongSchema(f"the database lacks what this version of remit needs ({message}): run `remit migrate`")
+    if isinstance(error, _GONE) or (isinstance(error, psycopg.OperationalError) and error.sqlstate is None):
+        return StoreUnavailable(message)
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return StoreUnavailable(message)
+    return StoreError(message)
+
+
+class AwaitingTransaction:
+    """Statements on an asyncio connection."""
+
+    __slots__ = ("_dressing", "connection")
+    dialect: Dialect = "postgres"
+
+    def __init__(self, connection: AsyncConnection[Any], dressing: Dressing) -> None:
+        self.connection = connection
+        self._dressing = dressing
+
+    async def fetch(self, query: Query, **params: Value) -> list[Row]:
+        text, arguments = self._dressing.spell(query, params)
+        cursor = AsyncRawCursor(self.connection)
+        await cursor.execute(text, arguments, prepare=self._dressing.prepare)
+        return await cursor.fetchall() if cursor.description else []
+
+    async def execute(self, sql: str, params: Params = ()) -> list[Row]:
+        cursor = await self.connection.execute(sql, params or None)
+        return await cursor.fetchall() if cursor.description else []
+
+
+class BlockingTransaction:
+    """Statements on a blocking connection; they never suspend."""
+
+    __slots__ = ("_dressing", "connection")
+    dialect: Dialect = "postgres"
+
+    def __init__(self, connection: Connection[Any], dressing: Dressing) -> None:
+        self.connection = connection
+        self._dressing = dressing
+
+    async def fetch(self, query: Query, **params: Value) -> list[Row]:
+        text, arguments = self._dressing.spell(query, params)
+        cursor = RawCursor(self.connection)
+        cursor.execute(text, arguments, prepare=self._dressing.prepare)
+        return cursor.fetchall() if cursor.description else []
+
+    async def execute(self, sql: str, params: Params = ()) -> list[Row]:
+        cursor = self.connection.execute(sql, params or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+def _again(error: psycopg.Error, attempt: int) -> float:
+    """Seconds to wait before the next try; raises remit's word for the error when there is none."""
+    word = translate(error)
+    if attempt >= TRIES or not isinstance(word, StoreBusy | StoreUnavailable):
+        raise word from error
+    return random.random() * 0.02 * attempt
+
+
+class AwaitingPostgres:
+    """A PostgreSQL database used from asyncio. The pool belongs to the event loop that uses it first."""
+
+    def __init__(self, pool: AsyncConnectionPool[Any], dressing: Dressing, patience: float) -> None:
+        self._pool = pool
+        self._dressing = dressing
+        self._patience = patience
+        self._opened = False
+
+    async def run(self, work: Work[T], *, atomic: bool = True) -> T:
+        for attempt in range(1, TRIES + 1):
+            try:
+                async with self._connection() as connection:
+                    if not atomic:
+                        return await work(AwaitingTransaction(connection, self._dressing))
+                    async with connection.transaction():
+                        return await work(AwaitingTransaction(connection, self._dressing))
+            except psycopg.Error as error:
+                pause = _again(error, attempt)
+            await asyncio.sleep(pause)
+        raise AssertionError("the last try returns or raises")
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AwaitingTransaction]:
+        try:
+            async with self._connection() as connection, connection.transaction():
+                yield AwaitingTransaction(connection, self._dressing)
+        except PoolTimeout as error:
+            raise translate(error) from error
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection[Any]]:
+        if not self._opened:
+            self._opened = True
+            await self._pool.open()
+        async with self._pool.connection(self._patience) as connection:
+            try:
+                yield connection
+            except psycopg.errors.ReadOnlySqlTransaction:
+                await connection.close()  # the old primary: the next connection may find the new one
+                raise
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+
+class BlockingPostgres:
+    """The same database used from blocking code, by any number of threads."""
+
+    def __init__(self, pool: ConnectionPool[Any], dressing: Dressing, patience: float) -> None:
+        self._pool = pool
+        self._dressing = dressing
+        self._patience = patience
+
+    def run(self, work: Work[T], *, atomic: bool = True) -> T:
+        for attempt in range(1, TRIES + 1):
+            try:
+                with self._connection() as connection:
+                    if not atomic:
+                        return run_blocking(work(BlockingTransaction(connection, self._dressing)))
+                    with connection.transaction():
+                        return run_blocking(work(BlockingTransaction(connection, self._dressing)))
+            except psycopg.Error as error:
+                pause = _again(error, attempt)
+            time.sleep(pause)
+        raise AssertionError("the last try returns or raises")
+
+    @contextmanager
+    def session(self) -> Iterator[BlockingTransaction]:
+        try:
+            with self._connection() as connection, connection.transaction():
+                yield BlockingTransaction(connection, self._dressing)
+        except PoolTimeout as error:
+            raise translate(error) from error
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection[Any]]:
+        self._pool.open()
+        with self._pool.connection(self._patience) as connection:
+            try:
+                yield connection
+            except psycopg.errors.ReadOnlySqlTransaction:
+                connection.close()
+                raise
+
+    def close(self) -> None:
+        self._pool.close()

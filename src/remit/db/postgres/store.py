@@ -1,0 +1,175 @@
+"""PostgreSQL as a store: its connections by role, its migrations, its bell."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import AsyncConnection, Connection
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from remit.db import handles
+from remit.db.postgres.bell import ListeningBell, PollingBell
+from remit.db.postgres.connection import AwaitingPostgres, BlockingPostgres, Dressing, translate
+from remit.db.statements import Dialect
+from remit.db.store import Bell, Capability, MigrationTarget
+from remit.db.transaction import Role, Transaction
+from remit.errors import ConfigurationError
+
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,40}")
+
+_SETTINGS = {
+    Role.CLAIM: "SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off; SET enable_hashjoin = off; "
+    "SET enable_mergejoin = off; SET jit = off",
+    Role.HEARTBEAT: "SET statement_timeout = '5s'; SET lock_timeout = '2s'",
+    Role.LEADER: "SET statement_timeout = '60s'; SET lock_timeout = '5s'",
+}
+_SETTINGS[Role.COMPLETE] = _SETTINGS[Role.CLAIM]
+"""Our own sessions only. A worker that starts on an empty table would else keep the plan that was best for it."""
+
+_SIZES = {Role.CLIENT: 8, Role.HANDLER: 8}
+
+
+class PostgresStore:
+    """A PostgreSQL database. `pooler=True` for a connection through a transaction pooler: no session state, no LISTEN."""
+
+    dialect: Dialect = "postgres"
+    sidecar: Path | None = None
+
+    def __init__(
+        self, url: str, *, schema: str = "remit", pooler: bool = False, now: int | None = None, patience: float = 10.0
+    ) -> None:
+        if not _SCHEMA.fullmatch(schema):
+            raise ConfigurationError(f"schema {schema!r}: use lower-case letters, digits and _, at most 41 characters")
+        self.schema = schema
+        self._pooler = pooler
+        self._patience = patience
+        self._url = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
+        try:
+            conninfo_to_dict(self._url)
+        except psycopg.ProgrammingError as error:
+            raise ConfigurationError(f"this is not a PostgreSQL URL: {error}") from error
+        gate = int.from_bytes(hashlib.blake2b(schema.encode(), digest_size=8, person=b"remit-gate").digest(), signed=True)
+        self.dressing = Dressing(schema, gate, f"{schema}_work", now, False if pooler else True)
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        everything = {Capability.SEVERAL_WRITERS, Capability.SEVERAL_MACHINES, Capability.EXPLICIT_MIGRATION}
+        return frozenset(everything if self._pooler else {*everything, Capability.NOTIFY})
+
+    def describe(self) -> str:
+        parts = urlsplit(self._url)
+        where = f"{parts.hostname or 'localhost'}:{parts.port or 5432}/{parts.path.lstrip('/') or '?'}"
+        return f"PostgreSQL {where}, schema {self.schema}" + (", behind a pooler" if self._pooler else "")
+
+    def _conninfo(self, role: Role) -> str:
+        extra: dict[str, Any] = {"application_name": f"{self.schema}:{role}"}
+        known = conninfo_to_dict(self._url)
+        defaults = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 5, "keepalives_count": 3,
+                    "tcp_user_timeout": 20_000}  # fmt: skip
+        extra |= {key: value for key, value in defaults.items() if key not in known}
+        return make_conninfo(self._url, **extra)
+
+    def database(self, role: Role) -> AwaitingPostgres:
+        settings = self._settings(role)
+
+        async def configure(connection: AsyncConnection[Any]) -> None:
+            if settings:
+                await connection.execute(settings)
+
+        pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
+            self._conninfo(role),
+            min_size=0,
+            max_size=_SIZES.get(role, 1),
+            open=False,
+            kwargs=self._kwargs(),
+            configure=configure,
+            num_workers=1,
+            name=role,
+            reconnect_timeout=self._patience,
+        )
+        return AwaitingPostgres(pool, self.dressing, self._patience)
+
+    def blocking(self, role: Role) -> BlockingPostgres:
+        settings = self._settings(role)
+
+        def configure(connection: Connection[Any]) -> None:
+            if settings:
+                connection.execute(settings)
+
+        pool: ConnectionPool[Any] = ConnectionPool(
+            self._conninfo(role),
+            min_size=0,
+            max_size=_SIZES.get(role, 1),
+            open=False,
+            kwargs=self._kwargs(),
+            configure=configure,
+            num_workers=1,
+            name=role,
+            reconnect_timeout=self._patience,
+        )
+        return BlockingPostgres(pool, self.dressing, self._patience)
+
+    def _settings(self, role: Role) -> str:
+        return "" if self._pooler else _SETTINGS.get(role, "")
+
+    def _kwargs(self) -> dict[str, Any]:
+        return {"autocommit": True, "prepare_threshold": None if self._pooler else 5}
+
+    def bell(self, ring: Callable[[], None]) -> Bell:
+        if Capability.NOTIFY not in self.capabilities:
+            return PollingBell()
+
+        async def connect() -> AsyncConnection[Any]:
+            return await AsyncConnection.connect(self._conninfo(Role.LISTEN), **self._kwargs())
+
+        return ListeningBell(connect, self.dressing, ring)
+
+    def adopt(self, handle: object) -> Transaction:
+        return handles.adopt(handle, "postgres", self.schema, self.dressing.dress)
+
+    def schema_version(self) -> int | None:
+        try:
+            with Connection.connect(self._conninfo(Role.MIGRATE), **self._kwargs()) as connection:
+                return _Target(connection, self.schema).version()
+        except psycopg.Error as error:
+            raise translate(error) from error
+
+    def migrate(self, steps: Callable[[MigrationTarget], None]) -> None:
+        try:
+            with Connection.connect(self._conninfo(Role.MIGRATE), **self._kwargs()) as connection:
+                with connection.transaction():
+                    # Held to the end of the transaction, so that it is safe behind a pooler too.
+                    connection.execute("SELECT pg_advisory_xact_lock(%s)", [self.dressing.gate - 1])
+                    steps(_Target(connection, self.schema))
+        except psycopg.Error as error:
+            raise translate(error) from error
+
+
+class _Target:
+    def __init__(self, connection: Connection[Any], schema: str) -> None:
+        self._connection = connection
+        self._schema = schema
+
+    def execute(self, sql: str) -> None:
+        self._connection.execute(sql.encode())
+
+    def version(self) -> int | None:
+        found = self._connection.execute("SELECT to_regclass(%s)", [f'"{self._schema}".migration']).fetchone()
+        if not found or found[0] is None:
+            return None
+        row = self._connection.execute(f'SELECT max(version) FROM "{self._schema}".migration'.encode()).fetchone()
+        return row[0] if row else None
+
+    def set_version(self, version: int) -> None:
+        self._connection.execute(
+            f'CREATE TABLE IF NOT EXISTS "{self._schema}".migration '
+            "(version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())".encode()
+        )
+        self._connection.execute(f'INSERT INTO "{self._schema}".migration (version) VALUES ({int(version)})'.encode())

@@ -1,0 +1,235 @@
+"""Statements on SQLite connections: one writer at a time, short immediate transactions, blocking calls in one thread."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, TypeVar
+
+from remit.db.sqlite.courtesy import Courtesy
+from remit.db.statements import Dialect, Query, Rendered, render
+from remit.db.transaction import Row, Value, Work, run_blocking
+from remit.errors import LeaseLost, RemitError, StoreBusy, StoreError, StoreUnavailable, WrongSchema
+
+T = TypeVar("T")
+Params = Sequence[object] | dict[str, object]
+Clock = Callable[[], int]
+
+inside: ContextVar[str | None] = ContextVar("remit_sqlite_session", default=None)
+"""The file whose write lock the running code holds through `run.transaction()`; it must not wait for itself."""
+
+
+def translate(error: sqlite3.Error) -> RemitError:
+    """remit's word for what SQLite said."""
+    message = str(error)
+    name = getattr(error, "sqlite_errorname", "")
+    if "remit: lease lost" in message:
+        return LeaseLost(message)
+    if name == "SQLITE_BUSY_SNAPSHOT":
+        return StoreBusy(
+            "this transaction has read before another one wrote, so it cannot write any more: begin it with BEGIN IMMEDIATE"
+        )
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return StoreBusy(f"{message}: another transaction writes; inside a transaction of your own, pass tx=")
+    if "no such table: remit_" in message or "no such column" in message:
+        return WrongSchema(f"the database lacks what this version of remit needs ({message}): run `remit migrate`")
+    if name.startswith(("SQLITE_IOERR", "SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_READONLY")):
+        return StoreUnavailable(f"{message} ({name})")
+    return StoreError(f"{message} ({name})" if name else message)
+
+
+def fetch(connection: sqlite3.Connection, rendered: Rendered, params: dict[str, object]) -> list[Row]:
+    """Run the parts of a statement; the rows of the first part that returns any."""
+    rows: list[Row] = []
+    for part in rendered.parts:
+        cursor = connection.execute(part, params)
+        if cursor.description and not rows:
+            rows = cursor.fetchall()
+    return rows
+
+
+class SqliteTransaction:
+    """Statements on a connection; they never suspend."""
+
+    __slots__ = ("_clock", "_courtesy", "connection")
+    dialect: Dialect = "sqlite"
+
+    def __init__(self, connection: sqlite3.Connection, clock: Clock, courtesy: Courtesy | None = None) -> None:
+        self.connection = connection
+        self._clock = clock
+        self._courtesy = courtesy
+
+    async def fetch(self, query: Query, **params: Value) -> list[Row]:
+        rendered = render(query, "sqlite", "named")
+        dressed = {"now": self._clock(), **params}
+        if self.connection.in_transaction or not rendered.writes:
+            return fetch(self.connection, rendered, dressed)
+        with writing(self.connection, self._courtesy):
+            return fetch(self.connection, rendered, dressed)
+
+    async def execute(self, sql: str, params: Params = ()) -> list[Row]:
+        return self.connection.execute(sql, params).fetchall()
+
+
+@contextmanager
+def writing(connection: sqlite3.Connection, courtesy: Courtesy | None = None) -> Iterator[None]:
+    """An immediate transaction: it takes the write lock at once, where waiting for it is allowed."""
+    if courtesy is None:
+        with _immediate(connection):
+            yield
+    else:
+        with courtesy.turn(), _immediate(connection):
+            yield
+
+
+@contextmanager
+def _immediate(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+class BlockingSqlite:
+    """A SQLite file used from blocking code: one connection, used by one thread at a time."""
+
+    def __init__(
+        self, connect: Callable[[], sqlite3.Connection], path: str, clock: Clock, courtesy: Courtesy | None
+    ) -> None:
+        self._connect = connect
+        self._path = path
+        self._clock = clock
+        self._courtesy = courtesy
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def run(self, work: Work[T], *, atomic: bool = True) -> T:
+        if inside.get() == self._path:
+            raise StoreBusy(
+                "inside run.transaction() this would wait for its own write lock: use run.enqueue, or pass tx="
+            )
+        with self._lock:
+            try:
+                if self._connection is None:
+                    self._connection = self._connect()
+                transaction = SqliteTransaction(self._connection, self._clock, self._courtesy)
+                if not atomic:
+                    return run_blocking(work(transaction))
+                with writing(self._connection, self._courtesy):
+                    return run_blocking(work(transaction))
+            except sqlite3.Error as error:
+                word = translate(error)
+                if isinstance(word, StoreUnavailable):
+                    self._discard()
+                raise word from error
+
+    @contextmanager
+    def session(self) -> Iterator[SqliteTransaction]:
+        connection = self._connect()
+        mark = inside.set(self._path)
+        try:
+            with writing(connection):
+                yield SqliteTransaction(connection, self._clock)
+        except sqlite3.OperationalError as error:
+            raise translate(error) from error
+        finally:
+            inside.reset(mark)
+            connection.close()
+
+    def _discard(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def close(self) -> None:
+        with self._lock:
+            self._discard()
+
+
+class ThreadedSession:
+    """A session whose statements run in the thread that owns it, one hop each."""
+
+    dialect: Dialect = "sqlite"
+
+    def __init__(self, session: SqliteTransaction, thread: ThreadPoolExecutor) -> None:
+        self._session = session
+        self._thread = thread
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        return self._session.connection
+
+    async def fetch(self, query: Query, **params: Value) -> list[Row]:
+        return await self._hop(lambda: run_blocking(self._session.fetch(query, **params)))
+
+    async def execute(self, sql: str, params: Params = ()) -> list[Row]:
+        return await self._hop(lambda: run_blocking(self._session.execute(sql, params)))
+
+    async def _hop(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+
+class AwaitingSqlite:
+    """The same file used from asyncio: an operation runs whole in one thread, in one hop."""
+
+    def __init__(self, blocking: BlockingSqlite, name: str) -> None:
+        self._blocking = blocking
+        self._name = name
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+
+    async def run(self, work: Work[T], *, atomic: bool = True) -> T:
+        if inside.get() is not None:  # the context does not follow into the thread: say it here
+            return self._blocking.run(work, atomic=atomic)
+        call: Callable[[], T] = partial(self._blocking.run, work, atomic=atomic)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[ThreadedSession]:
+        thread = ThreadPoolExecutor(1, thread_name_prefix=f"{self._name}-session")
+        loop = asyncio.get_running_loop()
+        manager = self._blocking.session()
+        mark = inside.set(self._blocking._path)
+        try:
+            session = await loop.run_in_executor(thread, manager.__enter__)
+            try:
+                yield ThreadedSession(session, thread)
+            except BaseException as error:
+                suppress = await asyncio.shield(
+                    loop.run_in_executor(thread, manager.__exit__, type(error), error, error.__traceback__)
+                )
+                if not suppress:
+                    raise
+            else:
+                await asyncio.shield(loop.run_in_executor(thread, manager.__exit__, None, None, None))
+        finally:
+            inside.reset(mark)
+            thread.shutdown(wait=False)
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._blocking.close)
+        self._thread.shutdown(wait=False)
+
+
+def connect(path: str, *, busy_timeout: float, synchronous: str) -> sqlite3.Connection:
+    """Open the file as remit needs it: WAL, foreign keys, transactions begun by hand."""
+    connection: Any = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection  # type: ignore[no-any-return]
+
+
+def now_micros() -> int:
+    """The clock of the machine, which is the database's: they are one process."""
+    return time.time_ns() // 1000

@@ -1,0 +1,137 @@
+"""A SQLite file as a store."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote
+
+from remit.db import handles
+from remit.db.sqlite.bell import VersionBell
+from remit.db.sqlite.connection import (
+    AwaitingSqlite,
+    BlockingSqlite,
+    Clock,
+    SqliteTransaction,
+    connect,
+    now_micros,
+    translate,
+    writing,
+)
+from remit.db.sqlite.courtesy import Courtesy
+from remit.db.sqlite.place import local_path
+from remit.db.statements import Dialect
+from remit.db.store import Bell, Capability, MigrationTarget
+from remit.db.transaction import Role, Transaction
+from remit.errors import ConfigurationError, nearest
+
+OLDEST = (3, 38, 0)
+_OPTIONS = {"synchronous": "full", "busy_timeout": "5"}
+_COURTEOUS = frozenset({Role.CLAIM, Role.COMPLETE, Role.LEADER})
+
+
+class SqliteStore:
+    """A SQLite file: `sqlite:///relative.db`, `sqlite:////absolute.db`, or `sqlite://` for one that is thrown away.
+
+    Options in the URL: `synchronous=full` (the default: a commit outlives a power loss) or `normal` (faster; a power
+    loss, not a crash of a process, may take the last commits); `busy_timeout=5` in seconds.
+    """
+
+    dialect: Dialect = "sqlite"
+    schema = "remit"
+    capabilities: frozenset[Capability] = frozenset()
+
+    def __init__(self, url: str, *, clock: Clock = now_micros) -> None:
+        if sqlite3.sqlite_version_info < OLDEST:
+            raise ConfigurationError(f"SQLite {sqlite3.sqlite_version} is too old: remit needs 3.38 or newer")
+        place, _, query = url.partition("://")[2].partition("?")
+        options = dict(parse_qsl(query))
+        for option in options:
+            if option not in _OPTIONS:
+                raise ConfigurationError(f"unknown option {option!r} in the SQLite URL.{nearest(option, _OPTIONS)}")
+        options = _OPTIONS | options
+        if options["synchronous"] not in ("full", "normal", "extra"):
+            raise ConfigurationError("synchronous in the SQLite URL is `full`, `extra` or `normal`")
+        self.path = local_path(unquote(place))
+        self._synchronous = options["synchronous"]
+        self._busy_timeout = float(options["busy_timeout"])
+        self._clock = clock
+
+    @property
+    def sidecar(self) -> Path:
+        return self.path.with_name(self.path.name + "-remit")
+
+    def describe(self) -> str:
+        return f"SQLite {self.path}"
+
+    def connect(self) -> sqlite3.Connection:
+        """A new connection, set up."""
+        try:
+            return connect(str(self.path), busy_timeout=self._busy_timeout, synchronous=self._synchronous)
+        except sqlite3.Error as error:
+            raise translate(error) from error
+
+    def blocking(self, role: Role) -> BlockingSqlite:
+        courtesy = Courtesy(self.sidecar / "turn.lock") if role in _COURTEOUS else None
+        return BlockingSqlite(self.connect, str(self.path), self._clock, courtesy)
+
+    def database(self, role: Role) -> AwaitingSqlite:
+        return AwaitingSqlite(self.blocking(role), f"remit-{role}")
+
+    def bell(self, ring: Callable[[], None]) -> Bell:
+        return VersionBell(self.connect, ring)
+
+    def adopt(self, handle: object) -> Transaction:
+        return handles.adopt(handle, "sqlite", self.schema, lambda params: {"now": self._clock(), **params})
+
+    def schema_version(self) -> int | None:
+        if not self.path.exists():
+            return None
+        connection = self.connect()
+        try:
+            return _Target(connection).version()
+        finally:
+            connection.close()
+
+    def migrate(self, steps: Callable[[MigrationTarget], None]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = self.connect()
+        try:
+            with writing(connection):
+                steps(_Target(connection))
+        except sqlite3.Error as error:
+            raise translate(error) from error
+        finally:
+            connection.close()
+
+
+class _Target:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str) -> None:
+        statement = ""
+        for line in sql.splitlines(keepends=True):  # executescript would commit the transaction first
+            statement += line
+            if sqlite3.complete_statement(statement):
+                self._connection.execute(statement)
+                statement = ""
+        if statement.strip():
+            self._connection.execute(statement)
+
+    def version(self) -> int | None:
+        table = self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'remit_migration'").fetchone()
+        if not table:
+            return None
+        [version] = self._connection.execute("SELECT max(version) FROM remit_migration").fetchone()
+        return None if version is None else int(version)
+
+    def set_version(self, version: int) -> None:
+        self._connection.execute(
+            "CREATE TABLE IF NOT EXISTS remit_migration (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT"
+        )
+        self._connection.execute("INSERT INTO remit_migration VALUES (?, ?)", (version, now_micros()))
+
+
+__all__ = ["SqliteStore", "SqliteTransaction"]

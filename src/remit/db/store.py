@@ -1,0 +1,99 @@
+"""A database engine behind remit: what it can do, and how to reach it in both calling styles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from remit.db.statements import Dialect
+from remit.db.transaction import BlockingDatabase, Database, Role, Transaction
+
+
+class Capability(StrEnum):
+    """What the runtime and the tests ask for by name, never for an engine."""
+
+    SEVERAL_WRITERS = "several-writers"
+    """Writers do not exclude each other; a claim in one does not wait for a claim in another."""
+    SEVERAL_MACHINES = "several-machines"
+    """Workers on different machines may share the store."""
+    NOTIFY = "notify"
+    """A commit can wake a sleeping worker; without it, workers look again and again."""
+    EXPLICIT_MIGRATION = "explicit-migration"
+    """The schema is changed only by `remit migrate`; without it, opening the store migrates it."""
+
+
+class Bell(Protocol):
+    """Wakes a producer when work may be ready. It may ring in vain; it never stays silent for longer than it said."""
+
+    async def settle(self) -> float:
+        """Prepare to sleep; answers how many seconds a sleep may last, *after one more scan found nothing*."""
+        ...
+
+    async def rouse(self) -> None:
+        """Awake again: until the next `settle`, nobody needs to ring."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class MigrationTarget(Protocol):
+    """A database that is being migrated."""
+
+    def execute(self, sql: str) -> None:
+        """Run a text of any number of statements."""
+        ...
+
+    def version(self) -> int | None:
+        """The number of the last migration, read under the lock."""
+        ...
+
+    def set_version(self, version: int) -> None: ...
+
+
+class Store(Protocol):
+    """One database engine, described; connections are opened when they are first used."""
+
+    @property
+    def dialect(self) -> Dialect: ...
+
+    @property
+    def capabilities(self) -> frozenset[Capability]: ...
+
+    @property
+    def schema(self) -> str:
+        """The schema that holds remit's tables (PostgreSQL); unused elsewhere."""
+        ...
+
+    def describe(self) -> str:
+        """The store for people: engine and place, no password."""
+        ...
+
+    def database(self, role: Role) -> Database: ...
+
+    def blocking(self, role: Role) -> BlockingDatabase: ...
+
+    def bell(self, ring: Callable[[], None]) -> Bell:
+        """A bell that calls `ring` on the running event loop."""
+        ...
+
+    @property
+    def sidecar(self) -> Path | None:
+        """A folder beside the database for files of this machine's processes; None where machines share the store."""
+        ...
+
+    def migrate(self, steps: Callable[[MigrationTarget], None]) -> None:
+        """Call `steps` inside one transaction that holds the store's migration lock."""
+        ...
+
+    def schema_version(self) -> int | None:
+        """The number of the last migration that this store has seen; None when it has seen none."""
+        ...
+
+    def adopt(self, handle: object) -> Transaction:
+        """See the caller's handle as a transaction of this store; nothing is begun, committed or closed.
+
+        Raises `UnsupportedHandle`, `ClosedTransaction`, `AutocommitTransaction` or `ForeignTransaction`.
+        """
+        ...

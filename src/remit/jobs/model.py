@@ -1,0 +1,181 @@
+"""A job as the database holds it, and as a worker holds it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from remit.db.transaction import Row
+from remit.jobs.states import State, Transition
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def moment(micros: int | None) -> datetime | None:
+    """A time as the store counts it, for people."""
+    return None if micros is None else _EPOCH + timedelta(microseconds=micros)
+
+
+def micros(at: datetime) -> int:
+    """A time for the store; it must know its zone."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRecord:
+    """One failed attempt."""
+
+    attempt: int
+    at: datetime
+    worker: str | None
+    kind: str
+    message: str
+    traceback: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """One line that a handler wrote with `run.log`. `level` is a number of the `logging` module."""
+
+    attempt: int
+    at: datetime
+    level: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job as it stood when it was read. Times are aware, in UTC; `errors` and `logs` are filled by `get` alone."""
+
+    id: str
+    state: State
+    domain: str
+    queue: str
+    name: str
+    version: int
+    priority: int
+    failures: int
+    attempts: int
+    suspect: bool
+    created_at: datetime
+    run_at: datetime
+    claimed_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime | None
+    cancel_requested_at: datetime | None
+    cancelled_by: str | None
+    deleted_at: datetime | None
+    worker: str | None
+    encoding: str
+    payload_text: str | None
+    result_text: str | None
+    reason: str | None
+    label: str | None
+    requested_by_text: str | None
+    attachment: str | None
+    correlation: str | None
+    causation: str | None
+    errors: tuple[FailureRecord, ...] = ()
+    logs: tuple[LogRecord, ...] = field(default=(), repr=False)
+
+    @property
+    def attempt(self) -> int:
+        """The number of the attempt that runs or ran last, from 1; 0 before the first."""
+        unfailed = self.state in (State.RUNNING, State.COMPLETED, State.SKIPPED)
+        return self.failures + 1 if unfailed else self.failures
+
+    @property
+    def owner(self) -> str:
+        """The domain that owns it."""
+        return self.domain
+
+    @property
+    def payload(self) -> Any:
+        """The payload as plain values; `payload_text` is byte for byte what was sent, also when it is not JSON."""
+        return None if self.payload_text is None else json.loads(self.payload_text)
+
+    @property
+    def result(self) -> Any:
+        """What the handler returned."""
+        return None if self.result_text is None else json.loads(self.result_text)
+
+    @property
+    def requested_by(self) -> Any:
+        """Who asked for it: a text, or a mapping with name, role, email."""
+        return None if self.requested_by_text is None else json.loads(self.requested_by_text)
+
+    @classmethod
+    def from_row(
+        cls, row: Row, errors: Sequence[FailureRecord] = (), logs: Sequence[LogRecord] = ()
+    ) -> JobRecord:
+        """Read a row of the statements `get` and `list`."""
+        head, times, rest = row[:10], row[10:16], row[16:]
+        cancel_by, deleted_at, *tail = rest
+        created, run, claimed, finished, expires, cancel = (moment(value) for value in times)
+        assert created is not None and run is not None
+        identity = (head[0], State(head[1]), *head[2:9], bool(head[9]))
+        return cls(
+            *identity, created, run, claimed, finished, expires, cancel, cancel_by, moment(deleted_at), *tail,
+            errors=tuple(errors), logs=tuple(logs),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some jobs, newest first; pass `after` on to get the next page, until it is None."""
+
+    jobs: tuple[JobRecord, ...]
+    after: str | None
+
+
+@dataclass(slots=True)
+class Claim:
+    """A job that a worker holds: the row, and the token that proves it."""
+
+    id: str
+    token: int
+    line: int
+    failures: int
+    attempts: int
+    suspect: bool
+    encoding: str
+    payload: str
+    backoff: str | None
+    correlation: str
+    name: str
+
+    @property
+    def attempt(self) -> int:
+        return self.failures + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Allotment:
+    """How much one claim may take from a line: `quota` jobs at most, none of a priority number above `ceiling`."""
+
+    line: int
+    queue: str
+    quota: int
+    ceiling: int = 32767
+
+
+@dataclass(slots=True)
+class Ended:
+    """A run that ended, on its way to the store, with the messages that it sends if this lands."""
+
+    id: str
+    token: int
+    attempt: int
+    transition: Transition
+    messages: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """A transition that took place; the state may be `cancelled` where a cancellation had been asked for."""
+
+    id: str
+    state: State

@@ -1,0 +1,308 @@
+"""What can be done to jobs. Each operation is written once and awaits nothing but its transaction (see `remit.db`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
+from typing import Any
+
+import msgspec
+
+from remit.db.transaction import Row, Transaction
+from remit.errors import ForeignTransaction
+from remit.jobs import queries
+from remit.jobs.model import (
+    Allotment,
+    Claim,
+    Ended,
+    FailureRecord,
+    JobRecord,
+    Landed,
+    LogRecord,
+    Page,
+    moment,
+)
+from remit.jobs.states import Command, State, allows
+
+_encode = msgspec.json.Encoder().encode
+_POSITION = itemgetter(11, 12, 13)
+
+
+def _json(value: object) -> str:
+    return _encode(value).decode()
+
+
+async def store(tx: Transaction) -> str:
+    """The identity of the store: every enqueue proves that it goes to this one."""
+    [(identity,)] = await tx.fetch(queries.STORE)
+    return str(identity)
+
+
+async def enqueue(tx: Transaction, jobs: Sequence[dict[str, Any]], *, store: str) -> None:
+    """Insert jobs, in one statement. An id that is there already is left alone, so this can be repeated.
+
+    Raises `ForeignTransaction` when the transaction belongs to another store.
+    """
+    ring = any(not job.get("delay") and job.get("run_at") is None for job in jobs)
+    if not await tx.fetch(queries.ENQUEUE, jobs=_json(jobs), store=store, ring=ring):
+        raise ForeignTransaction()
+
+
+async def heads(tx: Transaction, lines: Iterable[tuple[int, str]]) -> dict[int, int]:
+    """The best ready priority of each line (of a queue) that has work and is not held."""
+    known = _json([{"line": line, "queue": queue} for line, queue in lines])
+    return {line: priority for line, priority in await tx.fetch(queries.HEADS, lines=known)}
+
+
+async def claim(
+    tx: Transaction, allotments: Sequence[Allotment], *, worker: str, token: int
+) -> tuple[list[Claim], list[str]]:
+    """Take jobs to run, best first; nobody else will get them. Beside them, the ids of jobs that had expired."""
+    rows = await tx.fetch(queries.CLAIM, lines=_json(allotments), worker=worker, token=token)
+    rows.sort(key=_POSITION)
+    claims: list[Claim] = []
+    expired: list[str] = []
+    for id, state, line, failures, attempts, suspect, encoding, payload, backoff, correlation, name, *_ in rows:
+        if state == State.RUNNING:
+            claims.append(
+                Claim(
+                    id, token, line, failures, attempts, suspect > 0, encoding, payload, backoff, correlation, name
+                )
+            )
+        else:
+            expired.append(id)
+    return claims, expired
+
+
+def _outcome(ended: Ended) -> dict[str, Any]:
+    transition = ended.transition
+    outcome: dict[str, Any] = {
+        "id": ended.id,
+        "token": ended.token,
+        "attempt": ended.attempt,
+        "state": transition.state,
+        "failures": transition.failures,
+    }
+    if transition.delay is not None:
+        outcome["delay"] = transition.delay
+    if transition.result is not None:
+        outcome["result"] = transition.result
+    if transition.reason is not None:
+        outcome["reason"] = transition.reason
+    if transition.failure is not None:
+        outcome["kind"] = transition.failure.kind
+        outcome["message"] = transition.failure.message
+        outcome["traceback"] = transition.failure.traceback
+    return outcome
+
+
+async def finish(tx: Transaction, ended: Iterable[Ended], *, worker: str, stamp: int) -> list[Landed]:
+    """Write outcomes, in id order, with the messages of those that land; a run whose lease is lost is not among them.
+
+    `stamp` becomes the token of what lands: whoever sees it on a row knows that this statement wrote it.
+    """
+    batch = sorted(ended, key=lambda one: one.id)
+    messages = [message for one in batch for message in one.messages]
+    rows = await tx.fetch(
+        queries.FINISH,
+        outcomes=_json([_outcome(one) for one in batch]),
+        jobs=_json(messages),
+        worker=worker,
+        stamp=stamp,
+        ring=bool(messages) or any(one.transition.state == State.READY for one in batch),
+    )
+    return [Landed(row[0], State(row[1])) for row in rows]
+
+
+async def complete(tx: Transaction, ended: Ended, *, worker: str, stamp: int) -> None:
+    """Write one outcome in a transaction that somebody else ends; a lost lease aborts it, in the server."""
+    if not await finish(tx, [ended], worker=worker, stamp=stamp):
+        await tx.fetch(queries.REFUSE, job=ended.id)
+
+
+async def probe(tx: Transaction, id: str) -> tuple[bool, int | None]:
+    """Whether the row is there, and its token; no token while a transaction pins the row."""
+    rows = await tx.fetch(queries.PROBE, id=id)
+    return (True, rows[0][1]) if rows else (False, None)
+
+
+async def start_suspect(tx: Transaction, id: str, *, token: int) -> bool:
+    """Note that a suspect starts, before its handler does; False when the lease is lost."""
+    return bool(await tx.fetch(queries.START_SUSPECT, id=id, token=token))
+
+
+async def held(tx: Transaction, *, worker: str) -> list[tuple[str, int, bool]]:
+    """(id, token, cancellation asked for) of every row that names this worker."""
+    return [(id, token, bool(asked)) for id, token, asked in await tx.fetch(queries.HELD, worker=worker)]
+
+
+async def lines(tx: Transaction) -> list[tuple[int, str, str, int]]:
+    """(line, queue, name, version) of every line with ready jobs, known to this program or not."""
+    return [(line, queue, name, version) for line, queue, name, version in await tx.fetch(queries.LINES)]
+
+
+async def promote(tx: Transaction, *, limit: int) -> tuple[int, float | None]:
+    """Make due jobs ready. Answers how many, and the seconds until the next is due."""
+    [(promoted, due, *_)] = await tx.fetch(queries.PROMOTE, limit=limit)
+    return promoted, due
+
+
+async def rescue(tx: Transaction, *, token: int, limit: int) -> list[tuple[str, State, bool]]:
+    """Free rows of workers that are gone: (id, new state, whether the crash was charged)."""
+    rows = await tx.fetch(queries.RESCUE, token=token, limit=limit)
+    return [(row[0], State(row[1]), bool(row[2])) for row in rows]
+
+
+async def log(tx: Transaction, lines: Sequence[dict[str, Any]]) -> None:
+    """Keep lines that handlers logged."""
+    await tx.fetch(queries.LOG, lines=_json(lines))
+
+
+async def get(tx: Transaction, id: str) -> JobRecord | None:
+    """One job with its failures and logs."""
+    rows = await tx.fetch(queries.GET, id=id)
+    if not rows:
+        return None
+    errors = [FailureRecord(row[0], _moment(row[1]), *row[2:]) for row in await tx.fetch(queries.FAILURES, id=id)]
+    logs = [LogRecord(row[0], _moment(row[1]), *row[2:]) for row in await tx.fetch(queries.LOGS, id=id)]
+    return JobRecord.from_row(rows[0], errors, logs)
+
+
+def _moment(micros: int) -> Any:
+    return moment(micros)
+
+
+async def list_jobs(
+    tx: Transaction,
+    *,
+    state: str | None,
+    domain: str | None,
+    queue: str | None,
+    name: str | None,
+    label: str | None,
+    deleted: bool,
+    after: str | None,
+    limit: int,
+) -> Page:
+    """A page of jobs, newest first."""
+    rows = await tx.fetch(
+        queries.LIST,
+        state=state,
+        domain=domain,
+        queue=queue,
+        name=name,
+        label=label,
+        deleted=deleted,
+        after=after,
+        limit=limit,
+    )
+    jobs = tuple(JobRecord.from_row(row) for row in rows)
+    return Page(jobs, jobs[-1].id if len(jobs) == limit else None)
+
+
+def _command(rows: list[Row], command: Command) -> tuple[State | None, bool]:
+    if not rows:
+        return None, False
+    was = State(rows[0][0])
+    return was, allows(command, was)
+
+
+async def cancel(tx: Transaction, id: str, *, reason: str | None, by: str | None) -> tuple[State | None, bool]:
+    """End a waiting job, ask a running one to stop. Answers the state before (None: no such job), and if it applied."""
+    return _command(await tx.fetch(queries.CANCEL, id=id, reason=reason, by=by), Command.CANCEL)
+
+
+async def retry(tx: Transaction, id: str, *, token: int) -> tuple[State | None, bool]:
+    """Make a job ready again, with all its attempts."""
+    return _command(await tx.fetch(queries.RETRY, id=id, token=token), Command.RETRY)
+
+
+async def delete(tx: Transaction, id: str, *, purge: bool) -> tuple[State | None, bool]:
+    """Hide a job that does not run, or remove it at once."""
+    query = queries.PURGE if purge else queries.DELETE
+    return _command(await tx.fetch(query, id=id), Command.DELETE)
+
+
+async def replay(
+    tx: Transaction,
+    *,
+    domain: str | None,
+    queue: str | None,
+    name: str | None,
+    reason: str | None,
+    before: int | None,
+    after: str | None,
+    token: int,
+    limit: int,
+) -> list[str]:
+    """Make a batch of dead letters ready again, oldest first; answers their ids."""
+    rows = await tx.fetch(
+        queries.REPLAY,
+        domain=domain,
+        queue=queue,
+        name=name,
+        reason=reason,
+        before=before,
+        after=after,
+        token=token,
+        limit=limit,
+    )
+    return sorted(row[0] for row in rows)
+
+
+async def count_dead(
+    tx: Transaction, *, domain: str | None, queue: str | None, name: str | None, reason: str | None
+) -> int:
+    """How many dead letters a replay would take."""
+    [(count,)] = await tx.fetch(queries.COUNT_DEAD, domain=domain, queue=queue, name=name, reason=reason)
+    return int(count)
+
+
+async def final_queues(tx: Transaction) -> list[str]:
+    """Every queue that has ended jobs."""
+    return [row[0] for row in await tx.fetch(queries.FINAL_QUEUES)]
+
+
+async def prune(tx: Transaction, *, queue: str, age: float, dead: bool, limit: int) -> int:
+    """Remove one batch of a queue's ended jobs that are older than `age` seconds."""
+    return len(await tx.fetch(queries.PRUNE, queue=queue, age=age, dead=dead, limit=limit))
+
+
+async def prune_beyond(tx: Transaction, *, queue: str, count: int, limit: int) -> int:
+    """Remove one batch of what exceeds the newest `count` ended jobs of a queue."""
+    return len(await tx.fetch(queries.PRUNE_BEYOND, queue=queue, count=count, limit=limit))
+
+
+async def prune_kept(tx: Transaction, *, limit: int) -> int:
+    """Remove one batch of ended jobs that were sent with a `keep` of their own."""
+    return len(await tx.fetch(queries.PRUNE_KEPT, limit=limit))
+
+
+async def pause(tx: Transaction, queue: str, *, by: str | None) -> None:
+    """Claim no more from a queue."""
+    await tx.fetch(queries.PAUSE, queue=queue, by=by)
+
+
+async def resume(tx: Transaction, queue: str) -> bool:
+    """Claim from a queue again; False when it was not paused."""
+    return bool(await tx.fetch(queries.RESUME, queue=queue))
+
+
+async def paused(tx: Transaction) -> list[tuple[str, int, str | None]]:
+    """(queue, since, by whom) of every paused queue."""
+    return [(name, at, by) for name, at, by in await tx.fetch(queries.PAUSED)]
+
+
+async def waiting(tx: Transaction) -> list[tuple[str, State, int, float | None]]:
+    """(queue, state, how many, age of the oldest in seconds) of what has not ended."""
+    return [(queue, State(state), count, age) for queue, state, count, age in await tx.fetch(queries.WAITING)]
+
+
+async def ended(tx: Transaction, *, seconds: float) -> list[tuple[str, State, int]]:
+    """(queue, state, how many) of what ended within the last so many seconds."""
+    return [(queue, State(state), count) for queue, state, count in await tx.fetch(queries.ENDED, seconds=seconds)]
+
+
+async def dead(tx: Transaction) -> dict[str, int]:
+    """Dead letters by queue."""
+    return {queue: count for queue, count in await tx.fetch(queries.DEAD)}

@@ -1,0 +1,468 @@
+-- Jobs on PostgreSQL. States are literals, so that the partial indexes are used. Rows are taken with SKIP LOCKED in a
+-- MATERIALIZED CTE: a plain sub-select may be run again, and re-checks only the id after it waited for a lock.
+
+-- name: store
+SELECT store::text FROM remit.meta;
+
+-- name: enqueue
+-- Takes no lock that another enqueue can wait for. The bell is rung only while a worker sleeps (see db/postgres/bell.py):
+-- NOTIFY takes one lock for the whole database at commit. No row comes back from a store that is not ours.
+WITH here AS MATERIALIZED (
+    SELECT remit.clock(:now::bigint) AS now FROM remit.meta WHERE store = :store::uuid
+),
+sent AS (
+    INSERT INTO remit.job (
+        id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name,
+        encoding, payload, backoff, keep, correlation, causation, traceparent, label, requested_by, attachment
+    )
+    SELECT
+        id, line, coalesce(lane, 0), CASE WHEN due.at <= here.now THEN 'ready' ELSE 'scheduled' END, due.at, here.now,
+        coalesce('epoch'::timestamptz + expires_at * interval '1 microsecond', here.now + expires * interval '1 second'),
+        version, coalesce(priority, 0), attempts, domain, queue, name,
+        encoding, payload, backoff, keep, correlation, causation, traceparent, label, requested_by, attachment
+    FROM here
+    CROSS JOIN json_to_recordset(:jobs::json) AS job (
+        id uuid, line bigint, lane bigint, run_at bigint, delay double precision, expires_at bigint,
+        expires double precision, version integer, priority smallint, attempts smallint, domain text, queue text,
+        name text, encoding text, payload text, backoff text, keep double precision, correlation uuid, causation uuid,
+        traceparent text, label text, requested_by text, attachment text
+    )
+    CROSS JOIN LATERAL (
+        SELECT coalesce(
+            'epoch'::timestamptz + job.run_at * interval '1 microsecond',
+            here.now + coalesce(job.delay, 0) * interval '1 second'
+        )
+    ) AS due (at)
+    ON CONFLICT (id) DO NOTHING
+)
+SELECT CASE WHEN :ring::boolean AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
+    THEN pg_notify(:channel::text, '') END IS NOT NULL
+FROM here;
+
+-- name: heads
+-- The best ready priority of each line that is not held: one index probe a line, no lock.
+SELECT line.line, head.priority
+FROM json_to_recordset(:lines::json) AS line (line bigint, queue text)
+CROSS JOIN LATERAL (
+    SELECT priority FROM remit.job WHERE state = 'ready' AND job.line = line.line ORDER BY priority LIMIT 1
+) AS head
+WHERE NOT EXISTS (SELECT FROM remit.queue WHERE name = line.queue AND paused_at IS NOT NULL);
+
+-- name: claim
+-- Takes the heads of each line that is not held, in order. A worker whose row is gone claims nothing: the sweeper that
+-- deletes the row waits for this share lock, and finds what was claimed. What has expired ends here, unclaimed.
+WITH alive AS MATERIALIZED (
+    SELECT id, remit.clock(:now::bigint) AS now FROM remit.worker WHERE id = :worker::uuid FOR KEY SHARE
+),
+line AS MATERIALIZED (
+    SELECT line.* FROM alive, json_to_recordset(:lines::json) AS line (
+        line bigint, queue text, quota integer, ceiling smallint
+    )
+    WHERE NOT EXISTS (SELECT FROM remit.queue WHERE name = line.queue AND paused_at IS NOT NULL)
+),
+head AS MATERIALIZED (
+    SELECT ready.id FROM line CROSS JOIN LATERAL (
+        SELECT id FROM remit.job
+        WHERE state = 'ready' AND job.line = line.line AND priority <= line.ceiling
+        ORDER BY priority, lane, run_at, id
+        LIMIT line.quota
+        FOR UPDATE SKIP LOCKED
+    ) AS ready
+)
+UPDATE remit.job
+SET state = CASE WHEN job.expires_at <= alive.now THEN 'cancelled' ELSE 'running' END,
+    worker = CASE WHEN job.expires_at <= alive.now THEN NULL ELSE alive.id END,
+    finished_at = CASE WHEN job.expires_at <= alive.now THEN alive.now END,
+    reason = CASE WHEN job.expires_at <= alive.now THEN 'expired before it was claimed' END,
+    token = :token::bigint,
+    claimed_at = alive.now
+FROM head, alive
+WHERE job.id = head.id
+RETURNING
+    job.id::text, job.state, job.line, job.failures, job.attempts, job.suspect, job.encoding, job.payload, job.backoff,
+    coalesce(job.correlation, job.id)::text, job.name, job.priority, job.lane, job.run_at;
+
+-- name: finish
+-- Compare-and-set on the token alone: with the state in the predicate the planner goes through the index of running
+-- rows, whose dead entries pile up. What waits again although its cancellation was asked for is cancelled instead.
+-- Messages of a run are sent if, and only if, its outcome landed.
+WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
+outcome AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(:outcomes::json) AS outcome (
+        id uuid, token bigint, attempt smallint, state text, failures smallint, delay double precision, result text,
+        reason text, kind text, message text, traceback text
+    )
+),
+landed AS (
+    UPDATE remit.job
+    SET state = CASE WHEN job.cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN 'cancelled'
+            ELSE outcome.state END,
+        finished_at = CASE WHEN job.cancel_at IS NOT NULL OR outcome.delay IS NULL THEN clock.now END,
+        reason = CASE WHEN job.cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN job.reason
+            ELSE outcome.reason END,
+        run_at = CASE WHEN outcome.state = 'scheduled' THEN clock.now + outcome.delay * interval '1 second'
+            ELSE job.run_at END,
+        failures = outcome.failures,
+        result = outcome.result,
+        suspect = 0,
+        worker = NULL,
+        token = :stamp::bigint
+    FROM outcome, clock
+    WHERE job.id = outcome.id AND job.token = outcome.token
+    RETURNING job.id, job.state
+),
+failed AS (
+    INSERT INTO remit.failure (job, token, attempt, failed_at, worker, kind, message, traceback)
+    SELECT id, token, attempt, clock.now, :worker::uuid, kind, message, traceback
+    FROM clock, outcome JOIN landed USING (id)
+    WHERE kind IS NOT NULL
+),
+sent AS (
+    INSERT INTO remit.job (
+        id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name,
+        encoding, payload, backoff, keep, correlation, causation, traceparent, label, requested_by, attachment
+    )
+    SELECT
+        job.id, line, coalesce(lane, 0), CASE WHEN due.at <= clock.now THEN 'ready' ELSE 'scheduled' END, due.at,
+        clock.now,
+        coalesce('epoch'::timestamptz + expires_at * interval '1 microsecond', clock.now + expires * interval '1 second'),
+        version, coalesce(priority, 0), attempts, domain, queue, name,
+        encoding, payload, backoff, keep, correlation, causation, traceparent, label, requested_by, attachment
+    FROM clock
+    CROSS JOIN json_to_recordset(:jobs::json) AS job (
+        id uuid, line bigint, lane bigint, run_at bigint, delay double precision, expires_at bigint,
+        expires double precision, version integer, priority smallint, attempts smallint, domain text, queue text,
+        name text, encoding text, payload text, backoff text, keep double precision, correlation uuid, causation uuid,
+        traceparent text, label text, requested_by text, attachment text
+    )
+    JOIN landed ON landed.id = job.causation
+    CROSS JOIN LATERAL (
+        SELECT coalesce(
+            'epoch'::timestamptz + job.run_at * interval '1 microsecond',
+            clock.now + coalesce(job.delay, 0) * interval '1 second'
+        )
+    ) AS due (at)
+    ON CONFLICT (id) DO NOTHING
+)
+SELECT id::text, state, (
+    SELECT CASE WHEN :ring::boolean AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
+        THEN pg_notify(:channel::text, '') END IS NOT NULL
+)
+FROM landed;
+
+-- name: refuse
+-- Aborts the caller's transaction in the server.
+SELECT remit.lease_lost(:job::uuid);
+
+-- name: probe
+-- What became of a completion in a caller's transaction: its token; no token while the row is locked.
+SELECT job.id::text, free.token
+FROM remit.job
+LEFT JOIN LATERAL (
+    SELECT token FROM remit.job AS same WHERE same.id = job.id FOR NO KEY UPDATE SKIP LOCKED
+) AS free ON true
+WHERE job.id = :id::uuid;
+
+-- name: start_suspect
+-- Written before the handler of a suspect: only the crash of a started one is charged.
+UPDATE remit.job SET suspect = 2 WHERE id = :id::uuid AND token = :token::bigint RETURNING id::text;
+
+-- name: held
+-- What the database says that a worker holds.
+SELECT id::text, token, cancel_at IS NOT NULL FROM remit.job WHERE state = 'running' AND worker = :worker::uuid;
+
+-- name: lines
+-- Every line that has ready jobs: a skip scan, one probe a line.
+WITH RECURSIVE ready (line) AS (
+    (SELECT line FROM remit.job WHERE state = 'ready' ORDER BY line LIMIT 1)
+    UNION ALL
+    SELECT (SELECT job.line FROM remit.job WHERE state = 'ready' AND job.line > ready.line ORDER BY job.line LIMIT 1)
+    FROM ready WHERE ready.line IS NOT NULL
+)
+SELECT ready.line, head.queue, head.name, head.version
+FROM ready CROSS JOIN LATERAL (
+    SELECT queue, name, version FROM remit.job
+    WHERE state = 'ready' AND job.line = ready.line ORDER BY priority, lane, run_at, id LIMIT 1
+) AS head
+WHERE ready.line IS NOT NULL;
+
+-- name: promote
+-- Every worker's: a stalled leader must not delay retries. A promoted job gets a new position.
+WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
+due AS MATERIALIZED (
+    SELECT id FROM remit.job
+    WHERE state = 'scheduled' AND run_at <= (SELECT now FROM clock)
+    ORDER BY run_at
+    LIMIT :limit::integer
+    FOR UPDATE SKIP LOCKED
+),
+promoted AS (
+    UPDATE remit.job SET state = 'ready', run_at = clock.now FROM due, clock WHERE job.id = due.id RETURNING job.id
+)
+SELECT
+    (SELECT count(*) FROM promoted),
+    (
+        SELECT extract(epoch FROM min(run_at) - (SELECT now FROM clock))::double precision FROM remit.job
+        WHERE state = 'scheduled' AND run_at > (SELECT now FROM clock)
+    ),
+    CASE WHEN EXISTS (SELECT FROM promoted) AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
+        THEN pg_notify(:channel::text, '') END IS NOT NULL;
+
+-- name: rescue
+-- Rows of workers that are registered no more. A first rescue charges nobody and makes suspects; the crash of a suspect
+-- that had started is charged. A row that a caller's transaction pins is left to the next sweep.
+WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
+lost AS MATERIALIZED (
+    SELECT id, token AS lost_token, worker AS lost_worker, suspect = 2 AS crashed, failures + (suspect = 2)::int AS charged
+    FROM remit.job
+    WHERE state = 'running' AND NOT EXISTS (SELECT FROM remit.worker WHERE worker.id = job.worker)
+    ORDER BY id
+    LIMIT :limit::integer
+    FOR UPDATE SKIP LOCKED
+),
+rescued AS (
+    UPDATE remit.job
+    SET state = CASE WHEN cancel_at IS NOT NULL THEN 'cancelled' WHEN crashed AND charged >= attempts THEN 'dead'
+            ELSE 'ready' END,
+        finished_at = CASE WHEN cancel_at IS NOT NULL OR crashed AND charged >= attempts THEN clock.now END,
+        reason = CASE WHEN cancel_at IS NULL AND crashed AND charged >= attempts
+            THEN 'killed its worker in ' || charged || ' of ' || attempts || ' attempts' ELSE reason END,
+        failures = charged,
+        suspect = 1,
+        worker = NULL,
+        token = :token::bigint
+    FROM lost, clock
+    WHERE job.id = lost.id
+    RETURNING job.id, job.state, lost_token, lost_worker, crashed, charged
+),
+failed AS (
+    INSERT INTO remit.failure (job, token, attempt, failed_at, worker, kind, message)
+    SELECT id, lost_token, charged, clock.now, lost_worker, 'WorkerDied', 'the worker died while it ran this job'
+    FROM rescued, clock WHERE crashed
+)
+SELECT id::text, state, crashed,
+    (SELECT CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint) THEN pg_notify(:channel::text, '') END IS NOT NULL)
+FROM rescued;
+
+-- name: log
+INSERT INTO remit.log (job, attempt, logged_at, level, message)
+SELECT line.job, line.attempt, 'epoch'::timestamptz + line.logged_at * interval '1 microsecond', line.level, line.message
+FROM json_to_recordset(:lines::json) AS line (job uuid, attempt smallint, logged_at bigint, level smallint, message text)
+WHERE EXISTS (SELECT FROM remit.job WHERE job.id = line.job FOR KEY SHARE);
+
+-- name: get
+SELECT
+    id::text, state, domain, queue, name, version, priority, failures, attempts, suspect > 0,
+    remit.micros(created_at), remit.micros(run_at), remit.micros(claimed_at), remit.micros(finished_at),
+    remit.micros(expires_at), remit.micros(cancel_at), cancel_by, remit.micros(deleted_at), worker::text,
+    encoding, payload, result, reason, label, requested_by, attachment, correlation::text, causation::text
+FROM remit.job WHERE id = :id::uuid;
+
+-- name: list
+-- Newest first, paged by key: ids are ordered by time, and a page begins below the last id of the one before it.
+SELECT
+    id::text, state, domain, queue, name, version, priority, failures, attempts, suspect > 0,
+    remit.micros(created_at), remit.micros(run_at), remit.micros(claimed_at), remit.micros(finished_at),
+    remit.micros(expires_at), remit.micros(cancel_at), cancel_by, remit.micros(deleted_at), worker::text,
+    encoding, payload, result, reason, label, requested_by, attachment, correlation::text, causation::text
+FROM remit.job
+WHERE (:state::text IS NULL OR state = :state::text)
+    AND (:domain::text IS NULL OR domain = :domain::text)
+    AND (:queue::text IS NULL OR queue = :queue::text)
+    AND (:name::text IS NULL OR name = :name::text)
+    AND (:label::text IS NULL OR label = :label::text)
+    AND (:deleted::boolean OR deleted_at IS NULL)
+    AND (:after::uuid IS NULL OR id < :after::uuid)
+ORDER BY id DESC
+LIMIT :limit::integer;
+
+-- name: failures
+SELECT attempt, remit.micros(failed_at), worker::text, kind, message, traceback
+FROM remit.failure WHERE job = :id::uuid ORDER BY failed_at, attempt;
+
+-- name: logs
+SELECT attempt, remit.micros(logged_at), level, message FROM remit.log WHERE job = :id::uuid ORDER BY id;
+
+-- name: cancel
+-- A waiting job ends; a running one is asked. The row is locked before its state is read.
+WITH job AS MATERIALIZED (SELECT id, state AS was FROM remit.job WHERE id = :id::uuid FOR UPDATE),
+done AS (
+    UPDATE remit.job AS target
+    SET state = CASE WHEN was = 'running' THEN 'running' ELSE 'cancelled' END,
+        finished_at = CASE WHEN was = 'running' THEN NULL ELSE remit.clock(:now::bigint) END,
+        cancel_at = remit.clock(:now::bigint),
+        cancel_by = :by::text,
+        reason = :reason::text
+    FROM job WHERE target.id = job.id AND was IN ('scheduled', 'ready', 'running')
+)
+SELECT was FROM job;
+
+-- name: retry
+-- By hand: a new set of attempts, a new token, no memory of suspicion.
+WITH job AS MATERIALIZED (SELECT id, state AS was FROM remit.job WHERE id = :id::uuid FOR UPDATE),
+done AS (
+    UPDATE remit.job AS target
+    SET state = 'ready', run_at = remit.clock(:now::bigint), finished_at = NULL, expires_at = NULL, reason = NULL,
+        cancel_at = NULL, cancel_by = NULL, deleted_at = NULL, failures = 0, suspect = 0, token = :token::bigint
+    FROM job WHERE target.id = job.id AND was IN ('scheduled', 'dead', 'cancelled', 'skipped')
+    RETURNING 1
+)
+SELECT was, CASE WHEN EXISTS (SELECT FROM done) AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
+    THEN pg_notify(:channel::text, '') END IS NOT NULL
+FROM job;
+
+-- name: delete
+-- Hides an ended job, and ends a waiting one; the pruner removes it with the others of its age.
+WITH job AS MATERIALIZED (SELECT id, state AS was FROM remit.job WHERE id = :id::uuid FOR UPDATE),
+done AS (
+    UPDATE remit.job AS target
+    SET state = CASE WHEN was IN ('scheduled', 'ready') THEN 'cancelled' ELSE was END,
+        finished_at = coalesce(target.finished_at, remit.clock(:now::bigint)),
+        reason = CASE WHEN was IN ('scheduled', 'ready') THEN 'deleted' ELSE target.reason END,
+        deleted_at = remit.clock(:now::bigint)
+    FROM job WHERE target.id = job.id AND was <> 'running'
+)
+SELECT was FROM job;
+
+-- name: purge
+-- Removes a job that does not run, with its failures and logs.
+WITH job AS MATERIALIZED (SELECT id, state AS was FROM remit.job WHERE id = :id::uuid FOR UPDATE),
+done AS (DELETE FROM remit.job AS target USING job WHERE target.id = job.id AND was <> 'running')
+SELECT was FROM job;
+
+-- name: replay
+-- Dead letters, oldest id first, a batch at a time; a row that somebody acts on is left to them.
+WITH dead AS MATERIALIZED (
+    SELECT id FROM remit.job
+    WHERE state = 'dead' AND deleted_at IS NULL
+        AND (:domain::text IS NULL OR domain = :domain::text)
+        AND (:queue::text IS NULL OR queue = :queue::text)
+        AND (:name::text IS NULL OR name = :name::text)
+        AND (:reason::text IS NULL OR strpos(reason, :reason::text) > 0)
+        AND (:before::bigint IS NULL OR finished_at <= 'epoch'::timestamptz + :before::bigint * interval '1 microsecond')
+        AND (:after::uuid IS NULL OR id > :after::uuid)
+    ORDER BY id
+    LIMIT :limit::integer
+    FOR UPDATE SKIP LOCKED
+),
+done AS (
+    UPDATE remit.job
+    SET state = 'ready', run_at = remit.clock(:now::bigint), finished_at = NULL, expires_at = NULL, reason = NULL,
+        cancel_at = NULL, cancel_by = NULL, failures = 0, suspect = 0, token = :token::bigint
+    FROM dead WHERE job.id = dead.id
+    RETURNING job.id
+)
+SELECT id::text, (SELECT CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
+    THEN pg_notify(:channel::text, '') END IS NOT NULL)
+FROM done ORDER BY id;
+
+-- name: count_dead
+SELECT count(*) FROM remit.job
+WHERE state = 'dead' AND deleted_at IS NULL
+    AND (:domain::text IS NULL OR domain = :domain::text)
+    AND (:queue::text IS NULL OR queue = :queue::text)
+    AND (:name::text IS NULL OR name = :name::text)
+    AND (:reason::text IS NULL OR strpos(reason, :reason::text) > 0);
+
+-- name: final_queues
+-- Every queue that has ended jobs: a skip scan.
+WITH RECURSIVE ended (queue) AS (
+    (SELECT queue FROM remit.job WHERE finished_at IS NOT NULL ORDER BY queue LIMIT 1)
+    UNION ALL
+    SELECT (
+        SELECT job.queue FROM remit.job
+        WHERE finished_at IS NOT NULL AND job.queue > ended.queue ORDER BY job.queue LIMIT 1
+    )
+    FROM ended WHERE ended.queue IS NOT NULL
+)
+SELECT queue FROM ended WHERE queue IS NOT NULL;
+
+-- name: prune
+-- One small batch of what is older than its time; state and age are checked again on the locked row.
+WITH old AS MATERIALIZED (
+    SELECT id FROM remit.job
+    WHERE queue = :queue::text AND keep IS NULL AND (state = 'dead') = :dead::boolean
+        AND finished_at < remit.clock(:now::bigint) - :age::double precision * interval '1 second'
+    ORDER BY finished_at
+    LIMIT :limit::integer
+    FOR UPDATE SKIP LOCKED
+)
+DELETE FROM remit.job USING old WHERE job.id = old.id RETURNING 1;
+
+-- name: prune_beyond
+-- One small batch of what exceeds the count that a queue keeps.
+WITH edge AS MATERIALIZED (
+    SELECT finished_at FROM remit.job
+    WHERE queue = :queue::text AND finished_at IS NOT NULL AND keep IS NULL AND state <> 'dead'
+    ORDER BY finished_at DESC OFFSET :count::integer LIMIT 1
+),
+old AS MATERIALIZED (
+    SELECT id FROM remit.job
+    WHERE queue = :queue::text AND keep IS NULL AND state <> 'dead' AND finished_at <= (SELECT finished_at FROM edge)
+    ORDER BY finished_at
+    LIMIT :limit::integer
+    FOR UPDATE SKIP LOCKED
+)
+DELETE FROM remit.job USING old WHERE job.id = old.id RETURNING 1;
+
+-- name: prune_kept
+-- Jobs that were sent with a time of their own.
+WITH old AS MATERIALIZED (
+    SELECT id FROM remit.job
+    WHERE finished_at IS NOT NULL AND keep IS NOT NULL
+        AND finished_at < remit.clock(:now::bigint) - keep * interval '1 second'
+    ORDER BY finished_at
+    LIMIT :limit::integer
+    FOR UPDATE SKIP LOCKED
+)
+DELETE FROM remit.job USING old WHERE job.id = old.id RETURNING 1;
+
+-- name: pause
+INSERT INTO remit.queue (name, paused_at, paused_by) VALUES (:queue::text, remit.clock(:now::bigint), :by::text)
+ON CONFLICT (name) DO UPDATE SET paused_at = coalesce(queue.paused_at, excluded.paused_at), paused_by = excluded.paused_by
+RETURNING name;
+
+-- name: resume
+WITH resumed AS (
+    UPDATE remit.queue SET paused_at = NULL, paused_by = NULL WHERE name = :queue::text AND paused_at IS NOT NULL
+    RETURNING name
+)
+SELECT name, CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
+    THEN pg_notify(:channel::text, '') END IS NOT NULL
+FROM resumed;
+
+-- name: paused
+SELECT name, remit.micros(paused_at), paused_by FROM remit.queue WHERE paused_at IS NOT NULL ORDER BY name;
+
+-- name: waiting
+-- What is not ended, by queue and state, with the age of the oldest in seconds.
+SELECT queue, state, count(*), extract(epoch FROM remit.clock(:now::bigint) - min(run_at))::double precision
+FROM remit.job WHERE state = 'ready' GROUP BY queue, state
+UNION ALL
+SELECT queue, state, count(*), NULL FROM remit.job WHERE state = 'scheduled' GROUP BY queue, state
+UNION ALL
+SELECT queue, state, count(*), extract(epoch FROM remit.clock(:now::bigint) - min(claimed_at))::double precision
+FROM remit.job WHERE state = 'running' GROUP BY queue, state;
+
+-- name: ended
+-- What ended within the last so many seconds, by queue and state.
+WITH RECURSIVE final (queue) AS (
+    (SELECT queue FROM remit.job WHERE finished_at IS NOT NULL ORDER BY queue LIMIT 1)
+    UNION ALL
+    SELECT (
+        SELECT job.queue FROM remit.job
+        WHERE finished_at IS NOT NULL AND job.queue > final.queue ORDER BY job.queue LIMIT 1
+    )
+    FROM final WHERE final.queue IS NOT NULL
+)
+SELECT final.queue, recent.state, recent.count
+FROM final CROSS JOIN LATERAL (
+    SELECT state, count(*) AS count FROM remit.job
+    WHERE job.queue = final.queue
+        AND finished_at > remit.clock(:now::bigint) - :seconds::double precision * interval '1 second'
+    GROUP BY state
+) AS recent;
+
+-- name: dead
+-- Dead letters that wait for a person, by queue.
+SELECT queue, count(*) FROM remit.job WHERE state = 'dead' AND deleted_at IS NULL GROUP BY queue;

@@ -1,0 +1,374 @@
+-- Jobs on SQLite: one writer at a time, so the immediate transaction is the lock. A name may hold a short script, run in
+-- one transaction with the same parameters; the first of its statements that returns rows gives the result.
+
+-- name: store
+SELECT store FROM remit_meta;
+
+-- name: enqueue
+-- No row comes back from a store that is not ours.
+INSERT INTO remit_job (
+    id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name, encoding,
+    payload, backoff, keep, correlation, causation, traceparent, label, requested_by, attachment
+)
+SELECT
+    j.value ->> 'id', j.value ->> 'line', coalesce(j.value ->> 'lane', 0),
+    CASE WHEN coalesce(j.value ->> 'run_at', :now + coalesce(j.value ->> 'delay', 0) * 1000000) <= :now THEN 'ready'
+        ELSE 'scheduled' END,
+    CAST(coalesce(j.value ->> 'run_at', :now + coalesce(j.value ->> 'delay', 0) * 1000000) AS INTEGER), :now,
+    CAST(coalesce(j.value ->> 'expires_at', :now + (j.value ->> 'expires') * 1000000) AS INTEGER),
+    j.value ->> 'version', coalesce(j.value ->> 'priority', 0), j.value ->> 'attempts', j.value ->> 'domain',
+    j.value ->> 'queue', j.value ->> 'name', j.value ->> 'encoding', j.value ->> 'payload', j.value ->> 'backoff',
+    j.value ->> 'keep', j.value ->> 'correlation', j.value ->> 'causation', j.value ->> 'traceparent',
+    j.value ->> 'label', j.value ->> 'requested_by', j.value ->> 'attachment'
+FROM remit_meta CROSS JOIN json_each(:jobs) AS j
+WHERE store = :store
+ON CONFLICT (id) DO NOTHING;
+SELECT :ring FROM remit_meta WHERE store = :store;
+
+-- name: heads
+-- The best ready priority of each line that is not held: one index probe a line, no lock.
+SELECT head.line, head.priority
+FROM json_each(:lines) AS known
+JOIN remit_job AS head ON head.rowid = (
+    SELECT rowid FROM remit_job WHERE state = 'ready' AND line = (known.value ->> 'line')
+    ORDER BY priority, lane, run_at, id LIMIT 1
+)
+WHERE NOT EXISTS (
+    SELECT 1 FROM remit_queue WHERE name = (known.value ->> 'queue') AND paused_at IS NOT NULL
+);
+
+-- name: claim
+-- Takes the best of one line after the other, in order. A worker whose row is gone claims nothing. What has expired ends
+-- here, unclaimed.
+WITH line AS MATERIALIZED (
+    SELECT
+        value ->> 'line' AS line, value ->> 'queue' AS queue, value ->> 'quota' AS quota,
+        value ->> 'ceiling' AS ceiling
+    FROM json_each(:lines)
+    WHERE EXISTS (SELECT 1 FROM remit_worker WHERE id = :worker)
+        AND NOT EXISTS (
+            SELECT 1 FROM remit_queue WHERE name = (value ->> 'queue') AND paused_at IS NOT NULL
+        )
+),
+head AS MATERIALIZED (
+    SELECT ready.rowid AS row
+    FROM line CROSS JOIN remit_job AS ready ON ready.rowid IN (
+        SELECT rowid FROM remit_job
+        WHERE state = 'ready' AND remit_job.line = line.line AND priority <= line.ceiling
+        ORDER BY priority, lane, run_at, id
+        LIMIT line.quota
+    )
+)
+UPDATE remit_job
+SET state = CASE WHEN expires_at <= :now THEN 'cancelled' ELSE 'running' END,
+    worker = CASE WHEN expires_at <= :now THEN NULL ELSE :worker END,
+    finished_at = CASE WHEN expires_at <= :now THEN :now END,
+    reason = CASE WHEN expires_at <= :now THEN 'expired before it was claimed' END,
+    token = :token,
+    claimed_at = :now
+WHERE rowid IN (SELECT row FROM head)
+RETURNING
+    id, state, line, failures, attempts, suspect, encoding, payload, backoff, coalesce(correlation, id), name, priority,
+    lane, run_at;
+
+-- name: finish
+-- Compare-and-set on the token. What waits again although its cancellation was asked for is cancelled instead. Messages
+-- of a run are sent if, and only if, its outcome landed: then its row bears this statement's stamp.
+UPDATE remit_job
+SET state = CASE WHEN cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN 'cancelled' ELSE outcome.state END,
+    finished_at = CASE WHEN cancel_at IS NOT NULL OR outcome.delay IS NULL THEN :now END,
+    reason = CASE WHEN cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN reason ELSE outcome.reason END,
+    run_at = CASE WHEN outcome.state = 'scheduled' THEN CAST(:now + outcome.delay * 1000000 AS INTEGER)
+        ELSE run_at END,
+    failures = outcome.failures,
+    result = outcome.result,
+    suspect = 0,
+    worker = NULL,
+    token = :stamp
+FROM (
+    SELECT
+        value ->> 'id' AS id, value ->> 'token' AS token, value ->> 'state' AS state, value ->> 'failures' AS failures,
+        value ->> 'delay' AS delay, value ->> 'result' AS result, value ->> 'reason' AS reason
+    FROM json_each(:outcomes)
+) AS outcome
+WHERE remit_job.id = outcome.id AND remit_job.token = outcome.token
+RETURNING id, state, :ring;
+INSERT INTO remit_failure (job, token, attempt, failed_at, worker, kind, message, traceback)
+SELECT
+    value ->> 'id', value ->> 'token', value ->> 'attempt', :now, :worker, value ->> 'kind', value ->> 'message',
+    value ->> 'traceback'
+FROM json_each(:outcomes) JOIN remit_job ON remit_job.id = (value ->> 'id') AND remit_job.token = :stamp
+WHERE value ->> 'kind' IS NOT NULL;
+INSERT INTO remit_job (
+    id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name, encoding,
+    payload, backoff, keep, correlation, causation, traceparent, label, requested_by, attachment
+)
+SELECT
+    j.value ->> 'id', j.value ->> 'line', coalesce(j.value ->> 'lane', 0),
+    CASE WHEN coalesce(j.value ->> 'run_at', :now + coalesce(j.value ->> 'delay', 0) * 1000000) <= :now THEN 'ready'
+        ELSE 'scheduled' END,
+    CAST(coalesce(j.value ->> 'run_at', :now + coalesce(j.value ->> 'delay', 0) * 1000000) AS INTEGER), :now,
+    CAST(coalesce(j.value ->> 'expires_at', :now + (j.value ->> 'expires') * 1000000) AS INTEGER),
+    j.value ->> 'version', coalesce(j.value ->> 'priority', 0), j.value ->> 'attempts', j.value ->> 'domain',
+    j.value ->> 'queue', j.value ->> 'name', j.value ->> 'encoding', j.value ->> 'payload', j.value ->> 'backoff',
+    j.value ->> 'keep', j.value ->> 'correlation', j.value ->> 'causation', j.value ->> 'traceparent',
+    j.value ->> 'label', j.value ->> 'requested_by', j.value ->> 'attachment'
+FROM json_each(:jobs) AS j
+JOIN remit_job AS parent ON parent.id = (j.value ->> 'causation') AND parent.token = :stamp
+WHERE true
+ON CONFLICT (id) DO NOTHING;
+
+-- name: refuse
+-- Rolls the caller's transaction back, by a trigger.
+INSERT INTO remit_lease_lost (job) VALUES (:job);
+
+-- name: probe
+-- What became of a completion in a caller's transaction. Only one transaction writes, so a row is never locked.
+SELECT id, token FROM remit_job WHERE id = :id;
+
+-- name: start_suspect
+-- Written before the handler of a suspect: only the crash of a started one is charged.
+UPDATE remit_job SET suspect = 2 WHERE id = :id AND token = :token RETURNING id;
+
+-- name: held
+-- What the database says that a worker holds.
+SELECT id, token, cancel_at IS NOT NULL FROM remit_job WHERE state = 'running' AND worker = :worker;
+
+-- name: lines
+-- Every line that has ready jobs: a skip scan, one probe a line.
+WITH RECURSIVE ready (line) AS (
+    SELECT min(line) FROM remit_job WHERE state = 'ready'
+    UNION ALL
+    SELECT (SELECT min(remit_job.line) FROM remit_job WHERE state = 'ready' AND remit_job.line > ready.line)
+    FROM ready WHERE ready.line IS NOT NULL
+)
+SELECT ready.line, head.queue, head.name, head.version
+FROM ready JOIN remit_job AS head ON head.rowid = (
+    SELECT rowid FROM remit_job WHERE state = 'ready' AND remit_job.line = ready.line
+    ORDER BY priority, lane, run_at, id LIMIT 1
+);
+
+-- name: promote
+-- Every worker's: a stalled leader must not delay retries. A promoted job gets a new position.
+UPDATE remit_job SET state = 'ready', run_at = :now
+WHERE rowid IN (
+    SELECT rowid FROM remit_job WHERE state = 'scheduled' AND run_at <= :now ORDER BY run_at LIMIT :limit
+);
+SELECT changes(), (
+    SELECT (min(run_at) - :now) / 1000000.0 FROM remit_job WHERE state = 'scheduled' AND run_at > :now
+);
+
+-- name: rescue
+-- Rows of workers that are registered no more. A first rescue charges nobody and makes suspects; the crash of a suspect
+-- that had started is charged.
+INSERT INTO remit_failure (job, token, attempt, failed_at, worker, kind, message)
+SELECT id, token, failures + 1, :now, worker, 'WorkerDied', 'the worker died while it ran this job'
+FROM remit_job
+WHERE rowid IN (
+        SELECT rowid FROM remit_job
+        WHERE state = 'running' AND NOT EXISTS (SELECT 1 FROM remit_worker WHERE remit_worker.id = remit_job.worker)
+        ORDER BY id
+        LIMIT :limit
+    )
+    AND suspect = 2;
+UPDATE remit_job
+SET state = CASE WHEN cancel_at IS NOT NULL THEN 'cancelled'
+        WHEN suspect = 2 AND failures + 1 >= attempts THEN 'dead' ELSE 'ready' END,
+    finished_at = CASE WHEN cancel_at IS NOT NULL OR suspect = 2 AND failures + 1 >= attempts THEN :now END,
+    reason = CASE WHEN cancel_at IS NULL AND suspect = 2 AND failures + 1 >= attempts
+        THEN 'killed its worker in ' || (failures + 1) || ' of ' || attempts || ' attempts' ELSE reason END,
+    failures = failures + (suspect = 2),
+    suspect = 1,
+    worker = NULL,
+    token = :token
+FROM (
+    SELECT id AS lost_id FROM remit_job
+    WHERE state = 'running' AND NOT EXISTS (SELECT 1 FROM remit_worker WHERE remit_worker.id = remit_job.worker)
+    ORDER BY id
+    LIMIT :limit
+) AS lost
+WHERE remit_job.id = lost.lost_id
+RETURNING id, state, EXISTS (SELECT 1 FROM remit_failure WHERE job = id AND failed_at = :now AND kind = 'WorkerDied');
+
+-- name: log
+INSERT INTO remit_log (job, attempt, logged_at, level, message)
+SELECT value ->> 'job', value ->> 'attempt', value ->> 'logged_at', value ->> 'level', value ->> 'message'
+FROM json_each(:lines)
+WHERE EXISTS (SELECT 1 FROM remit_job WHERE id = (value ->> 'job'));
+
+-- name: get
+SELECT
+    id, state, domain, queue, name, version, priority, failures, attempts, suspect > 0, created_at, run_at, claimed_at,
+    finished_at, expires_at, cancel_at, cancel_by, deleted_at, worker, encoding, payload, result, reason, label,
+    requested_by, attachment, correlation, causation
+FROM remit_job WHERE id = :id;
+
+-- name: list
+-- Newest first, paged by key: ids are ordered by time, and a page begins below the last id of the one before it.
+SELECT
+    id, state, domain, queue, name, version, priority, failures, attempts, suspect > 0, created_at, run_at, claimed_at,
+    finished_at, expires_at, cancel_at, cancel_by, deleted_at, worker, encoding, payload, result, reason, label,
+    requested_by, attachment, correlation, causation
+FROM remit_job
+WHERE (:state IS NULL OR state = :state)
+    AND (:domain IS NULL OR domain = :domain)
+    AND (:queue IS NULL OR queue = :queue)
+    AND (:name IS NULL OR name = :name)
+    AND (:label IS NULL OR label = :label)
+    AND (:deleted OR deleted_at IS NULL)
+    AND id < coalesce(:after, 'z')
+ORDER BY id DESC
+LIMIT :limit;
+
+-- name: failures
+SELECT attempt, failed_at, worker, kind, message, traceback
+FROM remit_failure WHERE job = :id ORDER BY failed_at, attempt;
+
+-- name: logs
+SELECT attempt, logged_at, level, message FROM remit_log WHERE job = :id ORDER BY id;
+
+-- name: cancel
+-- A waiting job ends; a running one is asked.
+SELECT state FROM remit_job WHERE id = :id;
+UPDATE remit_job
+SET state = CASE WHEN state = 'running' THEN 'running' ELSE 'cancelled' END,
+    finished_at = CASE WHEN state = 'running' THEN NULL ELSE :now END,
+    cancel_at = :now,
+    cancel_by = :by,
+    reason = :reason
+WHERE id = :id AND state IN ('scheduled', 'ready', 'running');
+
+-- name: retry
+-- By hand: a new set of attempts, a new token, no memory of suspicion.
+SELECT state FROM remit_job WHERE id = :id;
+UPDATE remit_job
+SET state = 'ready', run_at = :now, finished_at = NULL, expires_at = NULL, reason = NULL, cancel_at = NULL,
+    cancel_by = NULL, deleted_at = NULL, failures = 0, suspect = 0, token = :token
+WHERE id = :id AND state IN ('scheduled', 'dead', 'cancelled', 'skipped');
+
+-- name: delete
+-- Hides an ended job, and ends a waiting one; the pruner removes it with the others of its age.
+SELECT state FROM remit_job WHERE id = :id;
+UPDATE remit_job
+SET state = CASE WHEN state IN ('scheduled', 'ready') THEN 'cancelled' ELSE state END,
+    finished_at = coalesce(finished_at, :now),
+    reason = CASE WHEN state IN ('scheduled', 'ready') THEN 'deleted' ELSE reason END,
+    deleted_at = :now
+WHERE id = :id AND state <> 'running';
+
+-- name: purge
+-- Removes a job that does not run, with its failures and logs.
+SELECT state FROM remit_job WHERE id = :id;
+DELETE FROM remit_job WHERE id = :id AND state <> 'running';
+
+-- name: replay
+-- Dead letters, oldest id first, a batch at a time.
+UPDATE remit_job
+SET state = 'ready', run_at = :now, finished_at = NULL, expires_at = NULL, reason = NULL, cancel_at = NULL,
+    cancel_by = NULL, failures = 0, suspect = 0, token = :token
+WHERE rowid IN (
+    SELECT rowid FROM remit_job
+    WHERE state = 'dead' AND deleted_at IS NULL
+    AND (:domain IS NULL OR domain = :domain)
+    AND (:queue IS NULL OR queue = :queue)
+    AND (:name IS NULL OR name = :name)
+    AND (:reason IS NULL OR instr(reason, :reason) > 0)
+    AND (:before IS NULL OR finished_at <= :before)
+    AND id > coalesce(:after, '')
+    ORDER BY id
+    LIMIT :limit
+)
+RETURNING id;
+
+-- name: count_dead
+SELECT count(*) FROM remit_job
+WHERE state = 'dead' AND deleted_at IS NULL
+    AND (:domain IS NULL OR domain = :domain)
+    AND (:queue IS NULL OR queue = :queue)
+    AND (:name IS NULL OR name = :name)
+    AND (:reason IS NULL OR instr(reason, :reason) > 0);
+
+-- name: final_queues
+-- Every queue that has ended jobs: a skip scan.
+WITH RECURSIVE ended (queue) AS (
+    SELECT min(queue) FROM remit_job WHERE finished_at IS NOT NULL
+    UNION ALL
+    SELECT (SELECT min(remit_job.queue) FROM remit_job WHERE finished_at IS NOT NULL AND remit_job.queue > ended.queue)
+    FROM ended WHERE ended.queue IS NOT NULL
+)
+SELECT queue FROM ended WHERE queue IS NOT NULL;
+
+-- name: prune
+-- One small batch of what is older than its time.
+DELETE FROM remit_job
+WHERE rowid IN (
+    SELECT rowid FROM remit_job
+    WHERE queue = :queue AND finished_at < :now - :age * 1000000 AND keep IS NULL AND (state = 'dead') = :dead
+    ORDER BY finished_at
+    LIMIT :limit
+)
+RETURNING 1;
+
+-- name: prune_beyond
+-- One small batch of what exceeds the count that a queue keeps.
+DELETE FROM remit_job
+WHERE rowid IN (
+    SELECT rowid FROM remit_job
+    WHERE queue = :queue AND keep IS NULL AND state <> 'dead' AND finished_at <= (
+            SELECT finished_at FROM remit_job
+            WHERE queue = :queue AND finished_at IS NOT NULL AND keep IS NULL AND state <> 'dead'
+            ORDER BY finished_at DESC LIMIT 1 OFFSET :count
+        )
+    ORDER BY finished_at
+    LIMIT :limit
+)
+RETURNING 1;
+
+-- name: prune_kept
+-- Jobs that were sent with a time of their own.
+DELETE FROM remit_job
+WHERE rowid IN (
+    SELECT rowid FROM remit_job
+    WHERE finished_at IS NOT NULL AND keep IS NOT NULL AND finished_at < :now - keep * 1000000
+    ORDER BY finished_at
+    LIMIT :limit
+)
+RETURNING 1;
+
+-- name: pause
+INSERT INTO remit_queue (name, paused_at, paused_by) VALUES (:queue, :now, :by)
+ON CONFLICT (name) DO UPDATE SET paused_at = coalesce(paused_at, excluded.paused_at), paused_by = excluded.paused_by
+RETURNING name;
+
+-- name: resume
+UPDATE remit_queue SET paused_at = NULL, paused_by = NULL WHERE name = :queue AND paused_at IS NOT NULL RETURNING name;
+
+-- name: paused
+SELECT name, paused_at, paused_by FROM remit_queue WHERE paused_at IS NOT NULL ORDER BY name;
+
+-- name: waiting
+-- What is not ended, by queue and state, with the age of the oldest in seconds.
+SELECT queue, state, count(*), (:now - min(run_at)) / 1000000.0 FROM remit_job WHERE state = 'ready' GROUP BY queue
+UNION ALL
+SELECT queue, state, count(*), NULL FROM remit_job WHERE state = 'scheduled' GROUP BY queue
+UNION ALL
+SELECT queue, state, count(*), (:now - min(claimed_at)) / 1000000.0 FROM remit_job WHERE state = 'running'
+GROUP BY queue;
+
+-- name: ended
+-- What ended within the last so many seconds, by queue and state.
+WITH RECURSIVE final (queue) AS (
+    SELECT min(queue) FROM remit_job WHERE finished_at IS NOT NULL
+    UNION ALL
+    SELECT (SELECT min(remit_job.queue) FROM remit_job WHERE finished_at IS NOT NULL AND remit_job.queue > final.queue)
+    FROM final WHERE final.queue IS NOT NULL
+)
+SELECT final.queue, recent.state, count(*)
+FROM final CROSS JOIN remit_job AS recent
+WHERE recent.queue = final.queue AND recent.finished_at > :now - :seconds * 1000000
+GROUP BY final.queue, recent.state;
+
+-- name: dead
+-- Dead letters that wait for a person, by queue.
+SELECT queue, count(*) FROM remit_job WHERE state = 'dead' AND deleted_at IS NULL GROUP BY queue;
+
