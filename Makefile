@@ -10,6 +10,7 @@ export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 endif
 export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE ?= copy
+export UV_SYSTEM_CERTS ?= 1
 # pyright comes as a Python wheel with its JavaScript inside; let it fetch nothing.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
@@ -32,9 +33,11 @@ $(STAMP): pyproject.toml requirements.lock
 	@$(BIN)/python -c 'import uv' 2>/dev/null || { echo "setup: install uv into .venv"; \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; }
 	@echo "setup: install requirements.lock"
-	@$(UV) pip install --quiet --python $(BIN)/python -r requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python -r requirements.lock || { \
+	  echo "setup: uv failed; once more with pip, which may know this machine's index and certificates"; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock; }
 	@echo "setup: install remit, editable"
-	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@$(UV) pip install --quiet --python $(BIN)/python --offline --no-deps --no-build-isolation -e .
 	@touch $@
 	@echo "setup: done"
 

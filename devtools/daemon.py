@@ -159,14 +159,13 @@ class Daemon:
             for entry in (path, *path.rglob("*")):
                 os.chown(entry, self._account.pw_uid, self._account.pw_gid, follow_symlinks=False)
 
-    def copy(self, tree: Path) -> Path:
-        """Copy a folder of programs to where the server's account can run them."""
-        copied = self.folder / tree.name
-        shutil.copytree(tree, copied, symlinks=True)
-        for program in (copied / "bin").iterdir():
-            program.chmod(0o755)
-        self.own(copied)
-        return copied
+    def copy(self, *trees: Path) -> Path:
+        """Copy folders of programs, beside each other, to where the server's account can reach them."""
+        beside = self.folder / "programs"
+        for tree in trees:
+            shutil.copytree(tree, beside / tree.name, symlinks=True)
+        self.own(beside)
+        return beside
 
     def _popen(self, command: Sequence[str], *, stdin: int, log: Path) -> subprocess.Popen[bytes]:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")}

