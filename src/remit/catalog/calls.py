@@ -1,0 +1,220 @@
+"""One enqueue: what a caller may say about it, checked and made into a request that a store can write.
+
+Pure: no clock, no ids, no I/O. A delay stays a delay until the store adds its own time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
+
+from typing_extensions import TypedDict
+
+from remit.catalog.backoff import DeclaredBackoff, Exponential, Fixed
+from remit.catalog.policies import Policy, check_attempts, check_priority
+from remit.catalog.quantities import Duration, in_seconds
+from remit.catalog.specs import JobSpec, Message
+from remit.codec import encode
+from remit.errors import InvalidArgument, NotAMessage, UnknownOption, nearest
+
+LONGEST_LABEL: Final = 200
+LONGEST_URL: Final = 2_000
+_REQUESTER: Final = ("name", "role", "email")
+
+
+class EnqueueOptions(TypedDict, total=False, closed=True):  # closed: else ty lets a misspelled option pass
+    """What a call may say about its job. Everything is optional, and None says nothing.
+
+    It has the last word: call over job over queue over domain over application. Durations are seconds or timedeltas.
+    """
+
+    delay: Duration | None
+    """How long the job waits before it is due; default 0. Not together with `at`."""
+
+    at: datetime | None
+    """When the job is due: an aware datetime; one that has passed means now. Not together with `delay`."""
+
+    priority: int | None
+    """From -32,768 to 32,767, the lower first; it orders the jobs of one line."""
+
+    attempts: int | None
+    """How often the job is tried in all, the first included."""
+
+    backoff: DeclaredBackoff | None
+    """`exponential(…)` or `fixed(…)`, stored with the job; a function cannot be stored and stands on the class."""
+
+    expires: Duration | datetime | None
+    """How long after it is due, or until when, the job may start; later it is cancelled."""
+
+    keep: Duration | None
+    """How long the job is kept after it completed."""
+
+    label: str | None
+    """What people call this job in lists, 200 characters at most."""
+
+    requested_by: str | Mapping[str, str] | None
+    """Who asked for it: a name, or any of `name`, `role` and `email`."""
+
+    attachment: str | None
+    """The http(s) address of what the job made or worked on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnqueueRequest:
+    """One job as a store writes it. What is None was not said, or has no limit.
+
+    The job is due at `at`, or else `delay` seconds after the store's own time. `expires` is an instant, or seconds
+    after it is due. `backoff` and `keep` are set only where the call overrides the policy; `attempts` and `priority`
+    are resolved. `requested_by` is the JSON text of an object.
+    """
+
+    spec: JobSpec
+    payload: str
+    priority: int
+    attempts: int
+    delay: float = 0.0
+    at: datetime | None = None
+    backoff: str | None = None
+    expires: float | datetime | None = None
+    keep: float | None = None
+    label: str | None = None
+    requested_by: str | None = None
+    attachment: str | None = None
+
+
+def spec_of(message: object) -> JobSpec:
+    """Give the spec of a message that can be sent. Raises `NotAMessage`."""
+    spec = getattr(type(message), "__remit__", None)
+    if isinstance(message, Message) and isinstance(spec, JobSpec):
+        return spec
+    if isinstance(message, type) and issubclass(message, Message):
+        raise NotAMessage(f"{message.__qualname__} is a class; send an instance of it: {message.__qualname__}(…).")
+    if isinstance(message, Message):
+        raise NotAMessage(f"{type(message).__qualname__} is abstract; send an instance of a class derived from it.")
+    raise NotAMessage(
+        f"A `{type(message).__qualname__}` is no job; send an instance of a class derived from Job[YourDomain]."
+    )
+
+
+def prepare(spec: JobSpec, message: Message[Any], options: EnqueueOptions, policy: Policy) -> EnqueueRequest:
+    """Check one enqueue and make it a request.
+
+    Raises `InvalidArgument`, `UnknownOption`, `PayloadError` and `PayloadTooLarge`; the text names the job.
+    """
+    payload = spec.codec.dump(message, limit=policy.max_payload)
+    if not options and policy.expires is None:
+        return EnqueueRequest(spec=spec, payload=payload, priority=policy.priority, attempts=policy.attempts)
+    try:
+        return _with_options(spec, payload, options, policy)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"{spec.name}: {error}") from error
+
+
+def _with_options(spec: JobSpec, payload: str, options: EnqueueOptions, policy: Policy) -> EnqueueRequest:
+    said = {name: value for name, value in options.items() if value is not None}
+    _refuse_unknown(said)
+    given = cast("EnqueueOptions", said)
+    at, delay = given.get("at"), given.get("delay")
+    if at is not None and delay is not None:
+        raise InvalidArgument("delay and at say the same thing twice; pass one of them.")
+    priority, attempts = given.get("priority"), given.get("attempts")
+    backoff, keep = given.get("backoff"), given.get("keep")
+    expires = _expiry(given.get("expires"), at)
+    return EnqueueRequest(
+        spec=spec,
+        payload=payload,
+        priority=policy.priority if priority is None else check_priority(priority),
+        attempts=policy.attempts if attempts is None else check_attempts(attempts),
+        delay=0.0 if delay is None else in_seconds("delay", delay),
+        at=None if at is None else _instant("at", at),
+        backoff=None if backoff is None else _declared(backoff).dump(),
+        expires=policy.expires if expires is None else expires,
+        keep=None if keep is None else in_seconds("keep", keep),
+        label=_text("label", given.get("label"), LONGEST_LABEL),
+        requested_by=_requester(given.get("requested_by")),
+        attachment=_address(given.get("attachment")),
+    )
+
+
+def _refuse_unknown(options: Mapping[str, object]) -> None:
+    known = EnqueueOptions.__annotations__
+    for option in options:
+        if option not in known:
+            raise UnknownOption(
+                f"enqueue has no option {option!r}.{nearest(option, known)} The options are {', '.join(known)}."
+            )
+
+
+def _instant(what: str, instant: object) -> datetime:
+    if not isinstance(instant, datetime):
+        raise InvalidArgument(f"{what} must be a datetime, not {instant!r}.")
+    if instant.utcoffset() is None:
+        raise InvalidArgument(f"{what} is a datetime without a time zone; say which, as in datetime.now(UTC).")
+    return instant
+
+
+def _expiry(expires: Duration | datetime | None, at: datetime | None) -> float | datetime | None:
+    if expires is None:
+        return None
+    if not isinstance(expires, datetime):
+        return in_seconds("expires", expires)
+    deadline = _instant("expires", expires)
+    if at is not None and deadline <= _instant("at", at):
+        raise InvalidArgument("expires is not after at, so the job could never start.")
+    return deadline
+
+
+def _declared(backoff: object) -> DeclaredBackoff:
+    if isinstance(backoff, Exponential | Fixed):
+        return backoff
+    raise InvalidArgument(
+        f"backoff for one call must be exponential(…) or fixed(…), which are stored with the job, not {backoff!r}; "
+        "a function stands on the job class, in Retry(backoff=…)."
+    )
+
+
+def _text(what: str, text: object, longest: int) -> str | None:
+    if text is None:
+        return None
+    if not isinstance(text, str) or not text:
+        raise InvalidArgument(f"{what} must be text, not {text!r}.")
+    if len(text) > longest:
+        raise InvalidArgument(f"{what} has {len(text):,} characters, over the limit of {longest:,}.")
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidArgument(f"{what} holds a NUL or half of a surrogate pair, which no database stores.")
+    return text
+
+
+def _requester(requested_by: object) -> str | None:
+    if requested_by is None:
+        return None
+    who: Mapping[str, object] = {"name": requested_by} if isinstance(requested_by, str) else _mapping(requested_by)
+    for key, value in who.items():
+        if key not in _REQUESTER:
+            raise InvalidArgument(
+                f"requested_by has no part {key!r}.{nearest(key, _REQUESTER)} Its parts are {', '.join(_REQUESTER)}."
+            )
+        _text(f"requested_by[{key!r}]", value, LONGEST_LABEL)
+    return encode(dict(who))
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    if isinstance(value, Mapping) and value:
+        return cast("Mapping[str, object]", value)
+    raise InvalidArgument(f"requested_by must be a name, or a mapping of {', '.join(_REQUESTER)}, not {value!r}.")
+
+
+def _address(attachment: object) -> str | None:
+    address = _text("attachment", attachment, LONGEST_URL)
+    if address is None:
+        return None
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        raise InvalidArgument(f"attachment {address!r} is no address: {error}.") from error
+    if parts.scheme not in {"http", "https"} or not parts.netloc:  # it becomes a link: javascript: must not
+        raise InvalidArgument(f"attachment must be an http(s) address, not {address!r}.")
+    return address

@@ -1,0 +1,84 @@
+"""The way out of a domain: what may leave it, and through which application."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from remit.catalog.calls import EnqueueOptions, EnqueueRequest, prepare, spec_of
+from remit.catalog.ports import Directory, Sender, running_domain
+from remit.catalog.specs import DomainSpec, JobSpec, Message
+from remit.errors import AlreadyBound, InvalidArgument, OwnershipError, UnboundDomain
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """The open application that sends for a domain: its label, its door, and all the jobs that it knows."""
+
+    label: str
+    sender: Sender
+    directory: Directory
+
+
+class Dispatch:
+    """Checks what one domain sends, before anything is written; the async and the blocking face both use it."""
+
+    def __init__(self, domain: DomainSpec) -> None:
+        self._domain = domain
+        self._binding: Binding | None = None
+
+    def bind(self, binding: Binding) -> None:
+        """Send through this application from now on. Raises `AlreadyBound` while there is another one."""
+        if self._binding is not None:
+            raise AlreadyBound(
+                f"{self._domain.name} belongs to {self._binding.label} and cannot be taken in by {binding.label}; "
+                "close the first application, or leave the domain out of the second."
+            )
+        self._binding = binding
+
+    def unbind(self) -> None:
+        """Forget the application."""
+        self._binding = None
+
+    @property
+    def sender(self) -> Sender:
+        """The door of the application. Raises `UnboundDomain`."""
+        return self._bound().sender
+
+    def request(self, message: Message[Any], options: EnqueueOptions) -> EnqueueRequest:
+        """Check one message of this domain and make it a request."""
+        spec = spec_of(message)
+        self._check_owner(spec)
+        return prepare(spec, message, options, self._bound().directory.policy(spec))
+
+    def build(self, name: str, payload: Mapping[str, Any]) -> Message[Any]:
+        """Make a message of this domain from its short or whole name and the values of its fields."""
+        if not isinstance(name, str) or not isinstance(payload, Mapping):
+            raise InvalidArgument("enqueue_named takes a name and a mapping of field values.")
+        whole_name = name if "." in name else f"{self._domain.name}.{name}"
+        spec = self._domain.jobs.get(whole_name) or self._bound().directory.by_name(whole_name)
+        self._check_owner(spec)
+        return spec.codec.build(payload)
+
+    def _check_owner(self, spec: JobSpec) -> None:
+        domain, owner = self._domain, spec.domain.__remit__
+        if owner is not domain:
+            raise OwnershipError(
+                f"{domain.name} cannot enqueue {spec.name}: only {owner.name} may. Let {domain.name} publish an event "
+                f"that {owner.name} subscribes to, or call an API of {owner.name}."
+            )
+        running = running_domain.get()
+        if running is not None and running is not domain.instance:
+            raise OwnershipError(
+                f"A handler of {running.__remit__.name} cannot enqueue {spec.name}, through {domain.name} neither: "
+                f"let it publish an event that {domain.name} subscribes to."
+            )
+
+    def _bound(self) -> Binding:
+        if self._binding is None:
+            raise UnboundDomain(
+                f"{self._domain.name} cannot send yet: no application has taken it in. Create one with "
+                f"Remit(url, domains=[{self._domain.name.replace('-', '_')}]) and open it first."
+            )
+        return self._binding

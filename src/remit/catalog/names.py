@@ -1,0 +1,52 @@
+"""Names: how they are derived, what they may look like, and the line that a name and a version make of a queue."""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+from typing import Final
+
+from remit.errors import CatalogError
+
+_WORD_STARTS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_SEGMENT: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_LONGEST: Final = 120
+
+
+def kebab(class_name: str) -> str:
+    """Spell the name of a class in lower-kebab-case: `SyncInvoice` → `sync-invoice`, `HTTPCall` → `http-call`."""
+    words = (word for part in class_name.split("_") for word in _WORD_STARTS.split(part))
+    return "-".join(filter(None, words)).lower()
+
+
+def check_segment(what: str, name: str) -> str:
+    """Pass one part of a name: lower-kebab-case in ASCII. Raises `CatalogError`, naming `what`."""
+    if len(name) > _LONGEST or not _SEGMENT.fullmatch(name):
+        example = _suggestion(name)
+        raise CatalogError(f"{what} {name!r} is not lower-kebab-case in ASCII, as {example!r} is; pass another name=.")
+    return name
+
+
+def check_full(what: str, name: str) -> str:
+    """Pass a whole name, `domain.lower-kebab-case`, of two parts or more. Raises `CatalogError`, naming `what`."""
+    parts = name.split(".")
+    if len(parts) == 1:
+        raise CatalogError(f"{what} {name!r} is no whole name; write it with its domain, as in 'billing.{name}'.")
+    if len(name) > _LONGEST or not all(_SEGMENT.fullmatch(part) for part in parts):
+        raise CatalogError(f"{what} {name!r} is not of the form domain.lower-kebab-case, as 'billing.sync-invoice' is.")
+    return name
+
+
+def line(queue: str, name: str, version: int) -> int:
+    """Number a line: the jobs of one queue, name and version, which are held back together or not at all.
+
+    A signed 64-bit integer: the first 8 bytes, big-endian, of BLAKE2b (digest size 8) over the three, in UTF-8 and in
+    decimals, joined by NUL. It is stored with every job, so it never changes.
+    """
+    key = f"{queue}\0{name}\0{version}".encode()
+    return int.from_bytes(blake2b(key, digest_size=8).digest(), "big", signed=True)
+
+
+def _suggestion(name: str) -> str:
+    likely = re.sub(r"[^a-z0-9]+", "-", kebab(name)).strip("-")
+    return likely if _SEGMENT.fullmatch(likely) else "sync-invoice"

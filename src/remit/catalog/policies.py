@@ -1,0 +1,192 @@
+"""Policies: what a job may cost, how long it is kept, and who has the last word about it.
+
+Each level (call, job, queue, domain, application) says only what it wants to differ; None is "not said". The nearest
+level that says something wins, field by field: a job with `Retry(attempts=5)` keeps the backoff of its queue.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from remit.catalog.backoff import Backoff, exponential
+from remit.catalog.quantities import DAY, Duration, in_seconds_or_forever, whole
+from remit.codec import MAX_BYTES
+from remit.errors import InvalidArgument
+
+FIRST_PRIORITY: Final = -32_768
+LAST_PRIORITY: Final = 32_767
+MOST_ATTEMPTS: Final = 1_000_000
+
+
+def check_priority(priority: int) -> int:
+    """Pass a priority: what a database's small integer holds, the lower first."""
+    return whole("priority", priority, FIRST_PRIORITY, LAST_PRIORITY)
+
+
+def check_attempts(attempts: int) -> int:
+    """Pass a number of attempts."""
+    return whole("attempts", attempts, 1, MOST_ATTEMPTS)
+
+
+def _exception_types(given: object) -> tuple[type[BaseException], ...]:
+    classes = cast("tuple[object, ...]", given) if isinstance(given, tuple) else (given,)
+    return tuple(_exception_type(each) for each in classes)
+
+
+def _exception_type(given: object) -> type[BaseException]:
+    if isinstance(given, type) and issubclass(given, BaseException):
+        return given
+    raise InvalidArgument(f"give_up_on takes exception classes, not {given!r}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """What happens when a handler raises.
+
+    `attempts` is how often a job is tried in all (default 3, the first included). `backoff` is `exponential(…)`,
+    `fixed(…)` or a function `(attempt, error) -> seconds` (default `exponential(5.0)`). `give_up_on` names exceptions
+    that no retry will cure: the job is dead at once (default none). What is left out is taken from the next level up.
+    Raises `InvalidArgument`.
+
+        Retry(attempts=5, backoff=exponential(5.0), give_up_on=(InvoiceRefused,))
+    """
+
+    attempts: int | None = None
+    backoff: Backoff | None = None
+    give_up_on: tuple[type[BaseException], ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.attempts is not None:
+            check_attempts(self.attempts)
+        if self.backoff is not None and not hasattr(self.backoff, "delay") and not callable(self.backoff):
+            raise InvalidArgument(
+                f"backoff must be exponential(…), fixed(…) or a function (attempt, error) -> seconds, "
+                f"not {self.backoff!r}."
+            )
+        if self.give_up_on is not None:
+            object.__setattr__(self, "give_up_on", _exception_types(self.give_up_on))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """How long ended jobs stay in the database: by age and by count, whichever passes first.
+
+    `age` is how long a completed, skipped or cancelled job is kept (default 24 hours), `count` how many of them per
+    queue (default 100,000; a whole number, on a queue, a domain or the application), `dead_age` how long a dead job
+    is kept (default 14 days; its count is not limited). Ages are seconds or timedeltas; `math.inf` keeps for ever.
+    What is left out is taken from the next level up. Raises `InvalidArgument`.
+    """
+
+    age: Duration | None = None
+    count: int | float | None = None
+    dead_age: Duration | None = None
+
+    def __post_init__(self) -> None:
+        if self.age is not None:
+            in_seconds_or_forever("age", self.age, zero=True)
+        if self.dead_age is not None:
+            in_seconds_or_forever("dead_age", self.dead_age, zero=True)
+        if self.count is not None and self.count != math.inf:
+            whole("count", self.count, 0, 2**62)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What one level says about the jobs below it: `Remit(defaults=Defaults(timeout=300))`.
+
+    The same words are keywords of a domain class, a queue and a job class.
+
+    - `retry`: see `Retry`.
+    - `timeout`: seconds that one attempt may take. By default none: a job may run for days, and a worker that dies is
+      noticed by its lease, not by a timeout. `math.inf` lifts the limit of a level above.
+    - `priority`: from -32,768 to 32,767, the lower first; 0 by default. It orders the jobs of one line.
+    - `keep`: see `Keep`.
+    - `expires`: seconds after it is due in which a job may start; later it is cancelled. By default, and for
+      `math.inf`, it never expires.
+    - `max_payload`: bytes that an encoded payload may have; 65,536 by default.
+
+    Raises `InvalidArgument`.
+    """
+
+    retry: Retry | None = None
+    timeout: Duration | None = None
+    priority: int | None = None
+    keep: Keep | None = None
+    expires: Duration | None = None
+    max_payload: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.timeout is not None:
+            in_seconds_or_forever("timeout", self.timeout)
+        if self.priority is not None:
+            check_priority(self.priority)
+        if self.expires is not None:
+            in_seconds_or_forever("expires", self.expires)
+        if self.max_payload is not None:
+            whole("max_payload", self.max_payload, 2, 2**30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """A resolved `Keep`: seconds and a count, None where there is no limit."""
+
+    age: float | None
+    count: int | None
+    dead_age: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What holds for a job once every level was heard. Durations are seconds, None where there is no limit."""
+
+    attempts: int
+    backoff: Backoff
+    give_up_on: tuple[type[BaseException], ...]
+    timeout: float | None
+    priority: int
+    keep: Retention
+    expires: float | None
+    max_payload: int
+
+
+FALLBACK: Final = Defaults(
+    retry=Retry(attempts=3, backoff=exponential(5.0), give_up_on=()),
+    timeout=math.inf,
+    priority=0,
+    keep=Keep(age=1 * DAY, count=100_000, dead_age=14 * DAY),
+    expires=math.inf,
+    max_payload=MAX_BYTES,
+)
+"""What holds where nobody said anything."""
+
+
+def resolve(*levels: Defaults) -> Policy:
+    """Hear the levels, the nearest first, and fill the rest from remit's own defaults."""
+    heard = (*levels, FALLBACK)
+    retries = [level.retry for level in heard if level.retry]
+    return Policy(
+        attempts=_first(retry.attempts for retry in retries),
+        backoff=_first(retry.backoff for retry in retries),
+        give_up_on=_first(retry.give_up_on for retry in retries),
+        timeout=in_seconds_or_forever("timeout", _first(level.timeout for level in heard)),
+        priority=_first(level.priority for level in heard),
+        keep=_retention([level.keep for level in heard if level.keep]),
+        expires=in_seconds_or_forever("expires", _first(level.expires for level in heard)),
+        max_payload=_first(level.max_payload for level in heard),
+    )
+
+
+def _retention(keeps: list[Keep]) -> Retention:
+    count = _first(keep.count for keep in keeps)
+    return Retention(
+        age=in_seconds_or_forever("age", _first(keep.age for keep in keeps), zero=True),
+        count=None if count == math.inf else int(count),
+        dead_age=in_seconds_or_forever("dead_age", _first(keep.dead_age for keep in keeps), zero=True),
+    )
+
+
+def _first(said: Iterable[Any]) -> Any:
+    return next(value for value in said if value is not None)

@@ -1,0 +1,69 @@
+"""The protocols between a domain and the rest: what use cases depend on, and what an application binds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from typing_extensions import Unpack
+
+from remit.catalog.calls import EnqueueOptions, EnqueueRequest
+from remit.catalog.messages import Job
+from remit.catalog.policies import Policy
+from remit.catalog.specs import D, JobSpec, Owner
+
+
+@dataclass(frozen=True, slots=True)
+class JobRef:
+    """What an enqueue gives back.
+
+    `id` is a UUIDv7 as text, known before the commit. `duplicate` is True when a job with the same key was there
+    already, and then `id` is that job's.
+    """
+
+    id: str
+    duplicate: bool = False
+
+
+class Scheduler(Protocol[D]):
+    """The port that a use case depends on: `Scheduler[Billing]`. `Billing` satisfies it; a test passes a fake."""
+
+    async def enqueue(self, job: Job[D], *, tx: object | None = None, **options: Unpack[EnqueueOptions]) -> JobRef:
+        """Send one job; see `Domain.enqueue`."""
+        ...
+
+    async def enqueue_many(
+        self, jobs: Iterable[Job[D]], *, tx: object | None = None, **options: Unpack[EnqueueOptions]
+    ) -> list[JobRef]:
+        """Send several jobs in one round trip; see `Domain.enqueue_many`."""
+        ...
+
+
+class Sender(Protocol):
+    """Writes requests for domains: what an application binds. The references come back in the order of the requests."""
+
+    async def send(self, requests: Sequence[EnqueueRequest], *, tx: object | None) -> list[JobRef]:
+        """Write the requests, on the caller's transaction `tx` or in a short one of its own."""
+        ...
+
+    def send_blocking(self, requests: Sequence[EnqueueRequest], *, tx: object | None) -> list[JobRef]:
+        """Do the same without an event loop."""
+        ...
+
+
+class Directory(Protocol):
+    """Knows all domains of an application: by what name a job goes, and which policy holds for it."""
+
+    def by_name(self, name: str) -> JobSpec:
+        """Find a job by its whole name or an alias. Raises `UnknownJob`."""
+        ...
+
+    def policy(self, spec: JobSpec) -> Policy:
+        """Give the policy of a job, all levels heard."""
+        ...
+
+
+running_domain: Final[ContextVar[Owner[Any] | None]] = ContextVar("running_domain", default=None)
+"""The domain whose handler runs here. The executor sets it; another domain then refuses to send."""

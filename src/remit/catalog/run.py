@@ -1,0 +1,121 @@
+"""What a handler is told about its run, and what it may ask of it. The runtime implements it."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, Generic, Protocol
+
+from typing_extensions import TypeVar, Unpack
+
+from remit.catalog.calls import EnqueueOptions
+from remit.catalog.messages import Job
+from remit.catalog.ports import JobRef
+from remit.catalog.specs import C, Owner
+
+D2 = TypeVar("D2", bound=Owner[Any])
+D_co = TypeVar("D_co", bound=Owner[Any], covariant=True, default=Owner[Any])
+
+
+class RunTransaction(Protocol):
+    """A transaction on remit's own connection, which the completion of the run joins."""
+
+    @property
+    def connection(self) -> Any:
+        """The driver's connection, for a query builder or an ORM. Never commit it."""
+        ...
+
+    async def execute(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement, with the driver's own placeholders, and give its rows."""
+        ...
+
+
+class SyncRunTransaction(Protocol):
+    """The same for blocking handlers."""
+
+    @property
+    def connection(self) -> Any:
+        """The driver's connection, for a query builder or an ORM. Never commit it."""
+        ...
+
+    def execute(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement, with the driver's own placeholders, and give its rows."""
+        ...
+
+
+class SyncRun(ABC):
+    """The waiting verbs of a run, for blocking handlers: `run.sync`."""
+
+    @abstractmethod
+    def complete(self, result: object = None, *, tx: object | None = None) -> None:
+        """Complete the job inside a transaction; see `Run.complete`."""
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[SyncRunTransaction]:
+        """Open a transaction that completes the job when the block ends; see `Run.transaction`."""
+
+
+class Run(ABC, Generic[D_co]):
+    """One attempt at a job, as its handler sees it. `Run[Billing]` knows its domain, and the context by the domain.
+
+    The everyday members never wait, so they are the same in async, blocking and process handlers.
+    """
+
+    key: str
+    """The idempotency key for effects outside the database: the same through retries and replays."""
+
+    job_id: str
+    """The id of the job, as `JobRef.id` gave it."""
+
+    attempt: int
+    """Which attempt this is: 1, 2 …"""
+
+    attempts: int
+    """How many there are in all; this is the last one when `attempt` equals it."""
+
+    result: object
+    """What to keep as the result: a JSON value. What the handler returns, unless that is None, replaces it."""
+
+    log: logging.LoggerAdapter[logging.Logger]
+    """A logger that names the job; its lines are kept with the job."""
+
+    @property
+    @abstractmethod
+    def context(self: Run[Owner[C]]) -> C:
+        """What the domain's context factory yielded."""
+
+    @property
+    @abstractmethod
+    def cancelled(self) -> bool:
+        """Whether somebody asked this job to stop, or its lease was lost: finish early, raise, or return."""
+
+    @abstractmethod
+    def enqueue(self: Run[D2], job: Job[D2], **options: Unpack[EnqueueOptions]) -> JobRef:
+        """Send a job of the same domain if, and only if, this run succeeds.
+
+        Buffered, checked at once, and written in the transaction of the outcome. Takes the options of
+        `Domain.enqueue`; raises its errors.
+        """
+
+    @abstractmethod
+    async def complete(self, result: object = None, *, tx: object | None = None) -> None:
+        """Complete the job inside the caller's transaction, so that the effects in it happen exactly once.
+
+        `result` is a JSON value; `tx` any handle that `enqueue` takes. Raises `LeaseLost`, so that the transaction
+        rolls back, if another worker holds the job by now.
+        """
+
+    @abstractmethod
+    def transaction(self) -> AbstractAsyncContextManager[RunTransaction]:
+        """Open a transaction that completes the job, with `result`, when the block ends. Raises `LeaseLost`.
+
+        async with run.transaction() as tx:
+            await tx.execute("update invoice set posted = true where id = %s", [job.invoice_id])
+        """
+
+    @property
+    @abstractmethod
+    def sync(self) -> SyncRun:
+        """The waiting verbs, blocking."""

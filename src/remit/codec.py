@@ -1,0 +1,223 @@
+"""Payload text and message, each way, with a proof on the way in.
+
+msgspec writes a wrong type, or NaN, without a word, and the job would die in a worker hours later. So a message is
+encoded *and decoded* where it is sent (about half a microsecond), and refused there if it would come back different.
+Reading back is a plain msgspec decode.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
+
+import msgspec
+
+from remit.errors import PayloadError, PayloadTooLarge, UndecodablePayload, nearest
+
+M = TypeVar("M")
+
+ENCODING: Final = "json"
+"""Stored beside each payload, so that another encoding can live in the same table one day."""
+
+MAX_BYTES: Final = 64 * 1024
+"""The default limit of an encoded payload, in bytes of UTF-8."""
+
+
+def encode(value: object) -> str:
+    """Write any JSON value: what a handler returned, who asked for a job.
+
+    Beyond JSON it takes what msgspec writes (dates, UUIDs, dataclasses …), which come back as JSON values. Raises
+    `PayloadError` for what JSON cannot carry: NaN, half a surrogate pair, an object of an unknown class.
+    """
+    try:
+        raw = _ENCODER.encode(value)
+    except Exception as error:
+        raise PayloadError(f"The value {_reason(value, error)}.") from error
+    if b"null" in raw and (flaw := _flaw(value)):  # msgspec writes NaN as null
+        raise PayloadError(f"The value {_told(*flaw)}.")
+    return raw.decode()
+
+
+def decode(text: str) -> Any:
+    """Read any JSON value that `encode` wrote."""
+    return _DECODER.decode(text)
+
+
+def is_model(kind: object) -> bool:
+    """Tell a pydantic model, or anything else that dumps and validates itself the same way, without importing it."""
+    return isinstance(kind, type) and hasattr(kind, "model_dump") and hasattr(kind, "model_validate_json")
+
+
+class Codec(Generic[M]):
+    """Writes and reads the messages of one class.
+
+    `kind` is the class; `name` stands in the texts of errors. Raises `NameError` while annotations of the class name
+    something that does not exist yet, and `TypeError` for a type that msgspec does not support.
+    """
+
+    __slots__ = ("_decode", "kind", "name")
+
+    def __init__(self, kind: type[M], name: str) -> None:
+        self.kind = kind
+        self.name = name
+        self._decode: Callable[[str | bytes], M] = msgspec.json.Decoder(kind, dec_hook=_from_builtins).decode
+
+    def dump(self, message: M, *, limit: int = MAX_BYTES) -> str:
+        """Write a message that is sure to come back equal.
+
+        `limit` is in bytes of UTF-8. The text holds no raw NUL: control characters are escaped. Raises `PayloadError`,
+        naming the field, where a value is not what its field declares, and `PayloadTooLarge`.
+        """
+        try:
+            raw = _ENCODER.encode(message)
+            back = self._decode(raw)
+            survives = back == message
+        except Exception as error:
+            raise PayloadError(f"{self.name}: {_reason(message, error)}. {_REMEDY}") from error
+        if not survives and (difference := _difference(message, back)):
+            raise PayloadError(f"{self.name}: {_told(*difference)}. {_REMEDY}")
+        if len(raw) > limit:
+            raise PayloadTooLarge(
+                f"{self.name}: the payload has {len(raw):,} bytes, over the limit of {limit:,}; "
+                "pass an id or a storage key instead."
+            )
+        return raw.decode()
+
+    def load(self, text: str) -> M:
+        """Read a message. Raises `UndecodablePayload` if the text does not fit the class as it is declared now."""
+        try:
+            return self._decode(text)
+        except Exception as error:  # anything: the class may check itself in `__post_init__`
+            raise UndecodablePayload(
+                f"{self.name}: the stored payload does not fit `{self.kind.__qualname__}`: {_located(error)}. "
+                "Give a new field a default, or a changed message a new version=."
+            ) from error
+
+    def build(self, values: Mapping[str, Any]) -> M:
+        """Make a message from field values, JSON values or real ones. Raises `PayloadError` where they do not fit."""
+        fields = [field.name for field in dataclasses.fields(cast("Any", self.kind))]
+        for key in values:
+            if key not in fields:
+                raise PayloadError(f"{self.name} has no field {key!r}.{nearest(str(key), fields)}")
+        try:
+            return msgspec.convert(dict(values), self.kind, str_keys=True, dec_hook=_from_builtins)
+        except Exception as error:
+            raise PayloadError(f"{self.name}: {_located(error)}. {_REMEDY}") from error
+
+
+def _to_builtins(value: Any) -> Any:
+    if is_model(type(value)):
+        return value.model_dump(mode="json", by_alias=True, round_trip=True)
+    raise TypeError(f"Encoding objects of type {type(value).__qualname__} is unsupported")
+
+
+def _from_builtins(kind: type, value: Any) -> Any:
+    if is_model(kind):
+        # As JSON, the inverse of mode="json": a strict model takes a date from a string in JSON only.
+        return cast("Any", kind).model_validate_json(_ENCODER.encode(value))
+    raise TypeError(f"Decoding objects of type {kind.__qualname__} is unsupported")
+
+
+_ENCODER: Final = msgspec.json.Encoder(enc_hook=_to_builtins)
+_DECODER: Final = msgspec.json.Decoder()
+
+
+# Everything below runs after a failure only: it finds the field, and words for what is wrong with it.
+
+_REMEDY: Final = "Pass the type that the field declares."
+_DEEPEST: Final = 50
+
+Flaw: TypeAlias = "tuple[str, str]"
+"""Where a value is, and what is wrong with it."""
+
+
+def _told(path: str, problem: str) -> str:
+    return f"field `{path}` {problem}" if path else problem
+
+
+def _reason(value: object, error: Exception) -> str:
+    flaw = _flaw(value)
+    return _told(*flaw) if flaw else _located(error)
+
+
+def _located(error: Exception) -> str:
+    """Turn msgspec's ``Expected `int`, got `str` - at `$.items[0]` `` around, so that the field comes first."""
+    text, _, path = str(error).strip().rstrip(".").partition(" - at `$")
+    if not isinstance(error, msgspec.MsgspecError):
+        text = f"{type(error).__name__}: {text}"
+    path = path.rstrip("`").removeprefix(".")
+    return f"field `{path}`: {text}" if path else text
+
+
+def _flaw(value: object, path: str = "", depth: int = 0) -> Flaw | None:
+    """Find the first value that JSON cannot carry, whatever the declared type."""
+    if problem := _problem(value):
+        return path, problem
+    if depth > _DEEPEST:
+        return path, f"is nested more than {_DEEPEST} levels deep"
+    found = (_flaw(child, path + step, depth + 1) for step, child in _children(value, path))
+    return next(filter(None, found), None)
+
+
+def _problem(value: object) -> str | None:
+    match value:
+        case float() if not math.isfinite(value):
+            return f"is {value}, and JSON has no such number"
+        case Decimal() if value.is_nan():
+            return "is NaN, which equals nothing, itself included"
+        case str() if any("\ud800" <= character <= "\udfff" for character in value):
+            return "holds half of a surrogate pair, which is no text"
+        case _ if next(_children(value, ""), None) is None:
+            return _unencodable(value)
+        case _:
+            return None
+
+
+def _unencodable(leaf: object) -> str | None:
+    try:
+        _ENCODER.encode(leaf)
+    except Exception as error:
+        if isinstance(error, TypeError):
+            return f"holds a `{type(leaf).__qualname__}`, which JSON cannot carry"
+        return f"cannot be written: {error}"
+    return None
+
+
+def _difference(sent: object, back: object, path: str = "") -> Flaw | None:
+    """Find the first value that would come back as another one."""
+    if _equal(sent, back):
+        return None
+    arrays = isinstance(sent, list | tuple) and isinstance(back, list | tuple)
+    if type(sent) is not type(back) and not arrays:  # a Sequence may hold either: JSON knows one kind of array
+        return path, f"holds a `{type(sent).__qualname__}` and would come back as a `{type(back).__qualname__}`"
+    parts, others = list(_children(sent, path)), list(_children(back, path))
+    by_identity = arrays or dataclasses.is_dataclass(sent) or isinstance(sent, msgspec.Struct)
+    if [step for step, _ in parts] != [step for step, _ in others] or not (parts or by_identity):
+        return path, f"would come back as {back!r}"
+    found = (_difference(one, other, path + step) for (step, one), (_, other) in zip(parts, others, strict=True))
+    return next(filter(None, found), None)  # none: a class that compares by identity, and all of its parts are equal
+
+
+def _equal(one: object, other: object) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:  # a signalling NaN
+        return False
+
+
+def _children(value: Any, path: str) -> Iterator[tuple[str, object]]:
+    """Name the parts of a value, as msgspec's paths do."""
+    dot = "." if path else ""
+    if dataclasses.is_dataclass(value):
+        yield from ((dot + field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
+    elif isinstance(value, msgspec.Struct):
+        yield from ((dot + name, getattr(value, name)) for name in value.__struct_fields__)
+    elif isinstance(value, Mapping):
+        yield from ((f"[{key!r}]", item) for key, item in cast("Mapping[object, object]", value).items())
+    elif isinstance(value, list | tuple):
+        yield from ((f"[{index}]", item) for index, item in enumerate(cast("list[object]", value)))
+    elif isinstance(value, set | frozenset):
+        yield from (("[…]", item) for item in cast("set[object]", value))

@@ -1,0 +1,204 @@
+"""Every error that remit raises. Each has a stable `code` and one sentence that says what to do.
+
+The texts are interface: they are read at three in the morning, and tests hold them. Outcomes of a run (skip, snooze …)
+are no errors and live with the runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import ClassVar
+
+
+def nearest(word: str, options: Iterable[str]) -> str:
+    """Give `" Did you mean 'timeout'?"`, or an empty string where nothing comes close."""
+    matches = get_close_matches(word, list(options), n=1, cutoff=0.6)
+    return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+class RemitError(Exception):
+    """The root: `except RemitError` catches all that remit raises on purpose, and nothing else."""
+
+    code: ClassVar[str] = "remit-error"
+    """Stable in kebab-case: logs, metrics and the page of the error are named by it."""
+
+
+class CatalogError(RemitError):
+    """A declaration is wrong: raised while modules are imported or the application is composed."""
+
+    code = "catalog-error"
+
+
+class UnknownOption(CatalogError, TypeError):
+    """A keyword, or a key of the configuration, that remit does not know; the text names the nearest."""
+
+    code = "unknown-option"
+
+
+class NotAMessage(CatalogError, TypeError):
+    """Something other than an instance of a declared message was sent."""
+
+    code = "not-a-message"
+
+
+class DuplicateName(CatalogError):
+    """Two declarations claim one name or alias: names are how stored work finds its code."""
+
+    code = "duplicate-name"
+
+
+class DuplicateHandler(CatalogError):
+    """A second handler for one job: a command is executed by exactly one function."""
+
+    code = "duplicate-handler"
+
+
+class MissingHandler(CatalogError):
+    """A worker would start without a handler for some of the jobs that its domains own."""
+
+    code = "missing-handler"
+
+
+class HandlerShape(CatalogError, TypeError):
+    """The decorated function cannot be called the way remit calls a handler."""
+
+    code = "handler-shape"
+
+
+class UnknownJob(RemitError, LookupError):
+    """No domain of this application declares a job of that name."""
+
+    code = "unknown-job"
+
+
+class OwnershipError(RemitError):
+    """A domain reached for what another domain owns: publish an event, or ask the owner for an API."""
+
+    code = "ownership"
+
+
+class UnboundDomain(RemitError):
+    """A domain was asked to send before an application took it in."""
+
+    code = "unbound-domain"
+
+
+class AlreadyBound(RemitError):
+    """A domain belongs to one open application at a time; the text names both."""
+
+    code = "already-bound"
+
+
+class NotOpen(RemitError):
+    """The application is closed, or not open yet in this process or on this event loop."""
+
+    code = "not-open"
+
+
+class ConfigurationError(RemitError):
+    """An option of the application, its environment or its file is wrong."""
+
+    code = "configuration"
+
+
+class MissingExtra(ConfigurationError, ImportError):
+    """A feature needs an optional dependency; the text names the extra to install."""
+
+    code = "missing-extra"
+
+
+class InvalidArgument(RemitError, ValueError):
+    """A value that cannot mean anything: a naive datetime, a negative delay, `delay` and `at` together."""
+
+    code = "invalid-argument"
+
+
+class PayloadError(RemitError, ValueError):
+    """A message does not survive its way through JSON; the text names the message and the field."""
+
+    code = "payload"
+
+
+class PayloadTooLarge(PayloadError):
+    """The encoded message is over its limit: a payload carries ids and storage keys, not the things themselves."""
+
+    code = "payload-too-large"
+
+
+class UndecodablePayload(PayloadError):
+    """A stored payload does not fit the message that is declared now."""
+
+    code = "undecodable-payload"
+
+
+class JobNotFound(RemitError, LookupError):
+    """No job has that id: it never existed, its transaction was rolled back, or it was pruned."""
+
+    code = "job-not-found"
+
+
+class LeaseLost(RemitError):
+    """This run no longer holds its job: another worker took it over, so nothing that it does may be committed."""
+
+    code = "lease-lost"
+
+
+class TransactionRequired(RemitError):
+    """The application allows no send outside a transaction (`require_tx`): pass `tx=`."""
+
+    code = "transaction-required"
+
+
+class TransactionError(RemitError):
+    """The handle given as `tx` cannot be used."""
+
+    code = "transaction"
+
+
+class ForeignTransaction(TransactionError):
+    """The transaction is open on another database than the one that holds this application's jobs."""
+
+    code = "foreign-transaction"
+
+
+class ClosedTransaction(TransactionError):
+    """The transaction has ended, or its connection is closed."""
+
+    code = "closed-transaction"
+
+
+class AutocommitTransaction(TransactionError):
+    """The handle is outside a transaction, so the send would commit by itself: begin one, or leave `tx` out."""
+
+    code = "autocommit-transaction"
+
+
+class UnsupportedHandle(TransactionError, TypeError):
+    """The handle is of a type that remit does not know how to execute on."""
+
+    code = "unsupported-handle"
+
+
+class StoreError(RemitError):
+    """The database refused or failed an operation; the driver's error is the cause."""
+
+    code = "store"
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot be reached at the moment."""
+
+    code = "store-unavailable"
+
+
+class StoreBusy(StoreError):
+    """The database was reached, and kept busy by others for longer than remit waits."""
+
+    code = "store-busy"
+
+
+class WrongSchema(StoreError):
+    """The store's schema is not the one that this release needs; the text names the command to run."""
+
+    code = "wrong-schema"
