@@ -1,0 +1,9 @@
+"""The caller's handle as a transaction: a job is sent in the transaction that holds the data it is about.
+
+remit executes on the handle and leaves the rest to its owner: it never commits, rolls back or closes it. A handle on
+which the caller's commit would not decide is refused.
+"""
+
+from remit.db.handles.adopting import adopt, is_blocking, require_blocking
+
+__all__ = ["adopt", "is_blocking", "require_blocking"]

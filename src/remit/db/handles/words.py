@@ -1,0 +1,89 @@
+"""What an adopted handle says: the refusals, and the few driver errors that remit has a word for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from remit.errors import ForeignTransaction, LeaseLost, RemitError, StoreBusy, TransactionError
+
+ENGINES = {
+    "postgres": "PostgreSQL",
+    "sqlite": "SQLite",
+    "mysql": "MySQL",
+    "mariadb": "MariaDB",
+    "oracle": "Oracle",
+    "mssql": "SQL Server",
+}
+
+FAILED = "this transaction has failed already, so nothing in it can be committed: roll it back"
+
+_LEASE_LOST = "RM001"
+_IN_FAILED_TRANSACTION = "25P02"
+_NO_TABLE_OR_SCHEMA = frozenset({"42P01", "3F000"})
+
+
+def type_name(handle: object) -> str:
+    """The type of a handle, for people: `sqlite3.Connection`."""
+    kind = type(handle)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def engine_name(engine: str) -> str:
+    """An engine, for people."""
+    return ENGINES.get(engine, engine)
+
+
+def translate(error: Exception, schema: str) -> RemitError | None:
+    """remit's word for a driver's error, also inside the wrapper of SQLAlchemy or Django; None where it has none."""
+    if isinstance(error, RemitError):
+        return None
+    for one in _chain(error):
+        if word := _translate(_sqlstate(one), getattr(one, "sqlite_errorname", ""), str(one), schema):
+            return word
+    return None
+
+
+def _translate(sqlstate: str | None, sqlite_name: str, message: str, schema: str) -> RemitError | None:
+    if sqlstate == _LEASE_LOST or (sqlite_name and "remit: lease lost" in message):
+        return LeaseLost(
+            "this run no longer holds its job, another worker may: the database has refused the whole transaction, "
+            "and nothing of it can be committed"
+        )
+    if sqlstate == _IN_FAILED_TRANSACTION:
+        return TransactionError(FAILED)
+    if sqlstate in _NO_TABLE_OR_SCHEMA:
+        return _without_tables(f"schema {schema!r}")
+    if sqlite_name and "no such table: " in message and "remit_" in message:
+        return _without_tables("remit_job and its siblings")
+    if sqlite_name == "SQLITE_BUSY_SNAPSHOT":
+        return StoreBusy(
+            "this transaction has read before another one wrote, so it cannot write any more: roll it back, and begin "
+            "it with BEGIN IMMEDIATE"
+        )
+    return None
+
+
+def _without_tables(where: str) -> ForeignTransaction:
+    return ForeignTransaction(
+        f"this transaction belongs to a database without remit's tables ({where}): pass a handle on the database that "
+        "holds this application's jobs, or run `remit migrate`"
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what it was made from: SQLAlchemy keeps that in `orig`, Django in the cause."""
+    one: BaseException | None = error
+    seen: set[int] = set()
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        origin = getattr(one, "orig", None)
+        one = origin if isinstance(origin, BaseException) else one.__cause__
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    """The server's code: `sqlstate` in psycopg and asyncpg, `pgcode` in psycopg2, a field of the message in pg8000."""
+    code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    if code is None and error.args and isinstance(error.args[0], dict):
+        code = error.args[0].get("C")
+    return code if isinstance(code, str) else None
