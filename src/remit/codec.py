@@ -77,8 +77,8 @@ class Codec(Generic[M]):
             survives = back == message
         except Exception as error:
             raise PayloadError(f"{self.name}: {_reason(message, error)}. {_REMEDY}") from error
-        if not survives and (difference := _difference(message, back)):
-            raise PayloadError(f"{self.name}: {_told(*difference)}. {_REMEDY}")
+        if not survives and (flaw := _flaw(message) or _difference(message, back)):
+            raise PayloadError(f"{self.name}: {_told(*flaw)}. {_REMEDY}")
         if len(raw) > limit:
             raise PayloadTooLarge(
                 f"{self.name}: the payload has {len(raw):,} bytes, over the limit of {limit:,}; "
@@ -156,6 +156,8 @@ def _flaw(value: object, path: str = "", depth: int = 0) -> Flaw | None:
     """Find the first value that JSON cannot carry, whatever the declared type."""
     if problem := _problem(value):
         return path, problem
+    if isinstance(value, Mapping) and (problem := next(filter(None, map(_problem, value)), None)):
+        return path, f"has a key that {problem}"
     if depth > _DEEPEST:
         return path, f"is nested more than {_DEEPEST} levels deep"
     found = (_flaw(child, path + step, depth + 1) for step, child in _children(value, path))

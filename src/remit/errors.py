@@ -202,3 +202,9 @@ class WrongSchema(StoreError):
     """The store's schema is not the one that this release needs; the text names the command to run."""
 
     code = "wrong-schema"
+
+
+class InvalidTransition(RemitError):
+    """The job, or the run, is in a state in which this cannot be done to it."""
+
+    code = "invalid-transition"

@@ -12,6 +12,7 @@ from remit.catalog.backoff import (
 )
 from remit.catalog.calls import EnqueueOptions, EnqueueRequest, prepare, spec_of
 from remit.catalog.contexts import ContextFactory
+from remit.catalog.dispatch import check_owner
 from remit.catalog.domains import Domain, SyncFace
 from remit.catalog.handlers import Handler, Mode
 from remit.catalog.messages import Job
@@ -21,13 +22,14 @@ from remit.catalog.ports import Directory, JobRef, Scheduler, Sender, running_do
 from remit.catalog.quantities import Duration
 from remit.catalog.registry import Catalog, Line
 from remit.catalog.run import Run, RunTransaction, SyncRun, SyncRunTransaction
-from remit.catalog.specs import DomainSpec, JobSpec, Message, Owner, Queue
+from remit.catalog.specs import D, DomainSpec, JobSpec, Message, Owner, Queue
 
 __all__ = [
     # declaring
     "Domain",
     "Job",
     "Message",
+    "D",
     "Queue",
     "Retry",
     "Keep",
@@ -63,6 +65,7 @@ __all__ = [
     "Policy",
     "Retention",
     "Sender",
+    "check_owner",
     "line",
     "parse_backoff",
     "prepare",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
@@ -67,8 +67,8 @@ class EnqueueRequest:
     """One job as a store writes it. What is None was not said, or has no limit.
 
     The job is due at `at`, or else `delay` seconds after the store's own time. `expires` is an instant, or seconds
-    after it is due. `backoff` and `keep` are set only where the call overrides the policy; `attempts` and `priority`
-    are resolved. `requested_by` is the JSON text of an object.
+    after the job is due. Instants are in UTC. `backoff` and `keep` are set only where the call overrides the policy;
+    `attempts` and `priority` are resolved. `requested_by` is the JSON text of an object.
     """
 
     spec: JobSpec
@@ -114,9 +114,8 @@ def prepare(spec: JobSpec, message: Message[Any], options: EnqueueOptions, polic
 
 
 def _with_options(spec: JobSpec, payload: str, options: EnqueueOptions, policy: Policy) -> EnqueueRequest:
-    said = {name: value for name, value in options.items() if value is not None}
-    _refuse_unknown(said)
-    given = cast("EnqueueOptions", said)
+    _refuse_unknown(options)
+    given = cast("EnqueueOptions", {name: value for name, value in options.items() if value is not None})
     at, delay = given.get("at"), given.get("delay")
     if at is not None and delay is not None:
         raise InvalidArgument("delay and at say the same thing twice; pass one of them.")
@@ -153,7 +152,10 @@ def _instant(what: str, instant: object) -> datetime:
         raise InvalidArgument(f"{what} must be a datetime, not {instant!r}.")
     if instant.utcoffset() is None:
         raise InvalidArgument(f"{what} is a datetime without a time zone; say which, as in datetime.now(UTC).")
-    return instant
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidArgument(f"{what} is out of range in UTC: {instant!r}.") from error
 
 
 def _expiry(expires: Duration | datetime | None, at: datetime | None) -> float | datetime | None:

@@ -49,7 +49,7 @@ class Dispatch:
     def request(self, message: Message[Any], options: EnqueueOptions) -> EnqueueRequest:
         """Check one message of this domain and make it a request."""
         spec = spec_of(message)
-        self._check_owner(spec)
+        check_owner(self._domain, spec)
         return prepare(spec, message, options, self._bound().directory.policy(spec))
 
     def build(self, name: str, payload: Mapping[str, Any]) -> Message[Any]:
@@ -58,22 +58,8 @@ class Dispatch:
             raise InvalidArgument("enqueue_named takes a name and a mapping of field values.")
         whole_name = name if "." in name else f"{self._domain.name}.{name}"
         spec = self._domain.jobs.get(whole_name) or self._bound().directory.by_name(whole_name)
-        self._check_owner(spec)
+        check_owner(self._domain, spec)
         return spec.codec.build(payload)
-
-    def _check_owner(self, spec: JobSpec) -> None:
-        domain, owner = self._domain, spec.domain.__remit__
-        if owner is not domain:
-            raise OwnershipError(
-                f"{domain.name} cannot enqueue {spec.name}: only {owner.name} may. Let {domain.name} publish an event "
-                f"that {owner.name} subscribes to, or call an API of {owner.name}."
-            )
-        running = running_domain.get()
-        if running is not None and running is not domain.instance:
-            raise OwnershipError(
-                f"A handler of {running.__remit__.name} cannot enqueue {spec.name}, through {domain.name} neither: "
-                f"let it publish an event that {domain.name} subscribes to."
-            )
 
     def _bound(self) -> Binding:
         if self._binding is None:
@@ -82,3 +68,22 @@ class Dispatch:
                 f"Remit(url, domains=[{self._domain.name.replace('-', '_')}]) and open it first."
             )
         return self._binding
+
+
+def check_owner(domain: DomainSpec, spec: JobSpec) -> None:
+    """Refuse a job that the domain does not own, and any job while another domain's handler runs here.
+
+    Raises `OwnershipError`, which says what to do instead.
+    """
+    owner = spec.domain.__remit__
+    if owner is not domain:
+        raise OwnershipError(
+            f"{domain.name} cannot enqueue {spec.name}: only {owner.name} may. Let {domain.name} publish an event "
+            f"that {owner.name} subscribes to, or call an API of {owner.name}."
+        )
+    running = running_domain.get()
+    if running is not None and running is not domain.instance:
+        raise OwnershipError(
+            f"A handler of {running.__remit__.name} cannot enqueue {spec.name}, not even through {domain.name}; "
+            f"let it publish an event that {domain.name} subscribes to."
+        )

@@ -63,11 +63,12 @@ class Domain(Owner[C]):
         super().__init_subclass__()
         refuse_unknown(cls, unknown, Domain.__init_subclass__)
         home = package or _package_of(cls.__module__)
+        lone = home == cls.__module__ and not _is_package(home)  # `__main__`, or a module outside any package
         cls.__remit__ = DomainSpec(
             owner=cls,
             name=check_segment(f"The name of the domain {cls.__qualname__},", name or kebab(cls.__name__)),
             package=home,
-            handlers_module=handlers or _handlers_module(home),
+            handlers_module=handlers or (home if lone else f"{home}.handlers"),
             handlers_stated=handlers is not None,
             defaults=Defaults(
                 retry=retry, timeout=timeout, priority=priority, keep=keep, expires=expires, max_payload=max_payload
@@ -253,11 +254,9 @@ def _job_spec(job: object) -> JobSpec:
 
 
 def _package_of(module: str) -> str:
-    """Give the package that holds a module: the module itself if it is one, or has none, as `__main__`."""
-    is_package = hasattr(sys.modules.get(module), "__path__")
-    return module if is_package else module.rpartition(".")[0] or module
+    """Give the package that holds a module: the module itself if it is a package, or outside any."""
+    return module if _is_package(module) else module.rpartition(".")[0] or module
 
 
-def _handlers_module(package: str) -> str:
-    """Give `<package>.handlers`; a lone module holds its handlers itself."""
-    return f"{package}.handlers" if hasattr(sys.modules.get(package), "__path__") else package
+def _is_package(module: str) -> bool:
+    return hasattr(sys.modules.get(module), "__path__")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Iterator
 from typing import Any, Final, cast
 
@@ -33,30 +32,6 @@ class UnresolvedField(CatalogError):
     """An annotation names something that does not exist, or not yet."""
 
 
-def check_defaults(message: type) -> None:
-    """Refuse what no annotation tells, before the class becomes a dataclass. Raises `CatalogError`."""
-    where = message.__qualname__
-    if "__init__" in vars(message):
-        raise CatalogError(f"{where} has an __init__, which a stored payload would bypass; check in __post_init__.")
-    for name in inspect.get_annotations(message):
-        default = vars(message).get(name, dataclasses.MISSING)
-        if isinstance(default, dataclasses.Field):
-            _check_specifier(where, name, default)
-            default = default.default
-        if type(default).__hash__ is None:
-            raise CatalogError(
-                f"{where}.{name} has a mutable default, {default!r}, which all messages would share; write "
-                f"field(default_factory={type(default).__qualname__})."
-            )
-
-
-def _check_specifier(where: str, name: str, field: dataclasses.Field[Any]) -> None:
-    if not field.init:
-        raise CatalogError(f"{where}.{name} is field(init=False), which no payload can carry; make it a property.")
-    if field.kw_only is False:
-        raise CatalogError(f"{where}.{name} is field(kw_only=False); messages are built by keyword only.")
-
-
 def check_fields(message: type) -> None:
     """Refuse a type that would not come back equal. Raises `CatalogError`, and `UnresolvedField` for a loose name."""
     where = message.__qualname__
@@ -64,6 +39,16 @@ def check_fields(message: type) -> None:
         for path, kind in _walk(field.type, field.name, set()):
             if problem := _problem(kind):
                 raise CatalogError(f"{where}.{path} {problem}")
+
+
+def check_specifiers(message: type) -> None:
+    """Refuse what a `dataclasses.field(…)` can say and no payload can carry. Raises `CatalogError`."""
+    for field in dataclasses.fields(cast("Any", message)):
+        where = f"{message.__qualname__}.{field.name}"
+        if not field.init:
+            raise CatalogError(f"{where} is field(init=False), which no payload can carry; make it a property.")
+        if not field.kw_only:
+            raise CatalogError(f"{where} is field(kw_only=False), and messages are built by keyword; leave that out.")
 
 
 def _fields(message: type) -> tuple[types.Field, ...]:
@@ -83,12 +68,12 @@ def _problem(kind: types.Type) -> str | None:
     match kind:
         case types.AnyType():
             return (
-                "is `Any`, or holds it (a bare `list` or `dict` does), so nothing would be checked; name the type, "
-                "as in `dict[str, int]`."
+                "is `Any`, or holds it (as a bare `list` does), so nothing would be checked; name the type, as in "
+                "`list[str]`."
             )
         case types.CustomType(cls=cls) if not is_model(cls):
             return (
-                f"is a `{cls.__qualname__}`, which JSON cannot carry; pass an id, or make it a dataclass, "
+                f"has the type `{cls.__qualname__}`, which JSON cannot carry; pass an id, or make it a dataclass, "
                 "a msgspec.Struct or a pydantic model."
             )
         case types.RawType() | types.ExtType():

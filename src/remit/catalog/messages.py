@@ -10,7 +10,7 @@ from typing import Any, Generic, Never, TypeVar, get_args, get_origin
 
 from typing_extensions import get_original_bases
 
-from remit.catalog.fields import UnresolvedField, check_defaults
+from remit.catalog.fields import UnresolvedField, check_specifiers
 from remit.catalog.names import check_full, check_segment, kebab
 from remit.catalog.policies import Defaults, Keep, Retry
 from remit.catalog.quantities import Duration, whole
@@ -99,11 +99,13 @@ def make_message(cls: type[Message[Any]]) -> None:
             f"{cls.__qualname__} mixes in {base.__qualname__}, whose fields would be lost; make it an abstract "
             f"message: `class {base.__qualname__}(Job[D], abstract=True)`."
         )
-    check_defaults(cls)
+    if "__init__" in vars(cls):
+        raise CatalogError(f"{cls.__qualname__} has an __init__, which stored payloads bypass; use __post_init__.")
     try:
         dataclasses.dataclass(frozen=True, kw_only=True)(cls)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:  # a mutable default, above all
         raise CatalogError(f"{cls.__qualname__} cannot be a message: {error}.") from error
+    check_specifiers(cls)
 
 
 def owner_of(cls: type[Message[Any]]) -> DomainSpec:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from remit.catalog.backoff import Backoff, exponential
+from remit.catalog.backoff import Backoff, Exponential, Fixed, exponential
 from remit.catalog.quantities import DAY, Duration, in_seconds_or_forever, whole
 from remit.codec import MAX_BYTES
 from remit.errors import InvalidArgument
@@ -29,6 +29,13 @@ def check_priority(priority: int) -> int:
 def check_attempts(attempts: int) -> int:
     """Pass a number of attempts."""
     return whole("attempts", attempts, 1, MOST_ATTEMPTS)
+
+
+def _check_backoff(given: object) -> None:
+    if not isinstance(given, Exponential | Fixed) and not callable(given):
+        raise InvalidArgument(
+            f"backoff must be exponential(…), fixed(…) or a function (attempt, error) -> seconds, not {given!r}."
+        )
 
 
 def _exception_types(given: object) -> tuple[type[BaseException], ...]:
@@ -61,11 +68,8 @@ class Retry:
     def __post_init__(self) -> None:
         if self.attempts is not None:
             check_attempts(self.attempts)
-        if self.backoff is not None and not hasattr(self.backoff, "delay") and not callable(self.backoff):
-            raise InvalidArgument(
-                f"backoff must be exponential(…), fixed(…) or a function (attempt, error) -> seconds, "
-                f"not {self.backoff!r}."
-            )
+        if self.backoff is not None:
+            _check_backoff(self.backoff)
         if self.give_up_on is not None:
             object.__setattr__(self, "give_up_on", _exception_types(self.give_up_on))
 

@@ -158,9 +158,7 @@ def _check_domains(domains: Iterable[object]) -> None:
             raise CatalogError(f"domains= takes instances, as in `billing = Billing()`, not {domain!r}.")
         spec: DomainSpec = domain.__remit__
         if other := names.get(spec.name):
-            raise DuplicateName(
-                f"{spec.path} and {other.path} are both named {spec.name!r}; pass name= to one of them."
-            )
+            raise DuplicateName(f"{spec.path} and {other.path} are both named {spec.name!r}; give one of them a name=.")
         names[spec.name] = spec
 
 

@@ -1,0 +1,1 @@
+"""What users write, right and wrong: each checker must report every line that ends in `# E`, and no other."""

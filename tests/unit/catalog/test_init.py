@@ -1,0 +1,25 @@
+"""The public names of the catalog."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from remit import catalog
+
+
+def test_what_is_exported_exists_and_is_named_once() -> None:
+    assert len(catalog.__all__) == len(set(catalog.__all__))
+    assert all(hasattr(catalog, name) for name in catalog.__all__)
+
+
+def test_every_exported_class_and_function_says_what_it_promises() -> None:
+    documented = [getattr(catalog, name) for name in catalog.__all__]
+    assert all(each.__doc__ for each in documented if getattr(each, "__module__", "").startswith("remit."))
+
+
+def test_declaring_is_cheap_to_import() -> None:
+    """A producer imports the catalog and nothing that it does not use."""
+    code = "import remit.catalog, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"asyncio", "sqlite3", "psycopg", "pydantic", "ssl", "concurrent.futures"} & set(loaded)

@@ -1,0 +1,100 @@
+"""Names are derived, checked, and hashed into lines."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from remit.catalog.names import check_full, check_segment, kebab, line
+from remit.errors import CatalogError
+
+SEGMENT = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+names = st.text("ab.-", max_size=4)
+keys = st.tuples(names, names, st.integers(1, 12))
+words = st.from_regex(r"[A-Z][a-z0-9]{0,6}", fullmatch=True)
+
+
+@pytest.mark.parametrize(
+    "class_name, name",
+    [
+        ("SyncInvoice", "sync-invoice"),
+        ("HTTPCall", "http-call"),
+        ("CallHTTP", "call-http"),
+        ("S3Upload", "s3-upload"),
+        ("Billing", "billing"),
+        ("Sync_Invoice", "sync-invoice"),
+        ("sync_invoice", "sync-invoice"),
+        ("_Private", "private"),
+        ("A", "a"),
+        ("ABTest2", "ab-test2"),
+    ],
+)
+def test_a_class_name_becomes_kebab_case(class_name: str, name: str) -> None:
+    assert kebab(class_name) == name
+
+
+@given(st.lists(words, min_size=1, max_size=5))
+def test_words_stay_words(parts: list[str]) -> None:
+    name = kebab("".join(parts))
+    assert SEGMENT.fullmatch(name)
+    assert name.replace("-", "") == "".join(parts).lower()
+
+
+@given(st.lists(words, min_size=1, max_size=5))
+def test_kebab_case_is_left_alone(parts: list[str]) -> None:
+    name = "-".join(parts).lower()
+    assert kebab(name) == name
+    assert check_segment("x", name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Billing", "billing_2", "2billing", "-a", "a-", "a--b", "a.b", "ä", "a\n", "x" * 121]
+)
+def test_a_segment_that_is_not_kebab_case_is_refused(name: str) -> None:
+    with pytest.raises(CatalogError, match=r"is not lower-kebab-case in ASCII"):
+        check_segment("The queue's name", name)
+
+
+def test_the_refusal_suggests_a_name() -> None:
+    with pytest.raises(CatalogError) as refused:
+        check_segment("The queue's name", "Slow Jobs")
+    assert str(refused.value) == (
+        "The queue's name 'Slow Jobs' is not lower-kebab-case in ASCII, as 'slow-jobs' is; pass another name=."
+    )
+
+
+def test_a_whole_name_has_two_parts_or_more() -> None:
+    assert check_full("x", "invoice.paid") == "invoice.paid"
+    assert check_full("x", "shop.invoice.paid-late") == "shop.invoice.paid-late"
+    with pytest.raises(CatalogError) as refused:
+        check_full("The name= of Paid,", "paid")
+    assert str(refused.value) == (
+        "The name= of Paid, 'paid' is no whole name; write it with its domain, as in 'billing.paid'."
+    )
+
+
+@pytest.mark.parametrize("name", ["a.", ".a", "a..b", "A.b", "a.b c", "a." + "b" * 120])
+def test_a_whole_name_of_another_form_is_refused(name: str) -> None:
+    with pytest.raises(CatalogError, match=r"is not of the form domain\.lower-kebab-case"):
+        check_full("An alias of X,", name)
+
+
+@pytest.mark.parametrize(
+    "queue, name, version, number",
+    [
+        ("billing.default", "billing.sync-invoice", 1, 1020469270324657687),
+        ("billing.default", "billing.sync-invoice", 2, -6338841460893785587),
+        ("billing.invoices", "billing.sync-invoice", 1, -4237491443633829196),
+    ],
+)
+def test_a_line_never_changes_its_number(queue: str, name: str, version: int, number: int) -> None:
+    assert line(queue, name, version) == number
+
+
+@given(keys, keys)
+def test_lines_are_signed_64_bit_and_told_apart(one: tuple[str, str, int], other: tuple[str, str, int]) -> None:
+    assert -(2**63) <= line(*one) < 2**63
+    assert (line(*one) == line(*other)) == (one == other)
