@@ -157,9 +157,6 @@ def test_the_encoding_and_the_limit_are_named() -> None:
     assert MAX_BYTES == 65_536
 
 
-# --- what does not come back as it was is refused where it is sent ---
-
-
 @dataclass(frozen=True, kw_only=True)
 class Invoice:
     id: str = "1"
@@ -296,9 +293,6 @@ def test_integers_beyond_a_machine_word_come_back(number: int) -> None:
     assert counts.load(counts.dump(Count(number))).n == number
 
 
-# --- reading back ---
-
-
 @pytest.mark.parametrize(
     "text, reason",
     [
@@ -337,9 +331,6 @@ def test_fields_that_a_newer_release_added_are_ignored() -> None:
     assert invoices.load('{"id": "7", "added_later": true}') == Invoice(id="7")
 
 
-# --- building from values, for enqueue_named ---
-
-
 def test_a_message_is_built_from_json_values_or_real_ones() -> None:
     assert invoices.build({"price": "1.50", "lines": [{"street": "a"}]}) == Invoice(
         price=Decimal("1.50"), lines=[Address("a")]
@@ -357,9 +348,6 @@ def test_building_refuses_a_wrong_or_missing_value_with_its_field() -> None:
         invoices.build({"lines": [{}]})
     with pytest.raises(PayloadError, match=r"field `id`: Expected `str`, got `int`"):
         invoices.build({"id": 3})
-
-
-# --- models that dump and validate themselves ---
 
 
 class Model:
@@ -414,9 +402,6 @@ def test_strict_pydantic_models_come_back() -> None:
     welcomes = Codec(kind, "x.welcome")
     welcome = kind(model(id=uuid4(), since=date(2026, 1, 2), firstName="Ada"))
     assert welcomes.load(welcomes.dump(welcome)) == welcome
-
-
-# --- any JSON value ---
 
 
 @given(st.recursive(st.none() | st.booleans() | numbers | floats | texts, lambda inner: st.lists(inner, max_size=3)))

@@ -48,6 +48,8 @@ class SyncRunTransaction(Protocol):
 class SyncRun(ABC):
     """The waiting verbs of a run, for blocking handlers: `run.sync`."""
 
+    __slots__ = ()
+
     @abstractmethod
     def complete(self, result: object = None, *, tx: object | None = None) -> None:
         """Complete the job inside a transaction; see `Run.complete`."""
@@ -62,6 +64,8 @@ class Run(ABC, Generic[D_co]):
 
     The everyday members never wait, so they are the same in async, blocking and process handlers.
     """
+
+    __slots__ = ()
 
     key: str
     """The idempotency key for effects outside the database: the same through retries and replays."""
@@ -78,9 +82,6 @@ class Run(ABC, Generic[D_co]):
     result: object
     """What to keep as the result: a JSON value. What the handler returns, unless that is None, replaces it."""
 
-    log: logging.LoggerAdapter[logging.Logger]
-    """A logger that names the job; its lines are kept with the job."""
-
     @property
     @abstractmethod
     def context(self: Run[Owner[C]]) -> C:
@@ -90,6 +91,11 @@ class Run(ABC, Generic[D_co]):
     @abstractmethod
     def cancelled(self) -> bool:
         """Whether somebody asked this job to stop, or its lease was lost: finish early, raise, or return."""
+
+    @property
+    @abstractmethod
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger that names the job; its lines are kept with the job."""
 
     @abstractmethod
     def enqueue(self: Run[D2], job: Job[D2], **options: Unpack[EnqueueOptions]) -> JobRef:

@@ -85,9 +85,6 @@ def shop() -> Shop:
     return Shop().open()
 
 
-# --- declaring ---
-
-
 def test_a_domain_is_named_after_its_class() -> None:
     class AccountsPayable(Domain): ...
 
@@ -173,9 +170,6 @@ def test_domain_itself_is_no_domain() -> None:
         Domain()
 
 
-# --- handlers and context ---
-
-
 def test_a_handler_is_registered_and_returned_as_it_is(shop: Shop) -> None:
     async def sync(job: Any, run: Run[Any]) -> None: ...
 
@@ -235,9 +229,6 @@ async def test_a_context_is_registered_once(shop: Shop) -> None:
         CatalogError, match=r"^billing has a context at .* and again at .*; a domain has one, so yield "
     ):
         shop.billing.context(services)
-
-
-# --- sending ---
 
 
 async def test_enqueue_passes_a_checked_request_and_the_transaction(shop: Shop) -> None:
@@ -343,9 +334,6 @@ async def test_a_handler_sends_its_own_domains_jobs(shop: Shop) -> None:
     assert len(shop.recorder.sent) == 1
 
 
-# --- binding ---
-
-
 async def test_an_unbound_domain_says_what_to_do() -> None:
     shop = Shop()
     for send in (shop.billing.enqueue, shop.billing.sync.enqueue):
@@ -367,9 +355,6 @@ async def test_a_domain_belongs_to_one_application_at_a_time(shop: Shop) -> None
     shop.billing.unbind()
     shop.billing.unbind()
     shop.billing.bind("Remit('postgresql://')", Recorder(), shop.catalog)
-
-
-# --- the port ---
 
 
 async def test_a_use_case_depends_on_the_port(shop: Shop) -> None:

@@ -36,9 +36,6 @@ def spec_of(message: type[Message[Any]]) -> JobSpec:
     return message.__remit__
 
 
-# --- a plain value ---
-
-
 def test_a_message_is_a_frozen_value_built_by_keyword() -> None:
     one = SyncInvoice(invoice_id="1")
     assert one == SyncInvoice(invoice_id="1", tags=[])
@@ -61,9 +58,6 @@ def test_one_attribute_is_reserved() -> None:
     public = {name for name in dir(SyncInvoice(invoice_id="1")) if not name.startswith("_")}
     assert public == {"invoice_id", "tags"}
     assert isinstance(spec_of(SyncInvoice), JobSpec)
-
-
-# --- what the declaration says ---
 
 
 def test_the_spec_holds_the_declaration() -> None:
@@ -113,9 +107,6 @@ def test_a_message_without_fields_is_fine() -> None:
         """Carries nothing."""
 
     assert spec_of(Tick).codec.dump(Tick()) == "{}"
-
-
-# --- inheritance ---
 
 
 class TenantJob(Job[D], abstract=True):
@@ -197,9 +188,6 @@ def test_an_owner_must_be_said() -> None:
             n: int
 
 
-# --- refused at import ---
-
-
 def test_a_misspelled_option_is_named_with_the_nearest() -> None:
     with pytest.raises(UnknownOption) as refused:
 
@@ -277,9 +265,6 @@ def test_a_refused_class_is_not_in_the_catalog() -> None:
             it: Any
 
     assert Here.__remit__.jobs == {}
-
-
-# --- forward references ---
 
 
 def test_a_forward_reference_is_resolved_when_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,9 +31,6 @@ class Sender:
         return []
 
 
-# --- checked together ---
-
-
 def test_two_domains_cannot_have_one_name() -> None:
     (one, _), (other, _) = one_domain(), one_domain()
     path = f"{__name__}:one_domain.<locals>.Billing"
@@ -73,9 +70,6 @@ def test_a_field_that_cannot_be_found_is_refused_when_the_application_is_compose
 
     with pytest.raises(CatalogError, match=r"^A field of .*Early names 'NeverDefined', which cannot be found in "):
         Catalog([Billing()])
-
-
-# --- lookups ---
 
 
 def test_a_job_is_found_by_its_name_and_aliases() -> None:
@@ -141,9 +135,6 @@ def test_a_queue_has_a_policy_as_a_whole() -> None:
     assert catalog.queue_policy(catalog.queues["billing.default"]).keep.count == 5
 
 
-# --- binding ---
-
-
 def test_all_domains_are_bound_or_none() -> None:
     (one, _), (other, _) = one_domain("one"), one_domain("other")
     Catalog([other]).bind("the first", Sender())
@@ -152,9 +143,6 @@ def test_all_domains_are_bound_or_none() -> None:
     Catalog([one]).bind("the third", Sender())
     Catalog([other]).unbind()
     Catalog([other]).bind("the fourth", Sender())
-
-
-# --- handlers ---
 
 
 @pytest.fixture
