@@ -13,6 +13,7 @@ from remit.catalog.backoff import (
 from remit.catalog.calls import EnqueueOptions, EnqueueRequest, prepare, spec_of
 from remit.catalog.contexts import ContextFactory
 from remit.catalog.dispatch import check_owner
+from remit.catalog.dispatch import Binding
 from remit.catalog.domains import Domain, SyncFace
 from remit.catalog.handlers import Handler, Mode
 from remit.catalog.messages import Job
@@ -53,6 +54,7 @@ __all__ = [
     "Scheduler",
     "SyncFace",
     # for the layers above
+    "Binding",
     "Catalog",
     "ContextFactory",
     "Directory",

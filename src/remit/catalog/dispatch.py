@@ -42,6 +42,16 @@ class Dispatch:
         self._binding = None
 
     @property
+    def binding(self) -> Binding | None:
+        """The application, if there is one."""
+        return self._binding
+
+    def rebind(self, binding: Binding | None) -> Binding | None:
+        """Send through another application, or none; answers the one before."""
+        before, self._binding = self._binding, binding
+        return before
+
+    @property
     def sender(self) -> Sender:
         """The door of the application. Raises `UnboundDomain`."""
         return self._bound().sender

@@ -100,6 +100,7 @@ class Domain(Owner[C]):
         name: str,
         *,
         concurrency: int = 10,
+        lifo: bool = False,
         retry: Retry | None = None,
         timeout: Duration | None = None,
         priority: int | None = None,
@@ -110,7 +111,8 @@ class Domain(Owner[C]):
         """Declare a line of work, which several job classes may name as `queue=`.
 
         `name` is short, in lower-kebab-case; the whole name is `<domain>.<name>`. `concurrency` is how many jobs one
-        worker process runs at once (default 10). The others hold for the jobs of the queue; see `Defaults`. Declaring
+        worker process runs at once (default 10). `lifo=True` runs the newest job first, by the clocks of its senders;
+        priorities come before that. The others hold for the jobs of the queue; see `Defaults`. Declaring
         `"default"` sets the numbers of the queue that jobs without one go to.
 
         Raises `DuplicateName`, `CatalogError` for a name that is no name, and `InvalidArgument`.
@@ -118,7 +120,7 @@ class Domain(Owner[C]):
         defaults = Defaults(
             retry=retry, timeout=timeout, priority=priority, keep=keep, expires=expires, max_payload=max_payload
         )
-        return self._spec.add_queue(name, concurrency, defaults)
+        return self._spec.add_queue(name, concurrency, defaults, lifo)
 
     def handles(
         self: D2, job: type[J], *, mode: Mode | None = None
@@ -217,6 +219,15 @@ class Domain(Owner[C]):
     def unbind(self) -> None:
         """Undo `bind`; an unbound domain stays as it is."""
         self._dispatch.unbind()
+
+    @property
+    def binding(self) -> Binding | None:
+        """The application that sends for this domain now."""
+        return self._dispatch.binding
+
+    def rebind(self, binding: Binding | None) -> Binding | None:
+        """Let another application send, whoever did; answers the binding that was. For the application itself."""
+        return self._dispatch.rebind(binding)
 
 
 class SyncFace(Generic[D]):

@@ -44,6 +44,11 @@ class Scheduler(Protocol[D]):
 class Sender(Protocol):
     """Writes requests for domains: what an application binds. The references come back in the order of the requests."""
 
+    @property
+    def in_use(self) -> bool:
+        """Whether its application is open, so that no other may take the domain."""
+        ...
+
     async def send(self, requests: Sequence[EnqueueRequest], *, tx: object | None) -> list[JobRef]:
         """Write the requests, on the caller's transaction `tx` or in a short one of its own."""
         ...

@@ -92,6 +92,11 @@ class Catalog:
             found = self._policies[spec] = spec.policy(self.defaults)
         return found
 
+    @property
+    def application_policy(self) -> Policy:
+        """Give what holds where no domain says otherwise."""
+        return resolve(self.defaults)
+
     def queue_policy(self, queue: Queue[Any]) -> Policy:
         """Give what holds for a queue as a whole, such as how many ended jobs it keeps."""
         found = self._policies.get(queue)

@@ -52,6 +52,7 @@ class Queue(Generic[D]):
     domain: type[Owner[Any]]
     concurrency: int
     defaults: Defaults
+    lifo: bool = False
 
     def __repr__(self) -> str:
         return f"<Queue {self.name}>"
@@ -136,13 +137,13 @@ class DomainSpec:
         """Where jobs without a queue go: `<domain>.default`, as declared, or else with remit's defaults."""
         return self.queues.get(DEFAULT_QUEUE, self._implicit_queue)
 
-    def add_queue(self, short_name: str, concurrency: int, defaults: Defaults) -> Queue[Any]:
+    def add_queue(self, short_name: str, concurrency: int, defaults: Defaults, lifo: bool = False) -> Queue[Any]:
         """Take in a queue. Raises `DuplicateName`, and `CatalogError` for a name that is no name."""
         check_segment("The queue's name", short_name)
         if short_name in self.queues:
             raise DuplicateName(f"{self.name} already has a queue {short_name!r}; declare it once and import it.")
         name = f"{self.name}.{short_name}"
-        queue: Queue[Any] = Queue(name, self.owner, whole("concurrency", concurrency, 1, 10_000), defaults)
+        queue: Queue[Any] = Queue(name, self.owner, whole("concurrency", concurrency, 1, 10_000), defaults, lifo)
         self.queues[short_name] = queue
         return queue
 

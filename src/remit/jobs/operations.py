@@ -131,9 +131,9 @@ async def start_suspect(tx: Transaction, id: str, *, token: int) -> bool:
     return bool(await tx.fetch(queries.START_SUSPECT, id=id, token=token))
 
 
-async def held(tx: Transaction, *, worker: str) -> list[tuple[str, int, bool]]:
-    """(id, token, cancellation asked for) of every row that names this worker."""
-    return [(id, token, bool(asked)) for id, token, asked in await tx.fetch(queries.HELD, worker=worker)]
+async def held(tx: Transaction, *, worker: str) -> list[tuple[str, int, int, bool]]:
+    """(id, token, failures, cancellation asked for) of every row that names this worker."""
+    return [(id, token, failures, bool(asked)) for id, token, failures, asked in await tx.fetch(queries.HELD, worker=worker)]
 
 
 async def lines(tx: Transaction) -> list[tuple[int, str, str, int]]:

@@ -144,10 +144,6 @@ class Transition:
     failure: Failure | None = None
 
 
-MAX_FAILURES: Final = 32767
-"""What the column holds; a job that failed more often stays there."""
-
-
 def decide(outcome: Outcome, *, failures: int, attempts: int) -> Transition:
     """Turn the outcome of one run into the job's next state.
 
@@ -164,14 +160,11 @@ def decide(outcome: Outcome, *, failures: int, attempts: int) -> Transition:
         case Interrupted():
             return Transition(State.READY, failures, delay=0.0)
         case GaveUp(reason, failure):
-            return Transition(State.DEAD, _charge(failures), reason=reason, failure=failure)
+            return Transition(State.DEAD, failures + 1, reason=reason, failure=failure)
         case Failed(failure, retry_in):
-            charged = _charge(failures)
+            charged = failures + 1
             if charged >= attempts:
                 reason = f"failed {charged} of {attempts} attempts; last: {failure.kind}: {failure.message}"
                 return Transition(State.DEAD, charged, reason=reason[:1000], failure=failure)
             return Transition(State.SCHEDULED, charged, delay=max(0.0, retry_in), failure=failure)
 
-
-def _charge(failures: int) -> int:
-    return min(failures + 1, MAX_FAILURES)

@@ -4,6 +4,6 @@ remit executes on the handle and leaves the rest to its owner: it never commits,
 which the caller's commit would not decide is refused.
 """
 
-from remit.db.handles.adopting import adopt, is_blocking, require_blocking
+from remit.db.handles.adopting import adopt, is_blocking
 
-__all__ = ["adopt", "is_blocking", "require_blocking"]
+__all__ = ["adopt", "is_blocking"]

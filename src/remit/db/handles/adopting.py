@@ -109,16 +109,6 @@ def is_blocking(transaction: Transaction) -> bool:
     return type_name(transaction) in _OWN_BLOCKING if blocking is None else bool(blocking)
 
 
-def require_blocking(transaction: Transaction) -> None:
-    """Refuse an asyncio handle where blocking code sends."""
-    if not is_blocking(transaction):
-        handle = transaction.handle if isinstance(transaction, Adopted) else transaction
-        raise UnsupportedHandle(
-            f"tx is an asyncio handle ({type_name(handle)}), which blocking code cannot wait for: await the same "
-            "method without `.sync`, or pass a blocking handle"
-        )
-
-
 def _is_own(handle: object) -> TypeGuard[Transaction]:
     return hasattr(handle, "fetch") and isinstance(getattr(handle, "dialect", None), str)
 

@@ -23,7 +23,7 @@ sent AS (
     FROM here
     CROSS JOIN json_to_recordset(:jobs::json) AS job (
         id uuid, line bigint, lane bigint, run_at bigint, delay double precision, expires_at bigint,
-        expires double precision, version integer, priority smallint, attempts smallint, domain text, queue text,
+        expires double precision, version integer, priority smallint, attempts integer, domain text, queue text,
         name text, encoding text, payload text, backoff text, keep double precision, correlation uuid, causation uuid,
         traceparent text, label text, requested_by text, attachment text
     )
@@ -89,7 +89,7 @@ RETURNING
 WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
 outcome AS MATERIALIZED (
     SELECT * FROM json_to_recordset(:outcomes::json) AS outcome (
-        id uuid, token bigint, attempt smallint, state text, failures smallint, delay double precision, result text,
+        id uuid, token bigint, attempt integer, state text, failures integer, delay double precision, result text,
         reason text, kind text, message text, traceback text
     )
 ),
@@ -104,7 +104,7 @@ landed AS (
             ELSE job.run_at END,
         failures = outcome.failures,
         result = outcome.result,
-        suspect = 0,
+        suspect = CASE WHEN outcome.state = 'ready' THEN least(job.suspect, 1) ELSE 0 END,
         worker = NULL,
         token = :stamp::bigint
     FROM outcome, clock
@@ -131,7 +131,7 @@ sent AS (
     FROM clock
     CROSS JOIN json_to_recordset(:jobs::json) AS job (
         id uuid, line bigint, lane bigint, run_at bigint, delay double precision, expires_at bigint,
-        expires double precision, version integer, priority smallint, attempts smallint, domain text, queue text,
+        expires double precision, version integer, priority smallint, attempts integer, domain text, queue text,
         name text, encoding text, payload text, backoff text, keep double precision, correlation uuid, causation uuid,
         traceparent text, label text, requested_by text, attachment text
     )
@@ -169,7 +169,7 @@ UPDATE remit.job SET suspect = 2 WHERE id = :id::uuid AND token = :token::bigint
 
 -- name: held
 -- What the database says that a worker holds.
-SELECT id::text, token, cancel_at IS NOT NULL FROM remit.job WHERE state = 'running' AND worker = :worker::uuid;
+SELECT id::text, token, failures, cancel_at IS NOT NULL FROM remit.job WHERE state = 'running' AND worker = :worker::uuid;
 
 -- name: lines
 -- Every line that has ready jobs: a skip scan, one probe a line.
@@ -247,7 +247,7 @@ FROM rescued;
 -- name: log
 INSERT INTO remit.log (job, attempt, logged_at, level, message)
 SELECT line.job, line.attempt, 'epoch'::timestamptz + line.logged_at * interval '1 microsecond', line.level, line.message
-FROM json_to_recordset(:lines::json) AS line (job uuid, attempt smallint, logged_at bigint, level smallint, message text)
+FROM json_to_recordset(:lines::json) AS line (job uuid, attempt integer, logged_at bigint, level smallint, message text)
 WHERE EXISTS (SELECT FROM remit.job WHERE job.id = line.job FOR KEY SHARE);
 
 -- name: get

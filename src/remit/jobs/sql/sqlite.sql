@@ -51,12 +51,13 @@ WITH line AS MATERIALIZED (
         )
 ),
 head AS MATERIALIZED (
-    SELECT ready.rowid AS row
+    SELECT ready.rowid AS row, line.quota,
+        row_number() OVER (PARTITION BY line.line ORDER BY priority, lane, run_at, id) AS place
     FROM line CROSS JOIN remit_job AS ready ON ready.rowid IN (
         SELECT rowid FROM remit_job
         WHERE state = 'ready' AND remit_job.line = line.line AND priority <= line.ceiling
         ORDER BY priority, lane, run_at, id
-        LIMIT line.quota
+        LIMIT (SELECT max(value ->> 'quota') FROM json_each(:lines))
     )
 )
 UPDATE remit_job
@@ -66,7 +67,7 @@ SET state = CASE WHEN expires_at <= :now THEN 'cancelled' ELSE 'running' END,
     reason = CASE WHEN expires_at <= :now THEN 'expired before it was claimed' END,
     token = :token,
     claimed_at = :now
-WHERE rowid IN (SELECT row FROM head)
+WHERE rowid IN (SELECT row FROM head WHERE place <= quota)
 RETURNING
     id, state, line, failures, attempts, suspect, encoding, payload, backoff, coalesce(correlation, id), name, priority,
     lane, run_at;
@@ -77,12 +78,12 @@ RETURNING
 UPDATE remit_job
 SET state = CASE WHEN cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN 'cancelled' ELSE outcome.state END,
     finished_at = CASE WHEN cancel_at IS NOT NULL OR outcome.delay IS NULL THEN :now END,
-    reason = CASE WHEN cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN reason ELSE outcome.reason END,
+    reason = CASE WHEN cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN remit_job.reason ELSE outcome.reason END,
     run_at = CASE WHEN outcome.state = 'scheduled' THEN CAST(:now + outcome.delay * 1000000 AS INTEGER)
-        ELSE run_at END,
+        ELSE remit_job.run_at END,
     failures = outcome.failures,
     result = outcome.result,
-    suspect = 0,
+    suspect = CASE WHEN outcome.state = 'ready' THEN min(suspect, 1) ELSE 0 END,
     worker = NULL,
     token = :stamp
 FROM (
@@ -92,7 +93,7 @@ FROM (
     FROM json_each(:outcomes)
 ) AS outcome
 WHERE remit_job.id = outcome.id AND remit_job.token = outcome.token
-RETURNING id, state, :ring;
+RETURNING remit_job.id, remit_job.state, :ring;
 INSERT INTO remit_failure (job, token, attempt, failed_at, worker, kind, message, traceback)
 SELECT
     value ->> 'id', value ->> 'token', value ->> 'attempt', :now, :worker, value ->> 'kind', value ->> 'message',
@@ -132,7 +133,7 @@ UPDATE remit_job SET suspect = 2 WHERE id = :id AND token = :token RETURNING id;
 
 -- name: held
 -- What the database says that a worker holds.
-SELECT id, token, cancel_at IS NOT NULL FROM remit_job WHERE state = 'running' AND worker = :worker;
+SELECT id, token, failures, cancel_at IS NOT NULL FROM remit_job WHERE state = 'running' AND worker = :worker;
 
 -- name: lines
 -- Every line that has ready jobs: a skip scan, one probe a line.

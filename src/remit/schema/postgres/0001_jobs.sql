@@ -60,8 +60,8 @@ CREATE TABLE remit.job (
     causation uuid,
     version integer NOT NULL,
     priority smallint NOT NULL DEFAULT 0,
-    failures smallint NOT NULL DEFAULT 0,
-    attempts smallint NOT NULL CHECK (attempts > 0),
+    failures integer NOT NULL DEFAULT 0,
+    attempts integer NOT NULL CHECK (attempts > 0),
     suspect smallint NOT NULL DEFAULT 0,  -- 1: was running when its worker died; 2: as such, it has started again
     state text NOT NULL,
     domain text NOT NULL,
@@ -106,7 +106,7 @@ CREATE INDEX job_kept ON remit.job (finished_at) WHERE finished_at IS NOT NULL A
 CREATE TABLE remit.failure (
     job uuid NOT NULL REFERENCES remit.job ON DELETE CASCADE,
     token bigint NOT NULL,              -- of the run that failed
-    attempt smallint NOT NULL,
+    attempt integer NOT NULL,
     failed_at timestamptz NOT NULL,
     worker uuid,
     kind text NOT NULL,
@@ -118,7 +118,7 @@ CREATE TABLE remit.failure (
 CREATE TABLE remit.log (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     job uuid NOT NULL REFERENCES remit.job ON DELETE CASCADE,
-    attempt smallint NOT NULL,
+    attempt integer NOT NULL,
     logged_at timestamptz NOT NULL,
     level smallint NOT NULL,
     message text NOT NULL

@@ -1,0 +1,220 @@
+"""The composition root: one database, some domains, and all that can be done with them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import weakref
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from typing_extensions import Self
+
+from remit import schema
+from remit.catalog import Binding, Catalog, Defaults, Domain
+from remit.client import Jobs, Queues, StoreSender, SyncJobs, SyncQueues, SyncWorkers, Workers
+from remit.client.faces import BlockingRuns
+from remit.db.opening import open_store
+from remit.db.transaction import BlockingDatabase, Database, Role, T, Work
+from remit.errors import AlreadyBound, ConfigurationError, InvalidArgument
+from remit.runtime.processes import Surroundings
+from remit.runtime.worker import Worker, WorkerSettings
+
+
+class Remit:
+    """An application: its database and its domains.
+
+    `url` is `sqlite:///file.db` (created and migrated without asking) or `postgresql://user@host/database` (migrated
+    by `remit migrate` alone); left out, it is read from `REMIT_DATABASE_URL`. `domains` are instances. `defaults` hold
+    for every job that says nothing else. `schema` names the PostgreSQL schema (default `remit`); `pooler=True` says
+    that a transaction pooler stands before the server: no session state, polling instead of LISTEN. `lease`, `grace`
+    and `prune_every` are seconds; see `WorkerSettings`. `name` stands in messages about this application.
+
+    Nothing is opened before it is used: an enqueue on an unopened application opens it, per process and event loop.
+    `async with app:` opens it and closes it again. A domain belongs to one open application at a time.
+
+    Raises `ConfigurationError`, `MissingExtra`, `CatalogError`, `InvalidArgument`.
+
+        app = Remit("sqlite:///shop.db", domains=[billing])
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        domains: Iterable[Domain[Any]],
+        defaults: Defaults | None = None,
+        schema: str = "remit",
+        pooler: bool = False,
+        lease: float = 30.0,
+        grace: float = 30.0,
+        prune_every: float = 60.0,
+        name: str | None = None,
+    ) -> None:
+        url = url or os.environ.get("REMIT_DATABASE_URL")
+        if not url:
+            raise ConfigurationError("no database: pass a URL to Remit(…), or set REMIT_DATABASE_URL")
+        for what, seconds in (("lease", lease), ("grace", grace), ("prune_every", prune_every)):
+            if not 0 < seconds < float("inf") and not (what == "grace" and seconds == 0):
+                raise InvalidArgument(f"{what} is a number of seconds above 0, not {seconds!r}")
+        self.store = open_store(url, schema=schema, pooler=pooler)
+        self.catalog = Catalog(domains, defaults)
+        self.name = name or f"Remit({self.store.describe()})"
+        self._settings = WorkerSettings(lease=lease, grace=grace, prune_every=prune_every)
+        self._surroundings = Surroundings(url, schema, pooler)
+        self._connections = _Connections(self)
+        sender = StoreSender(self.store, self._connections.awaiting, self._connections.blocking, self._connections.is_open)
+        self._binding = Binding(self.name, sender, self.catalog)
+        runs = _Runs(self._connections)
+        self.jobs = Jobs(runs)
+        self.queues = Queues(runs, lambda: self.catalog.queues)
+        self.workers = Workers(runs)
+        self.sync = SyncRemit(self, self._connections)
+        for domain in self.catalog.domains:
+            if domain.binding is None:
+                domain.rebind(self._binding)
+
+    # --- opening and closing
+
+    async def __aenter__(self) -> Self:
+        self._take_domains()
+        await asyncio.to_thread(schema.check, self.store)
+        self._connections.awaiting()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._connections.close()
+
+    def _take_domains(self) -> None:
+        """Be the application of all our domains. Raises `AlreadyBound` while another open one holds any."""
+        for domain in self.catalog.domains:
+            holder = domain.binding
+            if holder is not None and holder is not self._binding and holder.sender.in_use:
+                raise AlreadyBound(
+                    f"{domain.name} belongs to {holder.label} and cannot be taken in by {self.name}: "
+                    "close the first one, or use `with app.bound():` in a test"
+                )
+            domain.rebind(self._binding)
+
+    @contextmanager
+    def bound(self) -> Iterator[Self]:
+        """Be the application of all our domains for a while, whoever was; for tests."""
+        before = [(domain, domain.rebind(self._binding)) for domain in self.catalog.domains]
+        try:
+            yield self
+        finally:
+            for domain, binding in before:
+                domain.rebind(binding)
+
+    # --- what can be done with it
+
+    async def migrate(self) -> list[str]:
+        """Bring the database to the schema that this release needs; answers what ran."""
+        steps = await asyncio.to_thread(schema.migrate, self.store)
+        return [f"{step.version:04d} {step.name}" for step in steps]
+
+    def worker(self) -> Worker:
+        """A worker in this process: `async with app.worker():`, or `await app.worker().run()`."""
+        self._take_domains()
+        return Worker(self.store, self.catalog, self._settings, self._surroundings)
+
+    async def drain(self) -> None:
+        """Run what is ready, with a real worker in this process, until nothing is left; for tests and scripts."""
+        async with self.worker() as worker:
+            await worker.drain()
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+
+class SyncRemit:
+    """`app.sync`: the same, blocking. `with app.sync:` opens the application and closes it."""
+
+    def __init__(self, app: Remit, connections: _Connections) -> None:
+        self._app = app
+        self._connections = connections
+        runs = BlockingRuns(connections.blocking)
+        self.jobs = SyncJobs(Jobs(runs))
+        self.queues = SyncQueues(Queues(runs, lambda: app.catalog.queues))
+        self.workers = SyncWorkers(Workers(runs))
+
+    def __enter__(self) -> Self:
+        self._app._take_domains()
+        schema.check(self._app.store)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connections.close_blocking()
+
+    def migrate(self) -> list[str]:
+        """Bring the database to the schema that this release needs; answers what ran."""
+        return [f"{step.version:04d} {step.name}" for step in schema.migrate(self._app.store)]
+
+    def drain(self) -> None:
+        """Run what is ready until nothing is left, on an event loop of its own."""
+        asyncio.run(self._app.drain())
+
+
+class _Connections:
+    """The open databases of an application: one per event loop, one for blocking code; anew after a fork."""
+
+    def __init__(self, app: Remit) -> None:
+        self._store = app.store
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._awaiting: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Database] = weakref.WeakKeyDictionary()
+        self._blocking: BlockingDatabase | None = None
+        self._checked = False
+
+    def awaiting(self) -> Database:
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            self._check()
+            database = self._awaiting.get(loop)
+            if database is None:
+                database = self._awaiting[loop] = self._store.database(Role.CLIENT)
+        return database
+
+    def blocking(self) -> BlockingDatabase:
+        with self._lock:
+            self._check()
+            if self._blocking is None:
+                self._blocking = self._store.blocking(Role.CLIENT)
+            return self._blocking
+
+    def _check(self) -> None:
+        if self._pid != os.getpid():  # connections do not survive a fork: the parent goes on using them
+            self._awaiting, self._blocking, self._pid = weakref.WeakKeyDictionary(), None, os.getpid()
+        if not self._checked:
+            schema.check(self._store)
+            self._checked = True
+
+    def is_open(self) -> bool:
+        return bool(len(self._awaiting)) or self._blocking is not None
+
+    async def close(self) -> None:
+        with self._lock:
+            database = self._awaiting.pop(asyncio.get_running_loop(), None)
+        if database is not None:
+            await database.close()
+        self.close_blocking()
+
+    def close_blocking(self) -> None:
+        with self._lock:
+            blocking, self._blocking = self._blocking, None
+        if blocking is not None:
+            blocking.close()
+
+
+class _Runs:
+    """The application's database of the running event loop."""
+
+    def __init__(self, connections: _Connections) -> None:
+        self._connections = connections
+
+    async def run(self, work: Work[T], *, atomic: bool = True) -> T:
+        return await self._connections.awaiting().run(work, atomic=atomic)
+
+

@@ -1,0 +1,203 @@
+"""`app.jobs`: look at jobs and act on them. Every verb is safe against a worker that acts on the same job meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from remit.client.faces import BlockingFace, Runs, blocking
+from remit.db.transaction import Work
+from remit.errors import InvalidArgument, InvalidTransition, JobNotFound, nearest
+from remit.jobs import operations
+from remit.jobs.ids import is_id, new_token
+from remit.jobs.model import JobRecord, Page, micros
+from remit.jobs.states import Command, State, allowed_for
+
+LONGEST_PAGE = 1000
+REPLAY_BATCH = 500
+
+_Commanded = Work[tuple[State | None, bool]]
+
+
+class Jobs:
+    """Jobs, one or many. Ids are texts, as `JobRef.id` gives them."""
+
+    def __init__(self, database: Runs) -> None:
+        self._database = database
+
+    async def get(self, id: str) -> JobRecord:
+        """One job, with its failed attempts and the lines that its handler logged. Raises `JobNotFound`."""
+        job = await self._database.run(lambda tx: operations.get(tx, id)) if is_id(id) else None
+        if job is None:
+            raise JobNotFound(_missing(id))
+        return job
+
+    async def list(
+        self,
+        *,
+        state: str | None = None,
+        job: str | None = None,
+        queue: str | None = None,
+        domain: str | None = None,
+        label: str | None = None,
+        deleted: bool = False,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page:
+        """Jobs, newest first, a page at a time.
+
+        `job` and `queue` are whole names (`billing.sync-invoice`). `after` is what the page before answered; a page
+        whose own `after` is None is the last. `limit` is 1 to 1000. Pages are keyed, so they neither slow down nor
+        skip jobs while others come and go. `deleted=True` shows deleted jobs too.
+        """
+        if not 1 <= limit <= LONGEST_PAGE:
+            raise InvalidArgument(f"limit is {limit}: a page has 1 to {LONGEST_PAGE} jobs; go on with after=page.after")
+        if after is not None and not is_id(after):
+            raise InvalidArgument(f"after is {after!r}: pass what the page before gave as its `after`")
+        name = None if state is None else _state(state)
+        return await self._database.run(
+            lambda tx: operations.list_jobs(
+                tx,
+                state=name,
+                domain=domain,
+                queue=queue,
+                name=job,
+                label=label,
+                deleted=deleted,
+                after=after,
+                limit=limit,
+            ),
+            atomic=False,
+        )
+
+    async def cancel(self, id: str, *, reason: str | None = None, by: str | None = None) -> JobRecord:
+        """Cancel a job that waits; ask one that runs to stop, at the latest when it would be tried again.
+
+        Answers the job as it is now: `cancelled`, or still `running` with `cancel_requested_at` set. Raises
+        `JobNotFound`, and `InvalidTransition` for a job that has ended.
+        """
+        return await self._act(id, Command.CANCEL, lambda tx: operations.cancel(tx, id, reason=reason, by=by))
+
+    async def retry(self, id: str) -> JobRecord:
+        """Make a scheduled, dead, cancelled or skipped job ready now, with all its attempts.
+
+        Raises `JobNotFound`, and `InvalidTransition` for a job in another state.
+        """
+        return await self._act(id, Command.RETRY, lambda tx: operations.retry(tx, id, token=new_token()))
+
+    async def delete(self, id: str, *, purge: bool = False) -> None:
+        """Hide a job from lists; one that waits is cancelled. The retention of its queue removes it in time.
+
+        `purge=True` removes it at once, with its failures and logs. Raises `JobNotFound`, and `InvalidTransition`
+        for a job that runs: cancel it first.
+        """
+        await self._apply(id, Command.DELETE, lambda tx: operations.delete(tx, id, purge=purge))
+
+    async def replay(
+        self,
+        id: str | None = None,
+        *,
+        job: str | None = None,
+        queue: str | None = None,
+        domain: str | None = None,
+        reason: str | None = None,
+        dead_before: datetime | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> int:
+        """Make dead letters ready again: one by its id, or all that match, oldest first. Answers how many.
+
+        `reason` matches a part of the reason of their death. Works in batches of 500, each a transaction of its own;
+        `progress` is told the count after each. A letter that dies again meanwhile is not replayed twice. Raises
+        `JobNotFound` and `InvalidTransition` for an id that is no dead letter.
+        """
+        if id is not None:
+            record = await self.get(id)
+            if record.state is not State.DEAD:
+                raise InvalidTransition(f"job {id} is {record.state}: only a dead letter can be replayed")
+            await self.retry(id)
+            return 1
+        if dead_before is not None and dead_before.utcoffset() is None:
+            raise InvalidArgument("dead_before has no time zone: pass an aware datetime, e.g. datetime.now(UTC)")
+        before = None if dead_before is None else micros(dead_before)
+        count, after = 0, None
+        while True:
+            batch = await self._replay_batch(domain, queue, job, reason, before, after)
+            count += len(batch)
+            if progress is not None and batch:
+                progress(count)
+            if len(batch) < REPLAY_BATCH:
+                return count
+            after = batch[-1]
+
+    async def _replay_batch(
+        self,
+        domain: str | None,
+        queue: str | None,
+        job: str | None,
+        reason: str | None,
+        before: int | None,
+        after: str | None,
+    ) -> list[str]:
+        return await self._database.run(
+            lambda tx: operations.replay(
+                tx,
+                domain=domain,
+                queue=queue,
+                name=job,
+                reason=reason,
+                before=before,
+                after=after,
+                token=new_token(),
+                limit=REPLAY_BATCH,
+            ),
+            atomic=False,
+        )
+
+    async def count_dead(
+        self,
+        *,
+        job: str | None = None,
+        queue: str | None = None,
+        domain: str | None = None,
+        reason: str | None = None,
+    ) -> int:
+        """How many dead letters a `replay` with the same filter would take."""
+        return await self._database.run(
+            lambda tx: operations.count_dead(tx, domain=domain, queue=queue, name=job, reason=reason), atomic=False
+        )
+
+    async def _act(self, id: str, command: Command, work: _Commanded) -> JobRecord:
+        await self._apply(id, command, work)
+        return await self.get(id)
+
+    async def _apply(self, id: str, command: Command, work: _Commanded) -> None:
+        was, applied = await self._database.run(work) if is_id(id) else (None, False)
+        if was is None:
+            raise JobNotFound(_missing(id))
+        if not applied:
+            states = ", ".join(allowed_for(command))
+            hint = "; cancel it first" if was is State.RUNNING else ""
+            raise InvalidTransition(f"job {id} is {was}: {command} takes jobs that are {states}{hint}")
+
+
+def _missing(id: str) -> str:
+    return f"there is no job {id}: it was never committed, or its retention has passed"
+
+
+def _state(state: str) -> str:
+    try:
+        return State(state).value
+    except ValueError:
+        raise InvalidArgument(f"state {state!r} is no state of a job.{nearest(state, list(State))}") from None
+
+
+class SyncJobs(BlockingFace[Jobs]):
+    """`app.sync.jobs`: the same verbs, blocking."""
+
+    get = blocking(Jobs.get)
+    list = blocking(Jobs.list)
+    cancel = blocking(Jobs.cancel)
+    retry = blocking(Jobs.retry)
+    delete = blocking(Jobs.delete)
+    replay = blocking(Jobs.replay)
+    count_dead = blocking(Jobs.count_dead)

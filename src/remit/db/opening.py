@@ -1,0 +1,31 @@
+"""From a URL to a store. Nothing is imported before it is used."""
+
+from __future__ import annotations
+
+from remit.db.store import Store
+from remit.errors import ConfigurationError, MissingExtra, nearest
+
+_SCHEMES = ("sqlite", "postgresql", "postgres")
+
+
+def open_store(url: str, *, schema: str = "remit", pooler: bool = False, now: int | None = None) -> Store:
+    """Describe the store behind a URL; no connection is made yet.
+
+    `sqlite:///file.db` or `postgresql://…`; a driver named in the scheme (`postgresql+psycopg://`) is ignored. `now`
+    stops the clock for tests, in microseconds. Raises `ConfigurationError` and `MissingExtra`.
+    """
+    scheme = url.partition("://")[0].partition("+")[0]
+    if "://" not in url or scheme not in _SCHEMES:
+        raise ConfigurationError(
+            f"{url.partition('@')[2] or url!r} is no database URL that remit knows: use sqlite:///file.db or "
+            f"postgresql://user@host/database.{nearest(scheme, _SCHEMES)}"
+        )
+    if scheme == "sqlite":
+        from remit.db.sqlite import SqliteStore
+
+        return SqliteStore(url) if now is None else SqliteStore(url, clock=lambda: now)
+    try:
+        from remit.db.postgres import PostgresStore
+    except ImportError as error:
+        raise MissingExtra("PostgreSQL needs psycopg: pip install 'remit[postgres]'") from error
+    return PostgresStore(url, schema=schema, pooler=pooler, now=now)

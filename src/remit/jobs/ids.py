@@ -1,0 +1,58 @@
+"""Identities that clients make: ids of jobs, and the tokens that prove a claim."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from uuid import UUID
+
+
+class IdSource:
+    """UUIDv7 (RFC 9562, method 3 for the sub-millisecond bits), as text, each greater than the one before it.
+
+    Ids of one process are ordered as they were made; ids of several are ordered to about a millisecond, as far as
+    their clocks agree. Nothing in remit rests on that order.
+    """
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._lock = threading.Lock()
+
+    def __call__(self) -> str:
+        with self._lock:
+            # 48 bits of milliseconds and 12 bits of 1/4096 ms, in one number that only grows.
+            ticks = max(time.time_ns() * 4096 // 1_000_000, self._last + 1)
+            self._last = ticks
+        random = int.from_bytes(os.urandom(8)) & 0x3FFF_FFFF_FFFF_FFFF
+        high = (ticks >> 12) << 16 | 0x7000 | (ticks & 0xFFF)
+        text = f"{high:016x}{0x8000_0000_0000_0000 | random:016x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+new_id = IdSource()
+
+
+class TokenSource:
+    """Nonces: a random start per boot, plus a counter; positive 63-bit numbers, never used twice in practice."""
+
+    def __init__(self) -> None:
+        self._next = secrets.randbits(62)
+        self._lock = threading.Lock()
+
+    def __call__(self) -> int:
+        with self._lock:
+            self._next = (self._next + 1) % (1 << 63) or 1
+            return self._next
+
+
+new_token = TokenSource()
+
+
+def is_id(text: str) -> bool:
+    """Whether a text can be a job's id; what cannot need not be asked of a database."""
+    try:
+        return str(UUID(text)) == text
+    except (ValueError, AttributeError, TypeError):
+        return False

@@ -1,0 +1,47 @@
+"""A request as the store's statements take it."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Any
+
+from remit.catalog import EnqueueRequest, line
+from remit.codec import ENCODING
+from remit.jobs.model import micros
+
+
+def row(request: EnqueueRequest, id: str, **origin: str | None) -> dict[str, Any]:
+    """One job, ready to be written; what was not said is left out. `origin` are correlation and causation."""
+    spec = request.spec
+    queue = spec.queue
+    job: dict[str, Any] = {
+        "id": id,
+        "line": line(queue.name, spec.name, spec.version),
+        "version": spec.version,
+        "priority": request.priority,
+        "attempts": request.attempts,
+        "domain": spec.domain.__remit__.name,
+        "queue": queue.name,
+        "name": spec.name,
+        "encoding": ENCODING,
+        "payload": request.payload,
+    }
+    if queue.lifo:  # the newest first: a lane of its own, which sorts before all that came earlier
+        job["lane"] = -(time.time_ns() // 1000)
+    optional: dict[str, object] = {
+        "run_at": None if request.at is None else micros(request.at),
+        "delay": request.delay or None,
+        "backoff": request.backoff,
+        "keep": request.keep,
+        "label": request.label,
+        "requested_by": request.requested_by,
+        "attachment": request.attachment,
+        **origin,
+    }
+    if isinstance(request.expires, datetime):
+        optional["expires_at"] = micros(request.expires)
+    elif request.expires is not None:
+        optional["expires"] = request.expires + request.delay
+    job.update((name, value) for name, value in optional.items() if value is not None)
+    return job

@@ -1,0 +1,193 @@
+"""The other end of `processes.py`: a process that runs process-mode handlers, one after the other."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import queue
+import signal
+import socket
+import struct
+import sys
+import threading
+from contextlib import AbstractAsyncContextManager, ExitStack
+from typing import Any
+
+import msgspec
+
+from remit.catalog import DomainSpec, JobSpec, Owner, Policy, prepare, running_domain
+from remit.db.opening import open_store
+from remit.db.store import Store
+from remit.db.transaction import Role
+from remit.errors import CatalogError, OwnershipError
+from remit.jobs.model import Claim
+from remit.jobs.rows import row
+from remit.jobs.signals import DeadLetter, RetryAfter, Skip, Snooze
+from remit.jobs.states import Failure
+from remit.runtime.outcomes import LONGEST_MESSAGE, describe, lineage, storable
+from remit.runtime.processes import Call, Log, Reply, Surroundings
+from remit.runtime.runs import LiveRun, Services
+from remit.telemetry import Telemetry
+
+_LENGTH = struct.Struct(">I")
+
+
+class Child:
+    """Reads calls from the parent, runs them, writes replies. Ends with the parent."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._calls: queue.SimpleQueue[Call] = queue.SimpleQueue()
+        self._run: LiveRun | None = None
+        self._logs: list[Log] = []
+        self._contexts: dict[str, object] = {}
+        self._stack = ExitStack()
+        self._surroundings = msgspec.msgpack.decode(self._read(), type=Surroundings)
+        self._store: Store | None = None
+
+    def serve(self) -> None:
+        threading.Thread(target=self._listen, daemon=True, name="remit-parent").start()
+        while True:
+            reply = self._handle(self._calls.get())
+            body = msgspec.msgpack.encode(reply)
+            self._connection.sendall(_LENGTH.pack(len(body)) + body)
+
+    def _read(self) -> bytes:
+        [length] = _LENGTH.unpack(self._receive(_LENGTH.size))
+        return self._receive(length)
+
+    def _receive(self, count: int) -> bytes:
+        body = b""
+        while len(body) < count:
+            chunk = self._connection.recv(count - len(body))
+            if not chunk:
+                os._exit(0)  # the parent is gone: nobody wants what this process still does
+            body += chunk
+        return body
+
+    def _listen(self) -> None:
+        while True:
+            frame = msgspec.msgpack.decode(self._read())
+            if frame == "cancel":
+                if self._run is not None:
+                    self._run.ask_cancel()
+            else:
+                self._calls.put(msgspec.convert(frame, Call))
+
+    def _handle(self, call: Call) -> Reply:
+        self._logs = []
+        try:
+            function = _find(call.path)
+            owner: type[Owner[Any]] = _find(call.domain)
+            spec: JobSpec = _find(call.job).__remit__
+            message = spec.codec.load(call.payload)
+            run = self._live_run(call, spec, owner)
+        except BaseException as error:
+            return self._failed(error, None)
+        self._run = run
+        token = running_domain.set(run.domain)
+        try:
+            returned = function(message, run)
+        except BaseException as error:
+            return self._raised(error, run)
+        finally:
+            running_domain.reset(token)
+            self._run = None
+        return self._reply("completed", run, result=run.result_text(returned))
+
+    def _live_run(self, call: Call, spec: JobSpec, owner: type[Owner[Any]]) -> LiveRun:
+        domain: DomainSpec = owner.__remit__
+        if domain.instance is None:
+            raise CatalogError(f"no instance of {call.domain} was made by importing it: write `x = {owner.__name__}()`")
+        claim = Claim(
+            call.id, call.token, 0, call.failures, call.attempts, False, "json", call.payload, None, call.correlation,
+            call.name,
+        )  # fmt: skip
+        policy = spec.policy(domain.defaults)
+        services = Services(
+            store=self._opened(),
+            database=_no_loop,
+            blocking=lambda: self._opened().blocking(Role.HANDLER),
+            telemetry=Telemetry(call.worker),
+            prepare=lambda sender, job, options: _prepare(sender, job, options, domain, policy),
+            row=row,
+            journal=self._journal,
+        )
+        return LiveRun(claim, spec, policy, domain.instance, self._context(domain), call.worker, services)
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            here = self._surroundings
+            self._store = open_store(here.url, schema=here.schema, pooler=here.pooler)
+        return self._store
+
+    def _context(self, domain: DomainSpec) -> object:
+        """The domain's context, opened once in this process."""
+        if domain.context is None:
+            return None
+        if domain.name not in self._contexts:
+            manager = domain.context.open()
+            if isinstance(manager, AbstractAsyncContextManager):
+                raise CatalogError(
+                    f"the context of {domain.name} is async, and a process-mode handler has no event loop: "
+                    "make it a plain context manager, or do not use mode='process'"
+                )
+            self._contexts[domain.name] = self._stack.enter_context(manager)
+        return self._contexts[domain.name]
+
+    def _journal(self, job: str, attempt: int, record: logging.LogRecord) -> None:
+        self._logs.append(Log(record.levelno, record.created, storable(record.getMessage(), LONGEST_MESSAGE)))
+
+    def _raised(self, error: BaseException, run: LiveRun) -> Reply:
+        match error:
+            case Skip():
+                return self._reply("skipped", run, text=storable(error.reason, LONGEST_MESSAGE))
+            case Snooze():
+                return self._reply("snoozed", run, seconds=error.seconds)
+            case DeadLetter():
+                return self._reply("dead", run, text=storable(error.reason, LONGEST_MESSAGE))
+            case RetryAfter():
+                failure = Failure("RetryAfter", storable(error.reason, LONGEST_MESSAGE))
+                return self._reply("retry", run, seconds=error.seconds, failure=failure)
+            case _:
+                return self._failed(error, run)
+
+    def _failed(self, error: BaseException, run: LiveRun | None) -> Reply:
+        return self._reply("failed", run, failure=describe(error), lineage=lineage(type(error)))
+
+    def _reply(self, kind: str, run: LiveRun | None, **rest: Any) -> Reply:
+        completion, stamp = (run.completion.value, run.stamp) if run else ("none", 0)
+        messages = run.messages if run and kind == "completed" else []
+        return Reply(kind, completion, stamp, messages=messages, logs=self._logs, **rest)
+
+
+def _find(path: str) -> Any:
+    module, _, name = path.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def _prepare(sender: Owner[Any], job: Any, options: Any, domain: DomainSpec, policy: Policy) -> Any:
+    spec: JobSpec = type(job).__remit__
+    if spec.domain is not domain.owner:
+        raise OwnershipError(
+            f"{domain.name} cannot enqueue {spec.name}, which {spec.domain.__remit__.name} owns: publish an event"
+        )
+    return prepare(spec, job, options, spec.policy(domain.defaults))
+
+
+def _no_loop() -> Any:
+    raise RuntimeError("a process-mode handler has no event loop: use run.sync")
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Child(socket.socket(fileno=int(sys.argv[1]))).serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Writes outcomes: many in one statement, each guarded by its token, with the messages of those that land.
+
+Whatever ends while a statement is under way goes with the next, so batches grow with the load and a lone outcome does
+not wait. An outcome that the store refuses is found by bisection and fails alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+from remit.db.transaction import Database
+from remit.errors import StoreBusy, StoreError, StoreUnavailable
+from remit.jobs import operations
+from remit.jobs.ids import new_token
+from remit.jobs.model import Ended
+from remit.jobs.states import Failure, GaveUp, State, decide
+from remit.runtime.ledger import Ledger
+from remit.runtime.outcomes import describe
+from remit.runtime.service import Loop
+from remit.telemetry import Telemetry
+
+LARGEST_BATCH = 1000
+
+
+class Completer(Loop):
+    """The only part that writes outcomes, except for completions in a transaction of a handler's."""
+
+    name = "completer"
+
+    def __init__(
+        self, database: Database, ledger: Callable[[], Ledger], telemetry: Telemetry, promote_in: Callable[[float], None]
+    ) -> None:
+        super().__init__(telemetry)
+        self._database = database
+        self._ledger = ledger
+        self._promote_in = promote_in
+        self._outbox: deque[tuple[Ended, str]] = deque()
+        self._unsure = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def put(self, ended: Ended, name: str) -> None:
+        """Take an outcome; it is written soon. `name` is the job's, for people."""
+        self._outbox.append((ended, name))
+        if self._empty.is_set():
+            self._empty.clear()
+        self._wake.set()
+
+    def __len__(self) -> int:
+        return len(self._outbox)
+
+    async def flushed(self) -> None:
+        """Wait until everything is written."""
+        await self._empty.wait()
+
+    def forget(self) -> None:
+        """The lease is lost: nothing that waits here may be written any more."""
+        self._outbox.clear()
+        self._empty.set()
+
+    async def turn(self) -> float:
+        while self._outbox:
+            ledger = self._ledger()
+            batch = [self._outbox[place] for place in range(min(LARGEST_BATCH, len(self._outbox)))]
+            try:
+                await self._write([ended for ended, _ in batch], dict((e.id, n) for e, n in batch), ledger)
+            except StoreUnavailable:
+                self._unsure = True  # it may have been written: no row will then mean unknown, not lost
+                raise
+            for ended, _ in batch:
+                if self._outbox and self._outbox[0][0] is ended:
+                    self._outbox.popleft()
+            self._unsure = False
+        self._empty.set()
+        return 3600.0
+
+    async def _write(self, batch: list[Ended], names: dict[str, str], ledger: Ledger) -> None:
+        try:
+            landed = await self._database.run(
+                lambda tx: operations.finish(tx, batch, worker=ledger.worker, stamp=new_token()), atomic=False
+            )
+        except (StoreUnavailable, StoreBusy):
+            raise
+        except StoreError as error:
+            await self._bisect(batch, names, ledger, error)
+            return
+        states = {one.id: one.state for one in landed}
+        for ended in batch:
+            ledger.drop(ended.id, ended.token)
+            state = states.get(ended.id)
+            if state is not None:
+                self._tell(ended, names[ended.id], state)
+            elif not self._unsure and not ledger.fenced:
+                self._telemetry.lease_lost(names[ended.id], ended.id)
+
+    def _tell(self, ended: Ended, name: str, state: State) -> None:
+        self._telemetry.ended(state)
+        transition = ended.transition
+        if state is State.DEAD:
+            self._telemetry.dead(name, ended.id, transition.reason or "")
+        elif state is State.SCHEDULED and transition.delay is not None:
+            self._promote_in(transition.delay)
+
+    async def _bisect(self, batch: list[Ended], names: dict[str, str], ledger: Ledger, error: StoreError) -> None:
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            await self._write(batch[:middle], names, ledger)
+            await self._write(batch[middle:], names, ledger)
+            return
+        [culprit] = batch
+        if culprit.transition.state is State.DEAD and not culprit.messages:
+            raise error  # even the plainest outcome is refused: it is not the outcome
+        await self._write([_unwritable(culprit, error)], names, ledger)
+
+
+def _unwritable(ended: Ended, error: StoreError) -> Ended:
+    """A run whose outcome the store refuses for what it contains: set aside, with the reason."""
+    cause = describe(error)
+    failure = Failure("OutcomeRefused", f"the store refused the outcome of this run: {cause.message}", None)
+    outcome = GaveUp(failure.message[:1000], failure)
+    failures = max(0, ended.attempt - 1)
+    return replace(ended, transition=decide(outcome, failures=failures, attempts=ended.attempt), messages=[])

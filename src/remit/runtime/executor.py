@@ -1,0 +1,386 @@
+"""Runs handlers in slots: async on the loop, blocking in threads, CPU-bound in processes.
+
+A slot is a task that takes one job after the other, so that a job costs no task of its own. A run is stopped from
+outside by `interrupt`: an async handler is cancelled, a process killed, a thread left behind. Whatever still comes of
+a run that was given up is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from remit.catalog import Handler, JobSpec, Owner, Policy, running_domain
+from remit.codec import ENCODING
+from remit.db.transaction import Database
+from remit.errors import StoreBusy, StoreUnavailable, UndecodablePayload
+from remit.jobs import operations
+from remit.jobs.model import Claim, Ended
+from remit.jobs.states import Completed, Failure, GaveUp, Interrupted, Outcome, decide
+from remit.runtime.completer import Completer
+from remit.runtime.intake import Intake
+from remit.runtime.ledger import Ledger
+from remit.runtime.outcomes import outcome_of, storable, timed_out
+from remit.runtime.processes import ProcessCrew
+from remit.runtime.prober import Prober
+from remit.runtime.runs import Completion, Interruption, LiveRun, Services
+from remit.runtime.service import Loop
+from remit.runtime.threads import Raised, ThreadCrew
+from remit.telemetry import Telemetry
+
+GRACE_AFTER_CANCEL = 5.0
+"""Seconds in which a cancelled async handler must end; then its slot is replaced."""
+BREATH = 0.005
+"""Seconds after which a slot whose handlers never wait lets the loop breathe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a worker does with the jobs of one line."""
+
+    spec: JobSpec
+    policy: Policy
+    handler: Handler
+    domain: Owner[Any]
+    load: Callable[[str], Any]
+
+
+class Slot:
+    """One task that runs jobs of one queue."""
+
+    __slots__ = ("abandoned", "run", "task")
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.run: LiveRun | None = None
+        self.abandoned = False
+
+
+class Executor:
+    """All slots of a worker."""
+
+    def __init__(
+        self,
+        entries: Mapping[int, Entry],
+        intakes: Mapping[str, Intake],
+        contexts: Mapping[str, object],
+        completer: Completer,
+        prober: Prober,
+        ledger: Callable[[], Ledger],
+        database: Database,
+        services: Services,
+        processes: ProcessCrew,
+    ) -> None:
+        self._entries = entries
+        self._intakes = intakes
+        self._contexts = contexts
+        self._completer = completer
+        self._prober = prober
+        self._ledger = ledger
+        self._database = database
+        self._services = services
+        self._telemetry = services.telemetry
+        self._processes = processes
+        self._threads = ThreadCrew()
+        self._suspects = asyncio.Lock()
+        self._slots: dict[asyncio.Task[None], Slot] = {}
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self.active: dict[str, LiveRun] = {}
+        self.watchdog = Watchdog(self, services.telemetry)
+
+    def start(self) -> None:
+        self.watchdog.start()
+        for intake in self._intakes.values():
+            for _ in range(intake.concurrency):
+                self._open_slot(intake)
+
+    def _open_slot(self, intake: Intake) -> None:
+        slot = Slot()
+        slot.task = asyncio.create_task(self._work(slot, intake), name=f"remit-slot {intake.queue}")
+        self._slots[slot.task] = slot
+        slot.task.add_done_callback(self._closed_slot)
+
+    def _closed_slot(self, task: asyncio.Task[None]) -> None:
+        self._slots.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._telemetry.crashed("slot", error)
+
+    # --- one job after the other
+
+    async def _work(self, slot: Slot, intake: Intake) -> None:
+        clock = asyncio.get_running_loop().time
+        breath = clock()
+        while not slot.abandoned:
+            claim = await intake.take()
+            try:
+                await self._handle(claim, slot)
+            finally:
+                if not slot.abandoned:
+                    intake.done()
+            if clock() - breath > BREATH:
+                await asyncio.sleep(0)
+                breath = clock()
+
+    async def _handle(self, claim: Claim, slot: Slot) -> None:
+        ledger = self._ledger()
+        if not ledger.knows(claim.id, claim.token):
+            return  # fenced, or released, while it waited
+        entry = self._entries[claim.line]
+        try:
+            message = _load(entry, claim)
+        except UndecodablePayload as error:
+            self._telemetry.undecodable(claim.name, claim.id, error)
+            reason = storable(error, 1000)
+            self._put(claim, GaveUp(reason, Failure("UndecodablePayload", reason)), [])
+            return
+        domain = entry.domain
+        context = self._contexts.get(domain.__remit__.name)
+        run = LiveRun(claim, entry.spec, entry.policy, domain, context, ledger.worker, self._services)
+        if claim.suspect:
+            async with self._suspects:
+                if await self._start_suspect(claim, ledger):
+                    await self._attempt(entry, message, run, slot)
+        else:
+            await self._attempt(entry, message, run, slot)
+
+    async def _start_suspect(self, claim: Claim, ledger: Ledger) -> bool:
+        while not ledger.fenced:
+            try:
+                if await self._database.run(
+                    lambda tx: operations.start_suspect(tx, claim.id, token=claim.token), atomic=False
+                ):
+                    return True
+                self._telemetry.lease_lost(claim.name, claim.id)
+                ledger.drop(claim.id, claim.token)
+                return False
+            except (StoreUnavailable, StoreBusy):
+                await asyncio.sleep(0.5)
+        return False
+
+    async def _attempt(self, entry: Entry, message: Any, run: LiveRun, slot: Slot) -> None:
+        slot.run = run
+        self.active[run.job_id] = run
+        self._quiet.clear()
+        if entry.policy.timeout is not None:
+            self.watchdog.watch(run, entry.policy.timeout)
+        token = running_domain.set(entry.domain)
+        try:
+            match entry.handler.mode:
+                case "async":
+                    outcome, error = await self._call_async(entry, message, run, slot)
+                case "thread":
+                    outcome, error = await self._call_thread(entry, message, run)
+                case _:
+                    outcome, error = await self._processes.call(entry.handler.path, run)
+        finally:
+            running_domain.reset(token)
+            self._leave(run, slot)
+        if slot.abandoned:
+            self._telemetry.late(run.name, run.job_id)
+        else:
+            self._settle(run, outcome, error)
+
+    def _leave(self, run: LiveRun, slot: Slot) -> None:
+        slot.run = None
+        run.stop = None
+        if self.active.get(run.job_id) is run:
+            del self.active[run.job_id]
+        if run.deadline:
+            self.watchdog.forget(run)
+        if not self.active:
+            self._quiet.set()
+
+    async def _call_async(
+        self, entry: Entry, message: Any, run: LiveRun, slot: Slot
+    ) -> tuple[Outcome | None, BaseException | None]:
+        task = slot.task
+        assert task is not None
+        run.stop = task.cancel
+        try:
+            returned = await entry.handler.function(message, run)
+        except asyncio.CancelledError as error:
+            if run.interruption is None:
+                if task.cancelling():
+                    raise  # the worker is being torn down
+                return self._outcome(run, error), error  # the handler cancelled itself
+            task.uncancel()
+            return self._outcome(run, error), error
+        except BaseException as error:
+            if run.interruption is not None:
+                task.uncancel()
+            return self._outcome(run, error), error
+        if run.interruption is not None:
+            task.uncancel()  # it was told to stop, and finished all the same
+        return self._success(run, returned), None
+
+    async def _call_thread(
+        self, entry: Entry, message: Any, run: LiveRun
+    ) -> tuple[Outcome | None, BaseException | None]:
+        future = self._threads.call(entry.handler.function, message, run)
+
+        def leave_behind() -> None:
+            if not future.done():
+                why = run.interruption.value if run.interruption else "stopped"
+                self._telemetry.thread_stuck(run.name, run.job_id, why)
+                future.set_result(Raised(asyncio.CancelledError()))
+
+        run.stop = leave_behind
+        returned = await future
+        if isinstance(returned, Raised):
+            return self._outcome(run, returned.error), returned.error
+        return self._success(run, returned), None
+
+    # --- what came of it
+
+    def _success(self, run: LiveRun, returned: object) -> Outcome | None:
+        if run.interruption is Interruption.LOST:
+            return None
+        return Completed(run.result_text(returned) if run.completion is Completion.NONE else None)
+
+    def _outcome(self, run: LiveRun, error: BaseException) -> Outcome | None:
+        match run.interruption:
+            case Interruption.LOST:
+                return None
+            case Interruption.SHUTDOWN:
+                return Interrupted()
+            case Interruption.TIMEOUT:
+                error = timed_out(run.policy.timeout or 0)
+            case None:
+                pass
+        claim = run.claim
+        return outcome_of(
+            error,
+            name=run.name,
+            policy=run.policy,
+            failures=claim.failures,
+            backoff=claim.backoff,
+            telemetry=self._telemetry,
+        )
+
+    def _settle(self, run: LiveRun, outcome: Outcome | None, error: BaseException | None) -> None:
+        claim = run.claim
+        if run.completion is Completion.COMMITTED:
+            self._ledger().drop(claim.id, claim.token)
+            self._telemetry.ended("completed")
+            if error is not None:
+                self._telemetry.after_completion(run.name, run.job_id, error)
+        elif run.completion is Completion.PROVISIONAL:
+            self._prober.put(run, None if error is None else outcome)
+        elif outcome is None:
+            self._ledger().drop(claim.id, claim.token)
+            self._telemetry.lease_lost(run.name, run.job_id)
+        else:
+            self._put(claim, outcome, run.messages)
+
+    def _put(self, claim: Claim, outcome: Outcome, messages: list[dict[str, Any]]) -> None:
+        transition = decide(outcome, failures=claim.failures, attempts=claim.attempts)
+        if transition.failure is not None and transition.delay is not None:
+            failure = f"{transition.failure.kind}: {transition.failure.message}"
+            self._telemetry.failed(
+                claim.name, claim.id, claim.failures + 1, claim.attempts, failure, transition.delay
+            )
+        sent = messages if isinstance(outcome, Completed) else []
+        self._completer.put(Ended(claim.id, claim.token, claim.failures + 1, transition, sent), claim.name)
+
+    # --- from outside
+
+    def abandon(self, run: LiveRun) -> None:
+        """An async handler did not let itself be cancelled: replace its slot, refuse what may still come of it."""
+        slot = next((slot for slot in self._slots.values() if slot.run is run), None)
+        if slot is None or slot.abandoned:
+            return
+        slot.abandoned = True
+        self._telemetry.thread_stuck(run.name, run.job_id, "it swallowed its cancellation")
+        intake = next(one for one in self._intakes.values() if run.claim.line in one.lines)
+        outcome = self._outcome(run, asyncio.CancelledError())
+        self._leave(run, slot)
+        self._settle(run, outcome, asyncio.CancelledError())
+        intake.done()
+        self._open_slot(intake)
+
+    def give_back(self, claims: Iterable[Claim]) -> None:
+        """Return what has not started, at no cost."""
+        for claim in claims:
+            self._put(claim, Interrupted(), [])
+
+    def interrupt_all(self, why: Interruption) -> None:
+        for run in list(self.active.values()):
+            run.interrupt(why)
+            if why is not Interruption.TIMEOUT:
+                self.watchdog.expect_end(run)
+
+    async def quiet(self) -> None:
+        """Wait until no handler runs."""
+        await self._quiet.wait()
+
+    def on_loop(self) -> str:
+        """Which job the event loop is working for now, for people; called from another thread."""
+        for task, slot in list(self._slots.items()):
+            if slot.run is not None and asyncio.current_task(task.get_loop()) is task:
+                return f"{slot.run.name} {slot.run.job_id}"
+        return "something that is not a job"
+
+    async def close(self) -> None:
+        """End all slots, whatever they do."""
+        await self.watchdog.kill()
+        tasks = list(self._slots)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)
+        self._threads.close()
+        await self._processes.close()
+
+
+class Watchdog(Loop):
+    """One clock for all timeouts: stops a run at its deadline, and abandons it when that did not help."""
+
+    name = "watchdog"
+
+    def __init__(self, executor: Executor, telemetry: Telemetry) -> None:
+        super().__init__(telemetry)
+        self._executor = executor
+        self._deadlines: dict[LiveRun, float] = {}
+        self._next = float("inf")
+
+    def watch(self, run: LiveRun, seconds: float) -> None:
+        run.deadline = asyncio.get_running_loop().time() + seconds
+        self._set(run, run.deadline)
+
+    def expect_end(self, run: LiveRun) -> None:
+        """It was told to stop: it must end soon."""
+        run.deadline = asyncio.get_running_loop().time() + GRACE_AFTER_CANCEL
+        self._set(run, run.deadline)
+
+    def forget(self, run: LiveRun) -> None:
+        self._deadlines.pop(run, None)
+
+    def _set(self, run: LiveRun, deadline: float) -> None:
+        self._deadlines[run] = deadline
+        if deadline < self._next:
+            self.wake()
+
+    async def turn(self) -> float:
+        now = asyncio.get_running_loop().time()
+        for run in [run for run, deadline in self._deadlines.items() if deadline <= now]:
+            if run.interruption is None:
+                run.interrupt(Interruption.TIMEOUT)
+                self._deadlines[run] = now + GRACE_AFTER_CANCEL
+            else:
+                self._deadlines.pop(run)
+                self._executor.abandon(run)
+        self._next = min(self._deadlines.values(), default=now + 3600.0)
+        return max(0.001, self._next - now)
+
+
+def _load(entry: Entry, claim: Claim) -> Any:
+    if claim.encoding != ENCODING:
+        raise UndecodablePayload(
+            f"{claim.name}: its payload is encoded as {claim.encoding!r}, and this worker knows {ENCODING!r} only"
+        )
+    return entry.load(claim.payload)
+
+

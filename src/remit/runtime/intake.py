@@ -1,0 +1,98 @@
+"""Between the producer and the slots of one queue: jobs that are claimed and wait for a slot."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from remit.jobs.model import Claim
+
+MOST_AHEAD = 1000
+HORIZON = 0.05
+"""Seconds of work that are claimed ahead of the slots; so long jobs are not claimed ahead at all."""
+_SAMPLE = 0.01
+
+
+class Intake:
+    """Claimed jobs of one queue. `starving` is called when a slot finds less here than it could use."""
+
+    def __init__(self, queue: str, concurrency: int, starving: Callable[[], None]) -> None:
+        self.queue = queue
+        self.concurrency = concurrency
+        self.lines: list[int] = []
+        self.running = 0
+        self.more = True
+        """Whether the database may hold more than was claimed."""
+        self._starving = starving
+        self._waiting: deque[Claim] = deque()
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._ahead = 0
+        self._finished = 0
+        self._sampled = (time.monotonic(), 0)
+
+    def room(self) -> int:
+        """How many jobs to claim now; 0 while enough wait here to keep the slots busy."""
+        self._sample()
+        free = self.concurrency - self.running - len(self._waiting)
+        if free > 0:
+            return free + self._ahead
+        wanted = self._ahead + free
+        return wanted if wanted > self._ahead // 2 else 0
+
+    def _sample(self) -> None:
+        now = time.monotonic()
+        at, finished = self._sampled
+        if now - at >= _SAMPLE:
+            rate = (self._finished - finished) / (now - at)
+            target = min(MOST_AHEAD, int(rate * HORIZON))
+            # Rise at once, fall slowly: one slow batch must not starve the slots.
+            self._ahead = max(target, self._ahead * 3 // 4)
+            self._sampled = (now, self._finished)
+
+    def put(self, claims: Iterable[Claim]) -> None:
+        self._waiting.extend(claims)
+        for _ in range(min(len(self._waiting), len(self._idle))):
+            self._wake_one()
+
+    def _wake_one(self) -> None:
+        while self._idle:
+            slot = self._idle.popleft()
+            if not slot.done():
+                slot.set_result(None)
+                return
+
+    async def take(self) -> Claim:
+        """The next job, when there is one. The caller says `done` when its run has ended."""
+        while not self._waiting:
+            slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._idle.append(slot)
+            try:
+                await slot
+            except asyncio.CancelledError:
+                if slot.done() and not slot.cancelled():
+                    self._wake_one()
+                raise
+        claim = self._waiting.popleft()
+        self.running += 1
+        if self.more and len(self._waiting) <= self._ahead // 2:
+            self._starving()
+        return claim
+
+    def done(self) -> None:
+        """A run of this queue has ended, or was given up: its slot is free."""
+        self.running -= 1
+        self._finished += 1
+        if self.more and len(self._waiting) <= self._ahead // 2:
+            self._starving()
+
+    def empty(self) -> list[Claim]:
+        """Take back all that has not started."""
+        claims = list(self._waiting)
+        self._waiting.clear()
+        return claims
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)

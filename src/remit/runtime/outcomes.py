@@ -1,0 +1,94 @@
+"""From what a handler did to an outcome: one value, decided in one place."""
+
+from __future__ import annotations
+
+import random
+import traceback
+from typing import Any
+
+from remit.catalog import Policy, exponential, parse_backoff, retry_delay
+from remit.jobs.signals import DeadLetter, RetryAfter, Skip, Snooze
+from remit.jobs.states import Failed, Failure, GaveUp, Outcome, Skipped, Snoozed
+from remit.telemetry import Telemetry
+
+LONGEST_MESSAGE = 2_000
+LONGEST_TRACEBACK = 16_000
+_CUT = "\n… {count:,} characters left out …\n"
+
+
+def outcome_of(
+    error: BaseException, *, name: str, policy: Policy, failures: int, backoff: str | None, telemetry: Telemetry
+) -> Outcome:
+    """What a run that raised amounts to. `failures` is what the job was charged before it."""
+    match error:
+        case Skip():
+            return Skipped(storable(error.reason, LONGEST_MESSAGE))
+        case Snooze():
+            return Snoozed(error.seconds)
+        case DeadLetter():
+            return GaveUp(storable(error.reason, LONGEST_MESSAGE))
+        case RetryAfter():
+            return Failed(Failure("RetryAfter", storable(error.reason, LONGEST_MESSAGE)), error.seconds)
+    failure = error.failure if isinstance(error, RemoteFailure) else describe(error)
+    if policy.give_up_on and _is_any(error, policy.give_up_on):
+        return GaveUp(f"{failure.kind}: {failure.message}", failure)
+    return Failed(failure, _delay(error, name, policy, failures + 1, backoff, telemetry))
+
+
+def _delay(
+    error: BaseException, name: str, policy: Policy, failures: int, backoff: str | None, telemetry: Telemetry
+) -> float:
+    try:
+        chosen = policy.backoff if backoff is None else parse_backoff(backoff)
+        return retry_delay(chosen, failures, error, random.random())
+    except Exception as broken:  # the application's own function: a bug there must not cost the job
+        telemetry.bad_backoff(name, broken)
+        return exponential().delay(failures, random.random())
+
+
+def describe(error: BaseException) -> Failure:
+    """An exception as it is kept: bounded, and free of what a database cannot store."""
+    try:
+        message = str(error)
+    except Exception:
+        message = "(its text could not be made)"
+    lines = traceback.format_exception(error, limit=-50)
+    kind = type(error)
+    qualified = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return Failure(
+        storable(qualified, 200), storable(message, LONGEST_MESSAGE), storable("".join(lines), LONGEST_TRACEBACK)
+    )
+
+
+def timed_out(seconds: float) -> TimeoutError:
+    """The error of a run that took longer than its timeout."""
+    return TimeoutError(f"the run took longer than its timeout of {seconds:g} s")
+
+
+def storable(text: Any, longest: int) -> str:
+    """A text that every store takes: bounded, without NUL and lone surrogates."""
+    clean = str(text).replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+    if len(clean) <= longest:
+        return clean
+    half = max(1, (longest - 60) // 2)
+    return clean[:half] + _CUT.format(count=len(clean) - 2 * half) + clean[-half:]
+
+
+class RemoteFailure(Exception):
+    """A failure in another process: what is known of it, standing in for the exception."""
+
+    def __init__(self, failure: Failure, kinds: tuple[str, ...]) -> None:
+        super().__init__(f"{failure.kind}: {failure.message}")
+        self.failure = failure
+        self.kinds = kinds
+
+
+def lineage(kind: type[BaseException]) -> tuple[str, ...]:
+    """The qualified names of an exception's class and its bases, by which another process recognises it."""
+    return tuple(f"{each.__module__}.{each.__qualname__}" for each in kind.__mro__)
+
+
+def _is_any(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
+    if isinstance(error, RemoteFailure):
+        return any(lineage(kind)[0] in error.kinds for kind in kinds)
+    return isinstance(error, kinds)

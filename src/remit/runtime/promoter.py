@@ -1,0 +1,39 @@
+"""Makes jobs ready when they are due. Every worker does it: a stalled leader must not delay retries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from remit.db.transaction import Database
+from remit.jobs import operations
+from remit.runtime.service import Loop
+from remit.telemetry import Telemetry
+
+BATCH = 1000
+LONGEST_SLEEP = 0.5
+"""Seconds by which a job that another process scheduled may be late."""
+
+
+class Promoter(Loop):
+    """Sleeps until the next job is due, as far as it knows."""
+
+    name = "promoter"
+
+    def __init__(self, database: Database, promoted: Callable[[], None], telemetry: Telemetry) -> None:
+        super().__init__(telemetry)
+        self._database = database
+        self._promoted = promoted
+
+    def wake_in(self, seconds: float) -> None:
+        """This worker has just scheduled a job that is due so soon."""
+        if seconds < LONGEST_SLEEP:
+            asyncio.get_running_loop().call_later(seconds, self.wake)
+
+    async def turn(self) -> float:
+        promoted, due = await self._database.run(lambda tx: operations.promote(tx, limit=BATCH), atomic=False)
+        if promoted:
+            self._promoted()
+        if promoted == BATCH:
+            return 0.0
+        return LONGEST_SLEEP if due is None else min(LONGEST_SLEEP, max(due, 0.001))

@@ -1,0 +1,64 @@
+"""Compares what the database says that this worker holds with what it holds; looks for work that nobody claims.
+
+Levels, not edges: a claim whose reply was lost leaves rows that name this worker and that it does not know. They are
+given back on the next round, at no cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from remit.db.transaction import Database
+from remit.jobs import operations
+from remit.jobs.ids import new_token
+from remit.jobs.model import Ended
+from remit.jobs.states import Interrupted, decide
+from remit.runtime.ledger import Ledger
+from remit.runtime.runs import LiveRun
+from remit.runtime.service import Loop
+from remit.telemetry import Telemetry
+
+
+class Reconciler(Loop):
+    """Every beat: our own rows, with requests to cancel; every few beats: lines that are new to us."""
+
+    name = "reconciler"
+    LINES_EVERY = 5
+
+    def __init__(
+        self,
+        database: Database,
+        ledger: Callable[[], Ledger],
+        active: Mapping[str, LiveRun],
+        adopt: Callable[[list[tuple[int, str, str, int]]], None],
+        interval: float,
+        telemetry: Telemetry,
+    ) -> None:
+        super().__init__(telemetry)
+        self._database = database
+        self._ledger = ledger
+        self._active = active
+        self._adopt = adopt
+        self._interval = interval
+        self._rounds = 0
+
+    async def turn(self) -> float:
+        ledger = self._ledger()
+        rows = await self._database.run(lambda tx: operations.held(tx, worker=ledger.worker), atomic=False)
+        strays = []
+        for id, token, failures, asked in rows:
+            if not ledger.knows(id, token):
+                strays.append(Ended(id, token, 0, decide(Interrupted(), failures=failures, attempts=1), []))
+            elif asked and (run := self._active.get(id)) is not None:
+                run.ask_cancel()
+        if strays:
+            given = await self._database.run(
+                lambda tx: operations.finish(tx, strays, worker=ledger.worker, stamp=new_token()), atomic=False
+            )
+            if given:
+                self._telemetry.released(len(given))
+        if self._rounds % self.LINES_EVERY == 0:
+            self._adopt(await self._database.run(operations.lines, atomic=False))
+        self._rounds += 1
+        return self._interval
+

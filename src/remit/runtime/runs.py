@@ -1,0 +1,305 @@
+"""One attempt at a job, live: what its handler sees, and what the executor needs to know about it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from typing_extensions import Unpack
+
+from remit.catalog import (
+    EnqueueOptions,
+    EnqueueRequest,
+    Job,
+    JobRef,
+    JobSpec,
+    Owner,
+    Policy,
+    Run,
+    SyncRun,
+    SyncRunTransaction,
+)
+from remit.codec import encode
+from remit.db.handles import is_blocking
+from remit.db.store import Capability, Store
+from remit.db.transaction import BlockingDatabase, Database, Session, run_blocking
+from remit.errors import InvalidTransition, LeaseLost, UnsupportedHandle
+from remit.jobs import operations
+from remit.jobs.ids import new_id, new_token
+from remit.jobs.model import Claim, Ended
+from remit.jobs.states import Completed, decide
+from remit.telemetry import Telemetry
+
+LONG_TRANSACTION = 1.0
+LONGEST_RESULT = 64 * 1024
+MOST_LOG_LINES = 1_000
+
+
+class Interruption(Enum):
+    """Why a run was stopped from outside."""
+
+    TIMEOUT = "timeout"
+    SHUTDOWN = "shutdown"
+    LOST = "lost"
+
+
+class Completion(Enum):
+    """How far a completion in a transaction has come."""
+
+    NONE = "none"
+    PROVISIONAL = "provisional"
+    """Written on a transaction whose end is not known: the row will tell."""
+    COMMITTED = "committed"
+
+
+@dataclass(slots=True)
+class Services:
+    """What runs of one worker share. `prepare` checks and prepares a message that a run wants to send."""
+
+    store: Store
+    database: Callable[[], Database]
+    blocking: Callable[[], BlockingDatabase]
+    telemetry: Telemetry
+    prepare: Callable[[Owner[Any], Job[Any], EnqueueOptions], EnqueueRequest]
+    row: Callable[..., dict[str, Any]]
+    journal: Callable[[str, int, logging.LogRecord], None]
+
+
+class LiveRun(Run[Any]):
+    """The `Run` that handlers get."""
+
+    __slots__ = (
+        "_cancelled", "_log", "_services", "attempt", "attempts", "claim", "completion", "context_value", "deadline",
+        "domain", "interruption", "job_id", "key", "messages", "name", "policy", "result", "spec_path", "stamp", "stop",
+        "told", "worker",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        claim: Claim,
+        spec: JobSpec,
+        policy: Policy,
+        domain: Owner[Any],
+        context: object,
+        worker: str,
+        services: Services,
+    ) -> None:
+        self.claim = claim
+        self.name = spec.name
+        self.spec_path = spec.path
+        self.policy = policy
+        self.domain = domain
+        self.context_value = context
+        self.worker = worker
+        self.job_id = self.key = claim.id
+        self.attempt = claim.failures + 1
+        self.attempts = claim.attempts
+        self.result: object = None
+        self.messages: list[dict[str, Any]] = []
+        self.interruption: Interruption | None = None
+        self.completion = Completion.NONE
+        self.stamp = 0
+        self.deadline = 0.0
+        self.stop: Callable[[], object] | None = None
+        self.told: Callable[[], None] | None = None
+        self._cancelled = False
+        self._services = services
+        self._log: logging.LoggerAdapter[logging.Logger] | None = None
+
+    # --- what handlers use
+
+    @property
+    def context(self) -> Any:
+        return self.context_value
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancelled or self.interruption is not None
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        if self._log is None:
+            self._log = _RunLogger(self, self._services.journal)
+        return self._log
+
+    def enqueue(self, job: Job[Any], **options: Unpack[EnqueueOptions]) -> JobRef:
+        self._check_open("send")
+        request = self._services.prepare(self.domain, job, options)
+        id = new_id()
+        origin = {"causation": self.claim.id, "correlation": self.claim.correlation}
+        self.messages.append(self._services.row(request, id, **origin))
+        return JobRef(id)
+
+    async def complete(self, result: object = None, *, tx: object | None = None) -> None:
+        ended = self._completing(result)
+        if tx is None:
+            await self._services.database().run(
+                lambda own: operations.complete(own, ended, worker=self.worker, stamp=self.stamp)
+            )
+            self.completion = Completion.COMMITTED
+            return
+        transaction = self._services.store.adopt(tx)
+        self.completion = Completion.PROVISIONAL
+        await operations.complete(transaction, ended, worker=self.worker, stamp=self.stamp)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Session]:
+        self._check_open("open a second transaction")
+        begun = time.monotonic()
+        try:
+            async with self._services.database().session() as session:
+                yield session
+                ended = self._completing(self.result)
+                self.completion = Completion.PROVISIONAL
+                await operations.complete(session, ended, worker=self.worker, stamp=self.stamp)
+            self.completion = Completion.COMMITTED
+        finally:
+            self._watch_length(begun)
+
+    @property
+    def sync(self) -> _SyncRun:
+        return _SyncRun(self, self._services)
+
+    # --- what the executor uses
+
+    def ask_cancel(self) -> None:
+        """Somebody asked the job to stop."""
+        if not self._cancelled:
+            self._cancelled = True
+            if self.told is not None:
+                self.told()
+
+    def keep_log(self, level: int, created: float, message: str) -> None:
+        """Keep a line that was logged in another process."""
+        record = logging.LogRecord(self.name, level, "", 0, message, (), None)
+        record.created = created
+        self._services.journal(self.job_id, self.attempt, record)
+
+    def interrupt(self, why: Interruption) -> None:
+        """Stop the run from outside, once; only a lost lease overrules another reason."""
+        if self.interruption is None or why is Interruption.LOST:
+            first, self.interruption = self.interruption is None, why
+            if first and self.stop is not None:
+                self.stop()
+
+    def result_text(self, returned: object) -> str | None:
+        """What is kept as the result: JSON, and not too long; else nothing, with a warning."""
+        value = self.result if returned is None else returned
+        if value is None:
+            return None
+        try:
+            text = encode(value)
+        except Exception as error:
+            self._services.telemetry.no_result(self.name, self.claim.id, error)
+            return None
+        if len(text.encode()) > LONGEST_RESULT:
+            self._services.telemetry.no_result(self.name, self.claim.id, f"it has more than {LONGEST_RESULT} bytes")
+            return None
+        return text
+
+    def _completing(self, result: object) -> Ended:
+        self._check_open("complete")
+        if self.interruption is not None:
+            raise LeaseLost(f"the run of {self.name} {self.claim.id} was stopped ({self.interruption.value})")
+        self.stamp = new_token()
+        transition = decide(
+            Completed(self.result_text(result)), failures=self.claim.failures, attempts=self.claim.attempts
+        )
+        return Ended(self.claim.id, self.claim.token, self.attempt, transition, self.messages)
+
+    def _check_open(self, what: str) -> None:
+        if self.completion is not Completion.NONE:
+            raise InvalidTransition(f"this run of {self.name} is complete: it cannot {what} any more")
+
+    def _watch_length(self, begun: float) -> None:
+        seconds = time.monotonic() - begun
+        if seconds > LONG_TRANSACTION and Capability.SEVERAL_WRITERS not in self._services.store.capabilities:
+            self._services.telemetry.long_transaction(self.name, self.claim.id, seconds)
+
+
+class _SyncTransaction:
+    """The session of a blocking handler: the same verbs, run to their end."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @property
+    def connection(self) -> Any:
+        return self._session.connection
+
+    def execute(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return run_blocking(self._session.execute(sql, params))
+
+
+class _SyncRun(SyncRun):
+    """`run.sync`."""
+
+    def __init__(self, run: LiveRun, services: Services) -> None:
+        self._run = run
+        self._services = services
+
+    def complete(self, result: object = None, *, tx: object | None = None) -> None:
+        run = self._run
+        ended = run._completing(result)
+        if tx is None:
+            self._services.blocking().run(
+                lambda own: operations.complete(own, ended, worker=run.worker, stamp=run.stamp)
+            )
+            run.completion = Completion.COMMITTED
+            return
+        transaction = self._services.store.adopt(tx)
+        if not is_blocking(transaction):
+            raise UnsupportedHandle(f"run.sync cannot wait for a {type(tx).__qualname__}: pass a blocking handle")
+        run.completion = Completion.PROVISIONAL
+        run_blocking(operations.complete(transaction, ended, worker=run.worker, stamp=run.stamp))
+
+    @contextmanager
+    def transaction(self) -> Iterator[SyncRunTransaction]:
+        run = self._run
+        run._check_open("open a second transaction")
+        begun = time.monotonic()
+        try:
+            with self._services.blocking().session() as session:
+                yield _SyncTransaction(session)
+                ended = run._completing(run.result)
+                run.completion = Completion.PROVISIONAL
+                run_blocking(operations.complete(session, ended, worker=run.worker, stamp=run.stamp))
+            run.completion = Completion.COMMITTED
+        finally:
+            run._watch_length(begun)
+
+
+class _RunLogger(logging.LoggerAdapter[logging.Logger]):
+    """`run.log`: goes to the log of the process, with the job's name and id, and is kept with the job."""
+
+    def __init__(self, run: LiveRun, journal: Callable[[str, int, logging.LogRecord], None]) -> None:
+        super().__init__(logging.getLogger(f"remit.job.{run.name}"), {})
+        self._run = run
+        self._journal = journal
+        self._left = MOST_LOG_LINES
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        extra = {"remit_job": self._run.name, "remit_job_id": self._run.job_id, "remit_attempt": self._run.attempt}
+        kwargs["extra"] = {**extra, **(kwargs.get("extra") or {})}
+        return msg, kwargs
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        if level >= logging.INFO and self._left > 0:
+            self._left -= 1
+            text = "(further lines are not kept)" if self._left == 0 else msg
+            record = logging.LogRecord(self.logger.name, level, "", 0, text, args if self._left else (), None)
+            self._journal(self._run.job_id, self._run.attempt, record)
+        if self.logger.isEnabledFor(level):
+            kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+            super().log(level, msg, *args, **kwargs)
+
+
+def now() -> float:
+    """The clock by which timeouts are measured."""
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,83 @@
+"""The lifecycle that every background part shares, and the loop that survives its errors."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from abc import ABC, abstractmethod
+
+from remit.errors import StoreError
+from remit.telemetry import Telemetry
+
+FIRST_BACKOFF, LAST_BACKOFF = 0.1, 5.0
+
+
+class Loop(ABC):
+    """Takes one turn after the other until it is stopped.
+
+    An error of the store is logged once, backed off and healed; so is any other, with its stack. A loop never ends
+    because of an error. `trouble` holds what is wrong now: the worker's health says so.
+    """
+
+    name: str
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+        self.trouble: str | None = None
+
+    @abstractmethod
+    async def turn(self) -> float:
+        """Do what there is to do; answer how many seconds to sleep, unless woken."""
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"remit-{self.name}")
+
+    def wake(self) -> None:
+        """Take the next turn now."""
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """Let the present turn end, and take no other."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def kill(self) -> None:
+        """End in the middle of a turn."""
+        self._stopping = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        failures, since = 0, 0.0
+        while not self._stopping:
+            try:
+                pause = await self.turn()
+                if failures:
+                    self._telemetry.healed(self.name, time.monotonic() - since)
+                    failures, self.trouble = 0, None
+            except Exception as error:
+                if not failures:
+                    since = time.monotonic()
+                    tell = self._telemetry.trouble if isinstance(error, StoreError) else self._telemetry.crashed
+                    tell(self.name, error)
+                self.trouble = f"{type(error).__name__}: {error}"
+                pause = min(LAST_BACKOFF, FIRST_BACKOFF * 2 ** min(failures, 10)) * (0.5 + random.random() / 2)
+                failures += 1
+            await self.sleep(pause)
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep, unless woken."""
+        if seconds > 0 and not self._wake.is_set() and not self._stopping:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+        self._wake.clear()

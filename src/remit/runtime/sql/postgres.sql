@@ -1,0 +1,56 @@
+-- Workers and leadership on PostgreSQL.
+
+-- name: register
+INSERT INTO remit.worker (id, started_at, seen_at, host, pid, about)
+VALUES (
+    :worker::uuid, remit.clock(:now::bigint), remit.clock(:now::bigint), :host::text, :pid::integer, :about::text
+);
+
+-- name: deregister
+DELETE FROM remit.worker WHERE id = :worker::uuid RETURNING id::text;
+
+-- name: beat
+-- The worker's own row alone: a beat must wait for nobody's transaction.
+UPDATE remit.worker SET beat = beat + 1, seen_at = remit.clock(:now::bigint), health = coalesce(:health::text, health)
+WHERE id = :worker::uuid
+RETURNING beat;
+
+-- name: beats
+SELECT id::text, beat FROM remit.worker;
+
+-- name: bury
+-- Waits for a claim in flight, which shares the row, and looks at the counter again.
+DELETE FROM remit.worker WHERE id = :worker::uuid AND beat = :beat::bigint RETURNING id::text;
+
+-- name: workers
+SELECT id::text, remit.micros(started_at), remit.micros(seen_at), host, pid, about, health, (
+    SELECT count(*) FROM remit.job WHERE state = 'running' AND worker = worker.id
+)
+FROM remit.worker ORDER BY started_at, id;
+
+-- name: elect
+-- A term is (holder, elected_at), issued by the database. Wins when there is no leader, or its term has run out.
+INSERT INTO remit.leader AS leader (role, holder, elected_at, expires_at)
+SELECT :role::text, :worker::uuid, clock.now, clock.now + :term::double precision * interval '1 second'
+FROM remit.clock(:now::bigint) AS clock (now)
+WHERE EXISTS (SELECT FROM remit.worker WHERE id = :worker::uuid)
+ON CONFLICT (role) DO UPDATE
+SET holder = excluded.holder, elected_at = excluded.elected_at, expires_at = excluded.expires_at
+WHERE leader.expires_at <= excluded.elected_at
+RETURNING remit.micros(elected_at);
+
+-- name: renew
+-- Names the exact term, which must not have run out.
+UPDATE remit.leader SET expires_at = clock.now + :term::double precision * interval '1 second'
+FROM remit.clock(:now::bigint) AS clock (now)
+WHERE role = :role::text AND holder = :worker::uuid AND remit.micros(elected_at) = :elected::bigint
+    AND expires_at > clock.now
+RETURNING role;
+
+-- name: resign
+DELETE FROM remit.leader
+WHERE role = :role::text AND holder = :worker::uuid AND remit.micros(elected_at) = :elected::bigint
+RETURNING role;
+
+-- name: leaders
+SELECT role, holder::text, remit.micros(elected_at), remit.micros(expires_at) FROM remit.leader ORDER BY role;

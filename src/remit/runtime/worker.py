@@ -1,0 +1,432 @@
+"""A worker: its parts put together, its life from start to stop, and its new life after a lost lease."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import time
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from typing_extensions import Self
+
+from remit import schema
+from remit.catalog import Catalog, EnqueueOptions, EnqueueRequest, Job, Owner, prepare, spec_of
+from remit.db.store import Store
+from remit.db.transaction import BlockingDatabase, Database, Role
+from remit.errors import OwnershipError, StoreError
+from remit.jobs import operations as jobs
+from remit.jobs.rows import row
+from remit.runtime import operations
+from remit.runtime.completer import Completer
+from remit.runtime.executor import Entry, Executor
+from remit.runtime.heartbeat import BEATS_PER_LEASE, Heartbeat
+from remit.runtime.intake import Intake
+from remit.runtime.journal import Journal
+from remit.runtime.leader import Leader
+from remit.runtime.ledger import Ledger
+from remit.runtime.prober import Prober
+from remit.runtime.processes import ProcessCrew, Surroundings
+from remit.runtime.producer import Producer
+from remit.runtime.promoter import Promoter
+from remit.runtime.pruner import Pruner
+from remit.runtime.pulse import pulse_of
+from remit.runtime.reconciler import Reconciler
+from remit.runtime.rescuer import Rescuer
+from remit.runtime.runs import Interruption, Services
+from remit.runtime.service import Loop
+from remit.telemetry import Telemetry, log
+
+LAST_MOMENTS = 3.0
+"""Seconds that interrupted runs get to end, after the deadline of a shutdown."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What may be set about a worker.
+
+    `lease`: seconds after which a worker that shows no life may be declared dead (default 30). It beats five times as
+    often, and stops itself a fifth earlier. `grace`: seconds that runs may take to end at a shutdown (default 30);
+    then they are interrupted, at no cost in attempts. `prune_every`: seconds between two rounds of the pruner (60).
+    """
+
+    lease: float = 30.0
+    grace: float = 30.0
+    prune_every: float = 60.0
+
+
+@dataclass(slots=True)
+class _Databases:
+    claim: Database
+    complete: Database
+    leader: Database
+    handler: Database
+    handler_blocking: BlockingDatabase
+    all: list[Database] = field(default_factory=list)
+
+
+class Worker:
+    """Claims and runs the jobs of an application's domains until it is stopped.
+
+    `async with app.worker():` runs one inside this process; `await worker.run()` runs one until a signal ends it:
+    SIGTERM or SIGINT stop it gracefully, a second one at once.
+    """
+
+    def __init__(
+        self, store: Store, catalog: Catalog, settings: WorkerSettings, surroundings: Surroundings
+    ) -> None:
+        self.store = store
+        self.catalog = catalog
+        self.settings = settings
+        self.ledger = Ledger()
+        self.telemetry = Telemetry(self.ledger.worker)
+        self._surroundings = surroundings
+        self._entries: dict[int, Entry] = {}
+        self._known: dict[tuple[str, int], Entry] = {}
+        self._intakes: dict[str, Intake] = {}
+        self._contexts: dict[str, object] = {}
+        self._stack = AsyncExitStack()
+        self._unknown: set[str] = set()
+        self._stop = asyncio.Event()
+        self._now = asyncio.Event()
+        self._started = False
+        self._fencing: asyncio.Task[None] | None = None
+
+    @property
+    def id(self) -> str:
+        """The id of this incarnation; never used again."""
+        return self.ledger.worker
+
+    # --- life
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Check the schema, import and check the handlers, register, and begin; nothing is claimed before that.
+
+        Raises `WrongSchema`, `MissingHandler`, `StoreError`, and whatever a domain's context raises.
+        """
+        await asyncio.to_thread(schema.check, self.store)
+        self.catalog.load_handlers()
+        self._lay_out()
+        try:
+            await self._open()
+        except BaseException:
+            await self._close()
+            raise
+        self._started = True
+
+    async def run(self) -> None:
+        """Start, work until a signal or `request_stop`, stop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.request_stop)
+        try:
+            await self.start()
+            await self._stop.wait()
+            await self.stop()
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    def request_stop(self) -> None:
+        """Ask for a graceful stop; asked again, for an immediate one."""
+        if self._stop.is_set():
+            self._now.set()
+        self._stop.set()
+
+    async def stop(self) -> None:
+        """Stop claiming, give back what has not started, let runs end until the deadline, interrupt the others."""
+        if not self._started:
+            return
+        self._started = False
+        self._stop.set()
+        await self.producer.stop()
+        for intake in self._intakes.values():
+            self.executor.give_back(intake.empty())
+        deadline = time.monotonic() + self.settings.grace
+        await self._wait_for_runs(max(0.0, deadline - time.monotonic()))
+        if self.executor.active:
+            log.warning("interrupting %d runs that did not end in time", len(self.executor.active))
+            self.executor.interrupt_all(Interruption.SHUTDOWN)
+            await _within(self.executor.quiet(), LAST_MOMENTS)
+        await self._flush()
+        await self._close()
+
+    async def _wait_for_runs(self, seconds: float) -> None:
+        quiet = asyncio.create_task(self.executor.quiet())
+        now = asyncio.create_task(self._now.wait())
+        await asyncio.wait({quiet, now}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in (quiet, now):
+            task.cancel()
+
+    async def _flush(self) -> None:
+        """What ended must be written, for as long as the lease lasts."""
+        await _within(self.prober.settled(), LAST_MOMENTS)
+        await _within(self.completer.flushed(), self.settings.lease * 0.8)
+        await _within(self.journal.stop(), LAST_MOMENTS)
+        try:
+            await _within(self.journal.flush(), LAST_MOMENTS)
+        except StoreError as error:
+            log.warning("lines that handlers logged could not be kept: %s", error)
+
+    # --- the parts
+
+    def _lay_out(self) -> None:
+        """Which lines this worker knows, and whose slots they use."""
+        for queue in self.catalog.queues.values():
+            self._intakes[queue.name] = Intake(queue.name, queue.concurrency, self._wake_producer)
+        for number, line in self.catalog.lines.items():
+            domain = line.spec.domain.__remit__
+            assert domain.instance is not None
+            entry = Entry(
+                line.spec,
+                self.catalog.policy(line.spec),
+                domain.handlers[line.spec],
+                domain.instance,
+                line.spec.codec.load,
+            )
+            self._known[line.name, line.version] = entry
+            self._entries[number] = entry
+            self._intakes[line.queue.name].lines.append(number)
+
+    def _wake_producer(self) -> None:
+        self.producer.wake()
+
+    async def _open(self) -> None:
+        for domain in self.catalog.domains:
+            spec = domain.__remit__
+            if spec.context is not None:
+                manager = spec.context.open()
+                if isinstance(manager, AbstractAsyncContextManager):
+                    self._contexts[spec.name] = await self._stack.enter_async_context(manager)
+                else:
+                    self._contexts[spec.name] = self._stack.enter_context(manager)
+        self._build()
+        await self._register()
+        self._beat()
+        self.executor.start()
+        for loop in self._loops:
+            loop.start()
+
+    def _build(self) -> None:
+        store, telemetry, settings = self.store, self.telemetry, self.settings
+        self._databases = databases = _Databases(
+            claim=store.database(Role.CLAIM),
+            complete=store.database(Role.COMPLETE),
+            leader=store.database(Role.LEADER),
+            handler=store.database(Role.HANDLER),
+            handler_blocking=store.blocking(Role.HANDLER),
+        )
+        databases.all += [databases.claim, databases.complete, databases.leader, databases.handler]
+        interval = settings.lease / BEATS_PER_LEASE
+        self.promoter = Promoter(databases.leader, self._wake_producer, telemetry)
+        self.completer = Completer(databases.complete, self._ledger, telemetry, self.promoter.wake_in)
+        self.prober = Prober(databases.handler, self.completer, self._ledger, telemetry)
+        self.journal = Journal(databases.leader, telemetry)
+        services = Services(
+            store=store,
+            database=lambda: databases.handler,
+            blocking=lambda: databases.handler_blocking,
+            telemetry=telemetry,
+            prepare=self._prepare,
+            row=row,
+            journal=self.journal.write,
+        )
+        self.executor = Executor(
+            self._entries,
+            self._intakes,
+            self._contexts,
+            self.completer,
+            self.prober,
+            self._ledger,
+            databases.complete,
+            services,
+            ProcessCrew(self._surroundings, telemetry),
+        )
+        self.producer = Producer(store, databases.claim, self._intakes, self._ledger, telemetry)
+        self.leader = Leader(databases.leader, self._ledger, settings.lease, telemetry)
+        self.rescuer = Rescuer(
+            databases.leader, lambda: self.heartbeat, self.leader, interval, self._wake_producer, telemetry, store.sidecar
+        )
+        retentions = {q.name: self.catalog.queue_policy(q).keep for q in self.catalog.queues.values()}
+        otherwise = self.catalog.application_policy.keep
+        self.pruner = Pruner(databases.leader, self.leader, retentions, otherwise, settings.prune_every, telemetry)
+        self.reconciler = Reconciler(
+            databases.leader, self._ledger, self.executor.active, self._adopt, interval, telemetry
+        )
+        self.leader.on_elected += [self.rescuer.wake, self.pruner.wake]
+        self._loops: list[Loop] = [
+            self.completer, self.promoter, self.journal, self.leader, self.rescuer, self.pruner, self.reconciler,
+            self.producer,
+        ]  # fmt: skip
+
+    def _ledger(self) -> Ledger:
+        return self.ledger
+
+    async def _register(self) -> None:
+        about = {
+            "version": _version(),
+            "queues": {name: intake.concurrency for name, intake in self._intakes.items()},
+            "jobs": sorted({f"{name} v{number}" for name, number in self._known}),
+        }
+        await self._databases.leader.run(
+            lambda tx: operations.register(
+                tx, self.ledger.worker, host=socket.gethostname(), pid=os.getpid(), about=json.dumps(about)
+            ),
+            atomic=False,
+        )
+
+    def _beat(self) -> None:
+        self.heartbeat = Heartbeat(
+            pulse_of(self.store, self.ledger.worker),
+            self.settings.lease,
+            self.telemetry,
+            lost=self._lost,
+            health=self.health,
+            on_loop=self.executor.on_loop,
+        )
+        self.heartbeat.start()
+
+    def _prepare(self, sender: Owner[Any], job: Job[Any], options: EnqueueOptions) -> EnqueueRequest:
+        spec = spec_of(job)
+        if spec.domain is not sender.__remit__.owner:
+            raise OwnershipError(
+                f"a handler of {sender.__remit__.name} cannot enqueue {spec.name}, which {spec.domain.__remit__.name} "
+                "owns: publish an event that it subscribes to"
+            )
+        return prepare(spec, job, options, self.catalog.policy(spec))
+
+    def _adopt(self, ready: list[tuple[int, str, str, int]]) -> None:
+        """Take in lines of known jobs that wait in queues which are declared no more, or elsewhere."""
+        unknown = set()
+        for number, queue, name, known_version in ready:
+            if number in self._entries:
+                continue
+            entry = self._known.get((name, known_version))
+            if entry is None:
+                unknown.add(f"{name} v{known_version}")
+                continue
+            into = queue if queue in self._intakes else entry.spec.queue.name
+            self._entries[number] = entry
+            self._intakes[into].lines.append(number)
+            self.telemetry.adopted(name, queue, into)
+            self.producer.wake()
+        if unknown - self._unknown:
+            self.telemetry.unknown_work(", ".join(sorted(unknown - self._unknown)))
+        self._unknown = unknown
+
+    # --- health
+
+    def health(self) -> dict[str, Any]:
+        """What this worker says about itself: `ok`, or the parts that cannot work, and why."""
+        trouble = {loop.name: loop.trouble for loop in self._loops if loop.trouble}
+        if (failing := self.heartbeat.failing) is not None:
+            trouble["heartbeat"] = failing
+        health: dict[str, Any] = {"ok": not trouble}
+        if trouble:
+            health["trouble"] = trouble
+        if self._unknown:
+            health["unknown"] = sorted(self._unknown)
+        return health
+
+    # --- a lost lease
+
+    def _lost(self, why: str) -> None:
+        if self._fencing is None or self._fencing.done():
+            self.telemetry.fenced(self.ledger.worker, why)
+            self.ledger.fence()
+            self.completer.forget()
+            for intake in self._intakes.values():
+                intake.empty()
+            self.executor.interrupt_all(Interruption.LOST)
+            self._fencing = asyncio.create_task(self._live_again(), name="remit-fencing")
+
+    async def _live_again(self) -> None:
+        """A new id, a new registration, a new heartbeat; the parts go on."""
+        await self.prober.kill()
+        old, self.heartbeat_old = self.heartbeat, None
+        await old.stop()
+        fresh = Ledger()
+        pause = 0.1
+        while True:
+            self.ledger, previous = fresh, self.ledger
+            try:
+                await self._register()
+                break
+            except StoreError:
+                self.ledger = previous
+                await asyncio.sleep(pause)
+                pause = min(5.0, pause * 2)
+        self.telemetry.worker = fresh.worker
+        self._beat()
+        self.producer.wake()
+
+    # --- the end
+
+    async def _close(self) -> None:
+        if self._fencing is not None:
+            self._fencing.cancel()
+            await asyncio.gather(self._fencing, return_exceptions=True)
+        if hasattr(self, "executor"):
+            await self.executor.close()
+            for loop in self._loops:
+                await loop.kill()
+            await self.prober.kill()
+            await self._leave()
+            for database in self._databases.all:
+                await database.close()
+            await asyncio.to_thread(self._databases.handler_blocking.close)
+        await self._stack.aclose()
+
+    async def _leave(self) -> None:
+        """Sign off; what could not be written meanwhile is the rescuer's at once."""
+        if hasattr(self, "heartbeat"):
+            await self.heartbeat.stop()
+        try:
+            async with asyncio.timeout(LAST_MOMENTS):
+                await self.leader.stop()
+                await self._databases.leader.run(
+                    lambda tx: operations.deregister(tx, self.ledger.worker), atomic=False
+                )
+        except (StoreError, TimeoutError) as error:
+            log.warning("could not sign off: %s", error)
+
+    async def drain(self) -> None:
+        """Wait until nothing is ready, running or due in this store, as far as this worker knows it."""
+        while not self._stop.is_set():
+            await self.completer.flushed()
+            rows = await self._databases.leader.run(jobs.waiting, atomic=False)
+            busy = [state for _, state, _, _ in rows if state in ("ready", "running")]
+            if not busy:
+                promoted, due = await self._databases.leader.run(lambda tx: jobs.promote(tx, limit=1000), atomic=False)
+                if not promoted and (due is None or due > 0):
+                    return
+            await asyncio.sleep(0.005)
+
+
+async def _within(wait: Any, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await wait
+    except TimeoutError:
+        pass
+
+
+def _version() -> str:
+    try:
+        return version("remit")
+    except PackageNotFoundError:
+        return "unknown"
+
+
