@@ -48,8 +48,6 @@ class SyncRunTransaction(Protocol):
 class SyncRun(ABC):
     """The waiting verbs of a run, for blocking handlers: `run.sync`."""
 
-    __slots__ = ()
-
     @abstractmethod
     def complete(self, result: object = None, *, tx: object | None = None) -> None:
         """Complete the job inside a transaction; see `Run.complete`."""
@@ -64,8 +62,6 @@ class Run(ABC, Generic[D_co]):
 
     The everyday members never wait, so they are the same in async, blocking and process handlers.
     """
-
-    __slots__ = ()
 
     key: str
     """The idempotency key for effects outside the database: the same through retries and replays."""
