@@ -12,8 +12,7 @@ from remit.catalog.backoff import (
 )
 from remit.catalog.calls import EnqueueOptions, EnqueueRequest, prepare, spec_of
 from remit.catalog.contexts import ContextFactory
-from remit.catalog.dispatch import check_owner
-from remit.catalog.dispatch import Binding
+from remit.catalog.dispatch import Binding, check_owner
 from remit.catalog.domains import Domain, SyncFace
 from remit.catalog.handlers import Handler, Mode
 from remit.catalog.messages import Job

@@ -9,7 +9,7 @@ from typing import Any
 from remit.catalog.calls import EnqueueOptions, EnqueueRequest, prepare, spec_of
 from remit.catalog.ports import Directory, Sender, running_domain
 from remit.catalog.specs import DomainSpec, JobSpec, Message
-from remit.errors import AlreadyBound, InvalidArgument, OwnershipError, UnboundDomain
+from remit.errors import InvalidArgument, OwnershipError, UnboundDomain
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,26 +28,13 @@ class Dispatch:
         self._domain = domain
         self._binding: Binding | None = None
 
-    def bind(self, binding: Binding) -> None:
-        """Send through this application from now on. Raises `AlreadyBound` while there is another one."""
-        if self._binding is not None:
-            raise AlreadyBound(
-                f"{self._domain.name} belongs to {self._binding.label} and cannot be taken in by {binding.label}; "
-                "close the first application, or leave the domain out of the second."
-            )
-        self._binding = binding
-
-    def unbind(self) -> None:
-        """Forget the application."""
-        self._binding = None
-
     @property
     def binding(self) -> Binding | None:
         """The application, if there is one."""
         return self._binding
 
     def rebind(self, binding: Binding | None) -> Binding | None:
-        """Send through another application, or none; answers the one before."""
+        """Send through another application, or none, and give the one before."""
         before, self._binding = self._binding, binding
         return before
 

@@ -15,7 +15,7 @@ from remit.catalog.handlers import Mode, examine
 from remit.catalog.messages import Job, refuse_unknown
 from remit.catalog.names import check_segment, kebab
 from remit.catalog.policies import Defaults, Keep, Retry
-from remit.catalog.ports import Directory, JobRef, Sender
+from remit.catalog.ports import JobRef
 from remit.catalog.quantities import Duration
 from remit.catalog.run import D2, Run
 from remit.catalog.specs import C, D, DomainSpec, JobSpec, Owner, Queue
@@ -209,24 +209,16 @@ class Domain(Owner[C]):
         """The same verbs, blocking."""
         return SyncFace(self._dispatch)
 
-    def bind(self, label: str, sender: Sender, directory: Directory) -> None:
-        """Let the application called `label` send for this domain. Raises `AlreadyBound` while another one does.
-
-        For the application itself; people write `Remit(url, domains=[billing])`.
-        """
-        self._dispatch.bind(Binding(label, sender, directory))
-
-    def unbind(self) -> None:
-        """Undo `bind`; an unbound domain stays as it is."""
-        self._dispatch.unbind()
-
     @property
     def binding(self) -> Binding | None:
         """The application that sends for this domain now."""
         return self._dispatch.binding
 
     def rebind(self, binding: Binding | None) -> Binding | None:
-        """Let another application send, whoever did; answers the binding that was. For the application itself."""
+        """Let another application send, or none, and give the binding that was. For the application itself.
+
+        It decides who may take a domain from whom; people write `Remit(url, domains=[billing])`.
+        """
         return self._dispatch.rebind(binding)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 from remit.catalog.domains import Domain
 from remit.catalog.names import line
 from remit.catalog.policies import Defaults, Policy, resolve
-from remit.catalog.ports import Sender
 from remit.catalog.specs import DomainSpec, JobSpec, Queue
 from remit.errors import CatalogError, DuplicateName, MissingHandler, UnknownJob, nearest
 
@@ -104,23 +103,6 @@ class Catalog:
             levels = (queue.defaults, queue.domain.__remit__.defaults, self.defaults)
             found = self._policies[queue] = resolve(*levels)
         return found
-
-    def bind(self, label: str, sender: Sender) -> None:
-        """Let the application called `label` send for all domains, or for none. Raises `AlreadyBound`."""
-        bound: list[Domain[Any]] = []
-        try:
-            for domain in self.domains:
-                domain.bind(label, sender, self)
-                bound.append(domain)
-        except BaseException:
-            for domain in bound:
-                domain.unbind()
-            raise
-
-    def unbind(self) -> None:
-        """Undo `bind`."""
-        for domain in self.domains:
-            domain.unbind()
 
     def load_handlers(self) -> None:
         """Import the handlers of every domain that owns jobs, and check that none is missing.

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from remit.catalog import (
+    Binding,
     Catalog,
     Defaults,
     Domain,
@@ -26,7 +27,6 @@ from remit.catalog import (
     running_domain,
 )
 from remit.errors import (
-    AlreadyBound,
     CatalogError,
     DuplicateHandler,
     HandlerShape,
@@ -42,6 +42,8 @@ from remit.errors import (
 
 class Recorder:
     """A sender that keeps what it was given."""
+
+    in_use = True
 
     def __init__(self) -> None:
         self.sent: list[tuple[EnqueueRequest, object | None]] = []
@@ -74,9 +76,11 @@ class Shop:
         self.catalogue: Any = Catalogue()
         self.recorder = Recorder()
         self.catalog = Catalog([self.billing, self.catalogue], Defaults(priority=4))
+        self.binding = Binding("Remit('sqlite://')", self.recorder, self.catalog)
 
     def open(self) -> Shop:
-        self.catalog.bind("Remit('sqlite://')", self.recorder)
+        for domain in self.catalog.domains:
+            domain.rebind(self.binding)
         return self
 
 
@@ -345,16 +349,15 @@ async def test_an_unbound_domain_says_what_to_do() -> None:
         )
 
 
-async def test_a_domain_belongs_to_one_application_at_a_time(shop: Shop) -> None:
-    with pytest.raises(AlreadyBound) as refused:
-        shop.billing.bind("Remit('postgresql://')", Recorder(), shop.catalog)
-    assert str(refused.value) == (
-        "billing belongs to Remit('sqlite://') and cannot be taken in by Remit('postgresql://'); close the first "
-        "application, or leave the domain out of the second."
-    )
-    shop.billing.unbind()
-    shop.billing.unbind()
-    shop.billing.bind("Remit('postgresql://')", Recorder(), shop.catalog)
+async def test_another_application_takes_over_and_gives_back(shop: Shop) -> None:
+    other = Binding("Remit('postgresql://')", Recorder(), shop.catalog)
+    assert shop.billing.rebind(other) is shop.binding
+    assert shop.billing.binding is other
+    await shop.billing.enqueue(shop.SyncInvoice(invoice_id="1"))
+    assert shop.recorder.sent == []
+    assert shop.billing.rebind(None) is other
+    with pytest.raises(UnboundDomain):
+        await shop.billing.enqueue(shop.SyncInvoice(invoice_id="1"))
 
 
 async def test_a_use_case_depends_on_the_port(shop: Shop) -> None:

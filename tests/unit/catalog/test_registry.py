@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from remit.catalog import Catalog, Defaults, Domain, Job, JobRef, Keep, Retry, line
-from remit.errors import AlreadyBound, CatalogError, DuplicateName, MissingHandler, UnknownJob
+from remit.catalog import Catalog, Defaults, Domain, Job, Keep, Retry, line
+from remit.errors import CatalogError, DuplicateName, MissingHandler, UnknownJob
 
 
 def one_domain(name: str = "billing", **options: Any) -> tuple[Any, Any]:
@@ -21,14 +21,6 @@ def one_domain(name: str = "billing", **options: Any) -> tuple[Any, Any]:
         n: int = 0
 
     return Billing(), SyncInvoice
-
-
-class Sender:
-    async def send(self, requests: Any, *, tx: object | None) -> list[JobRef]:
-        return []
-
-    def send_blocking(self, requests: Any, *, tx: object | None) -> list[JobRef]:
-        return []
 
 
 def test_two_domains_cannot_have_one_name() -> None:
@@ -126,6 +118,11 @@ def test_policies_are_resolved_with_the_application_s_defaults() -> None:
     assert catalog.policy(job.__remit__) is policy
 
 
+def test_what_no_domain_says_is_the_application_s() -> None:
+    policy = Catalog([], Defaults(keep=Keep(count=9))).application_policy
+    assert (policy.keep.count, policy.attempts) == (9, 3)
+
+
 def test_a_queue_has_a_policy_as_a_whole() -> None:
     billing, _ = one_domain(keep=Keep(count=5, age=5))
     quick = billing.queue("quick", keep=Keep(count=1))
@@ -133,16 +130,6 @@ def test_a_queue_has_a_policy_as_a_whole() -> None:
     keep = catalog.queue_policy(quick).keep
     assert (keep.count, keep.age, keep.dead_age) == (1, 5.0, 9.0)
     assert catalog.queue_policy(catalog.queues["billing.default"]).keep.count == 5
-
-
-def test_all_domains_are_bound_or_none() -> None:
-    (one, _), (other, _) = one_domain("one"), one_domain("other")
-    Catalog([other]).bind("the first", Sender())
-    with pytest.raises(AlreadyBound):
-        Catalog([one, other]).bind("the second", Sender())
-    Catalog([one]).bind("the third", Sender())
-    Catalog([other]).unbind()
-    Catalog([other]).bind("the fourth", Sender())
 
 
 @pytest.fixture

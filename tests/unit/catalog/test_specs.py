@@ -37,6 +37,11 @@ def test_a_queue_is_named_after_its_domain() -> None:
     assert repr(invoices) == "<Queue billing.invoices>"
 
 
+def test_a_queue_may_run_the_newest_first() -> None:
+    assert not invoices.lifo
+    assert billing.queue("stack", lifo=True).lifo
+
+
 def test_a_queue_is_declared_once() -> None:
     with pytest.raises(DuplicateName) as refused:
         billing.queue("invoices")
