@@ -1,6 +1,7 @@
 """Background jobs, domain events and durable workflows, in the database that the application already has."""
 
-from remit.app import Remit
+from typing import TYPE_CHECKING, Any
+
 from remit.catalog import (
     Defaults,
     Domain,
@@ -16,6 +17,9 @@ from remit.catalog import (
 from remit.jobs.model import JobRecord, Page
 from remit.jobs.signals import DeadLetter, RetryAfter, Skip, Snooze
 from remit.jobs.states import State
+
+if TYPE_CHECKING:
+    from remit.app import Remit
 
 __version__ = "0.1.0"
 
@@ -39,3 +43,12 @@ __all__ = [
     "exponential",
     "fixed",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the application when it is asked for: a module that only declares jobs stays cheap to import."""
+    if name == "Remit":
+        from remit.app import Remit
+
+        return Remit
+    raise AttributeError(f"module 'remit' has no attribute {name!r}")

@@ -8,9 +8,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
-
-from typing_extensions import Self
+from typing import Any, Self
 
 from remit import schema
 from remit.catalog import Binding, Catalog, Defaults, Domain
@@ -65,7 +63,9 @@ class Remit:
         self._settings = WorkerSettings(lease=lease, grace=grace, prune_every=prune_every)
         self._surroundings = Surroundings(url, schema, pooler)
         self._connections = _Connections(self)
-        sender = StoreSender(self.store, self._connections.awaiting, self._connections.blocking, self._connections.is_open)
+        sender = StoreSender(
+            self.store, self._connections.awaiting, self._connections.blocking, self._connections.is_open
+        )
         self._binding = Binding(self.name, sender, self.catalog)
         runs = _Runs(self._connections)
         self.jobs = Jobs(runs)
@@ -216,5 +216,3 @@ class _Runs:
 
     async def run(self, work: Work[T], *, atomic: bool = True) -> T:
         return await self._connections.awaiting().run(work, atomic=atomic)
-
-

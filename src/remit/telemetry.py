@@ -21,9 +21,13 @@ class Telemetry:
     def ended(self, state: str) -> None:
         self.counts[state] += 1
 
-    def failed(self, name: str, id: str, attempt: int, attempts: int, error: BaseException | str, retry_in: float) -> None:
+    def failed(
+        self, name: str, id: str, attempt: int, attempts: int, error: BaseException | str, retry_in: float
+    ) -> None:
         self.counts["failed"] += 1
-        log.warning("job failed, retry in %.1f s: %s %s, attempt %d of %d: %s", retry_in, name, id, attempt, attempts, error)
+        log.warning(
+            "job failed, retry in %.1f s: %s %s, attempt %d of %d: %s", retry_in, name, id, attempt, attempts, error
+        )
 
     def dead(self, name: str, id: str, reason: str) -> None:
         log.error("job dead: %s %s: %s", name, id, reason)
@@ -54,7 +58,9 @@ class Telemetry:
         log.error("backoff function failed, the default is used: %s: %r", name, error)
 
     def long_transaction(self, name: str, id: str, seconds: float) -> None:
-        log.warning("run.transaction() held the write lock for %.1f s: %s %s: nobody else could write", seconds, name, id)
+        log.warning(
+            "run.transaction() held the write lock for %.1f s: %s %s: nobody else could write", seconds, name, id
+        )
 
     def released(self, count: int) -> None:
         self.counts["reconciled"] += count
@@ -102,7 +108,9 @@ class Telemetry:
         log.warning("ready jobs that this worker does not know are left to others: %s", names)
 
     def adopted(self, name: str, queue: str, into: str) -> None:
-        log.warning("jobs %s wait in the queue %s, which is not declared: they run in the slots of %s", name, queue, into)
+        log.warning(
+            "jobs %s wait in the queue %s, which is not declared: they run in the slots of %s", name, queue, into
+        )
 
     def undecodable(self, name: str, id: str, error: BaseException) -> None:
         self.counts["undecodable"] += 1

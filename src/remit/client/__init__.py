@@ -1,4 +1,4 @@
-"""What programs ask of a store: send jobs, inspect them, manage them. Written once; the blocking face calls the same."""
+"""What programs ask of a store: send jobs, look at them, manage them. Written once, with a blocking face."""
 
 from remit.client.faces import BlockingFace
 from remit.client.jobs import Jobs, SyncJobs

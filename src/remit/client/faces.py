@@ -7,7 +7,7 @@ never suspends, and run to its end without an event loop.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from functools import wraps
+from functools import update_wrapper
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from remit.db.transaction import BlockingDatabase, Work, run_blocking
@@ -45,8 +45,8 @@ def blocking(
 ) -> Callable[Concatenate[BlockingFace[Face], P], T]:
     """The blocking twin of a verb, with its signature and its documentation."""
 
-    @wraps(verb)
-    def call(self: BlockingFace[Face], *args: P.args, **kwargs: P.kwargs) -> T:
+    def call(self: BlockingFace[Face], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return run_blocking(verb(self._face, *args, **kwargs))
 
+    update_wrapper(call, verb)
     return call

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable
 from datetime import datetime
 
@@ -137,7 +138,7 @@ class Jobs:
         reason: str | None,
         before: int | None,
         after: str | None,
-    ) -> list[str]:
+    ) -> builtins.list[str]:
         return await self._database.run(
             lambda tx: operations.replay(
                 tx,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+
 from remit.client.faces import BlockingFace, Runs, blocking
 from remit.runtime import operations
 from remit.runtime.operations import LeaderRecord, WorkerRecord
@@ -13,11 +15,11 @@ class Workers:
     def __init__(self, database: Runs) -> None:
         self._database = database
 
-    async def list(self) -> list[WorkerRecord]:
+    async def list(self) -> builtins.list[WorkerRecord]:
         """Every registered worker, the oldest first."""
         return await self._database.run(operations.workers, atomic=False)
 
-    async def leaders(self) -> list[LeaderRecord]:
+    async def leaders(self) -> builtins.list[LeaderRecord]:
         """Who leads, per role."""
         return await self._database.run(operations.leaders, atomic=False)
 

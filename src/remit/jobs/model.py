@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -108,19 +108,19 @@ class JobRecord:
         return None if self.requested_by_text is None else json.loads(self.requested_by_text)
 
     @classmethod
-    def from_row(
-        cls, row: Row, errors: Sequence[FailureRecord] = (), logs: Sequence[LogRecord] = ()
-    ) -> JobRecord:
+    def from_row(cls, row: Row, errors: Sequence[FailureRecord] = (), logs: Sequence[LogRecord] = ()) -> JobRecord:
         """Read a row of the statements `get` and `list`."""
-        head, times, rest = row[:10], row[10:16], row[16:]
-        cancel_by, deleted_at, *tail = rest
-        created, run, claimed, finished, expires, cancel = (moment(value) for value in times)
-        assert created is not None and run is not None
-        identity = (head[0], State(head[1]), *head[2:9], bool(head[9]))
-        return cls(
-            *identity, created, run, claimed, finished, expires, cancel, cancel_by, moment(deleted_at), *tail,
-            errors=tuple(errors), logs=tuple(logs),
-        )  # fmt: skip
+        values = dict(zip(_COLUMNS, row, strict=True))
+        values["state"] = State(values["state"])
+        values["suspect"] = bool(values["suspect"])
+        for name in _MOMENTS:
+            values[name] = moment(values[name])
+        return cls(**values, errors=tuple(errors), logs=tuple(logs))
+
+
+_COLUMNS = [field.name for field in fields(JobRecord)][:-2]
+"""In the order in which the statements `get` and `list` give them."""
+_MOMENTS = [name for name in _COLUMNS if name.endswith("_at")]
 
 
 @dataclass(frozen=True, slots=True)

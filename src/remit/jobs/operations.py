@@ -51,7 +51,7 @@ async def enqueue(tx: Transaction, jobs: Sequence[dict[str, Any]], *, store: str
 async def heads(tx: Transaction, lines: Iterable[tuple[int, str]]) -> dict[int, int]:
     """The best ready priority of each line (of a queue) that has work and is not held."""
     known = _json([{"line": line, "queue": queue} for line, queue in lines])
-    return {line: priority for line, priority in await tx.fetch(queries.HEADS, lines=known)}
+    return dict(await tx.fetch(queries.HEADS, lines=known))
 
 
 async def claim(
@@ -65,9 +65,7 @@ async def claim(
     for id, state, line, failures, attempts, suspect, encoding, payload, backoff, correlation, name, *_ in rows:
         if state == State.RUNNING:
             claims.append(
-                Claim(
-                    id, token, line, failures, attempts, suspect > 0, encoding, payload, backoff, correlation, name
-                )
+                Claim(id, token, line, failures, attempts, suspect > 0, encoding, payload, backoff, correlation, name)
             )
         else:
             expired.append(id)
@@ -133,7 +131,9 @@ async def start_suspect(tx: Transaction, id: str, *, token: int) -> bool:
 
 async def held(tx: Transaction, *, worker: str) -> list[tuple[str, int, int, bool]]:
     """(id, token, failures, cancellation asked for) of every row that names this worker."""
-    return [(id, token, failures, bool(asked)) for id, token, failures, asked in await tx.fetch(queries.HELD, worker=worker)]
+    return [
+        (id, token, failures, bool(asked)) for id, token, failures, asked in await tx.fetch(queries.HELD, worker=worker)
+    ]
 
 
 async def lines(tx: Transaction) -> list[tuple[int, str, str, int]]:
@@ -305,4 +305,4 @@ async def ended(tx: Transaction, *, seconds: float) -> list[tuple[str, State, in
 
 async def dead(tx: Transaction) -> dict[str, int]:
     """Dead letters by queue."""
-    return {queue: count for queue, count in await tx.fetch(queries.DEAD)}
+    return dict(await tx.fetch(queries.DEAD))

@@ -26,10 +26,7 @@ def by_priority(queue: str, heads: Mapping[int, int], room: int, turn: int) -> l
     best = min(heads.values())
     leading = sorted(line for line, priority in heads.items() if priority == best)
     behind = [priority for priority in heads.values() if priority > best]
-    if len(leading) > 1:
-        ceiling = best
-    else:
-        ceiling = min(behind) - 1 if behind else LAST_PRIORITY
+    ceiling = best if len(leading) > 1 else min(behind) - 1 if behind else LAST_PRIORITY
     first = turn % len(leading)
     quota, rest = divmod(room, len(leading))
     order = leading[first:] + leading[:first]

@@ -167,4 +167,3 @@ def decide(outcome: Outcome, *, failures: int, attempts: int) -> Transition:
                 reason = f"failed {charged} of {attempts} attempts; last: {failure.kind}: {failure.message}"
                 return Transition(State.DEAD, charged, reason=reason[:1000], failure=failure)
             return Transition(State.SCHEDULED, charged, delay=max(0.0, retry_in), failure=failure)
-

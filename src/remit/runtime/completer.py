@@ -31,7 +31,11 @@ class Completer(Loop):
     name = "completer"
 
     def __init__(
-        self, database: Database, ledger: Callable[[], Ledger], telemetry: Telemetry, promote_in: Callable[[float], None]
+        self,
+        database: Database,
+        ledger: Callable[[], Ledger],
+        telemetry: Telemetry,
+        promote_in: Callable[[float], None],
     ) -> None:
         super().__init__(telemetry)
         self._database = database
@@ -66,7 +70,7 @@ class Completer(Loop):
             ledger = self._ledger()
             batch = [self._outbox[place] for place in range(min(LARGEST_BATCH, len(self._outbox)))]
             try:
-                await self._write([ended for ended, _ in batch], dict((e.id, n) for e, n in batch), ledger)
+                await self._write([ended for ended, _ in batch], {e.id: n for e, n in batch}, ledger)
             except StoreUnavailable:
                 self._unsure = True  # it may have been written: no row will then mean unknown, not lost
                 raise

@@ -23,8 +23,8 @@ from remit.runtime.completer import Completer
 from remit.runtime.intake import Intake
 from remit.runtime.ledger import Ledger
 from remit.runtime.outcomes import outcome_of, storable, timed_out
-from remit.runtime.processes import ProcessCrew
 from remit.runtime.prober import Prober
+from remit.runtime.processes import ProcessCrew
 from remit.runtime.runs import Completion, Interruption, LiveRun, Services
 from remit.runtime.service import Loop
 from remit.runtime.threads import Raised, ThreadCrew
@@ -279,9 +279,7 @@ class Executor:
         transition = decide(outcome, failures=claim.failures, attempts=claim.attempts)
         if transition.failure is not None and transition.delay is not None:
             failure = f"{transition.failure.kind}: {transition.failure.message}"
-            self._telemetry.failed(
-                claim.name, claim.id, claim.failures + 1, claim.attempts, failure, transition.delay
-            )
+            self._telemetry.failed(claim.name, claim.id, claim.failures + 1, claim.attempts, failure, transition.delay)
         sent = messages if isinstance(outcome, Completed) else []
         self._completer.put(Ended(claim.id, claim.token, claim.failures + 1, transition, sent), claim.name)
 
@@ -382,5 +380,3 @@ def _load(entry: Entry, claim: Claim) -> Any:
             f"{claim.name}: its payload is encoded as {claim.encoding!r}, and this worker knows {ENCODING!r} only"
         )
     return entry.load(claim.payload)
-
-

@@ -51,7 +51,7 @@ class Observer:
 
 
 class Heartbeat:
-    """The threads. `lost` is called on the loop when the lease is gone; `health` answers what the worker says of itself."""
+    """The threads. `lost` is called on the loop when the lease is gone; `health` is what the worker says of itself."""
 
     def __init__(
         self,

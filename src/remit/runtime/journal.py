@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from functools import partial
 from typing import Any
 
 from remit.db.transaction import Database
@@ -50,6 +51,6 @@ class Journal(Loop):
     async def flush(self) -> None:
         while self._lines:
             batch = [self._lines[place] for place in range(min(BATCH, len(self._lines)))]
-            await self._database.run(lambda tx, lines=batch: operations.log(tx, lines), atomic=False)
+            await self._database.run(partial(operations.log, lines=batch), atomic=False)
             for _ in batch:
                 self._lines.popleft()

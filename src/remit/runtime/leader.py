@@ -49,9 +49,7 @@ class Leader(Loop):
                 return self._term / 3
             self._elected = None
             self._telemetry.deposed(ROLE)
-        won = await self._database.run(
-            lambda tx: operations.elect(tx, ROLE, worker, term=self._term), atomic=False
-        )
+        won = await self._database.run(lambda tx: operations.elect(tx, ROLE, worker, term=self._term), atomic=False)
         if won is not None:
             self._elected = (worker, won)
             self._trust(sent)
@@ -69,8 +67,6 @@ class Leader(Loop):
         if elected is not None:
             worker, moment = elected
             try:
-                await self._database.run(
-                    lambda tx: operations.resign(tx, ROLE, worker, elected=moment), atomic=False
-                )
+                await self._database.run(lambda tx: operations.resign(tx, ROLE, worker, elected=moment), atomic=False)
             except StoreError:
                 pass  # the term runs out by itself

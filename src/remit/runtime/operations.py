@@ -53,7 +53,7 @@ async def beat(tx: Transaction, worker: str, *, health: str | None) -> bool:
 
 async def beats(tx: Transaction) -> dict[str, int]:
     """The counter of every registered worker."""
-    return {id: count for id, count in await tx.fetch(queries.BEATS)}
+    return dict(await tx.fetch(queries.BEATS))
 
 
 async def bury(tx: Transaction, worker: str, *, beat: int) -> bool:

@@ -29,6 +29,8 @@ def outcome_of(
             return GaveUp(storable(error.reason, LONGEST_MESSAGE))
         case RetryAfter():
             return Failed(Failure("RetryAfter", storable(error.reason, LONGEST_MESSAGE)), error.seconds)
+        case _:
+            pass
     failure = error.failure if isinstance(error, RemoteFailure) else describe(error)
     if policy.give_up_on and _is_any(error, policy.give_up_on):
         return GaveUp(f"{failure.kind}: {failure.message}", failure)

@@ -116,7 +116,7 @@ class ProcessCrew:
                 return Interrupted(), None
             case Interruption.TIMEOUT:
                 error: BaseException = timed_out(run.policy.timeout or 0)
-            case None:
+            case _:
                 error = ProcessDied(f"the process of the handler died: {_cause(status)}")
         return self._failed(error, run), error
 

@@ -23,7 +23,8 @@ SATURATED = 5.0
 
 class Producer(Loop):
     """One statement claims for all queues. While a queue's backlog is known to be longer than the room, or writers
-    exclude each other, the heads of its lines are read first, so that priorities hold between lines too."""
+    exclude each other, the heads of its lines are read first, so that priorities hold between lines too.
+    """
 
     name = "producer"
 

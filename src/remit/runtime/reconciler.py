@@ -61,4 +61,3 @@ class Reconciler(Loop):
             self._adopt(await self._database.run(operations.lines, atomic=False))
         self._rounds += 1
         return self._interval
-

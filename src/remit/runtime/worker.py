@@ -11,9 +11,7 @@ import time
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
-
-from typing_extensions import Self
+from typing import Any, Self
 
 from remit import schema
 from remit.catalog import Catalog, EnqueueOptions, EnqueueRequest, Job, Owner, prepare, spec_of
@@ -77,9 +75,7 @@ class Worker:
     SIGTERM or SIGINT stop it gracefully, a second one at once.
     """
 
-    def __init__(
-        self, store: Store, catalog: Catalog, settings: WorkerSettings, surroundings: Surroundings
-    ) -> None:
+    def __init__(self, store: Store, catalog: Catalog, settings: WorkerSettings, surroundings: Surroundings) -> None:
         self.store = store
         self.catalog = catalog
         self.settings = settings
@@ -257,7 +253,13 @@ class Worker:
         self.producer = Producer(store, databases.claim, self._intakes, self._ledger, telemetry)
         self.leader = Leader(databases.leader, self._ledger, settings.lease, telemetry)
         self.rescuer = Rescuer(
-            databases.leader, lambda: self.heartbeat, self.leader, interval, self._wake_producer, telemetry, store.sidecar
+            databases.leader,
+            lambda: self.heartbeat,
+            self.leader,
+            interval,
+            self._wake_producer,
+            telemetry,
+            store.sidecar,
         )
         retentions = {q.name: self.catalog.queue_policy(q).keep for q in self.catalog.queues.values()}
         otherwise = self.catalog.application_policy.keep
@@ -396,9 +398,7 @@ class Worker:
         try:
             async with asyncio.timeout(LAST_MOMENTS):
                 await self.leader.stop()
-                await self._databases.leader.run(
-                    lambda tx: operations.deregister(tx, self.ledger.worker), atomic=False
-                )
+                await self._databases.leader.run(lambda tx: operations.deregister(tx, self.ledger.worker), atomic=False)
         except (StoreError, TimeoutError) as error:
             log.warning("could not sign off: %s", error)
 
@@ -428,5 +428,3 @@ def _version() -> str:
         return version("remit")
     except PackageNotFoundError:
         return "unknown"
-
-

@@ -30,11 +30,12 @@ class Migration:
 @cache
 def history(dialect: Dialect) -> tuple[Migration, ...]:
     """Every migration of an engine, oldest first."""
-    steps: list[Migration] = []
-    for file in files("remit.schema").joinpath(dialect).iterdir():
-        if match := _FILE.fullmatch(file.name):
-            steps.append(Migration(int(match[1]), match[2], file.read_text("utf-8")))
-    return tuple(sorted(steps, key=lambda step: step.version))
+    found = [
+        Migration(int(match[1]), match[2], file.read_text("utf-8"))
+        for file in files("remit.schema").joinpath(dialect).iterdir()
+        if (match := _FILE.fullmatch(file.name))
+    ]
+    return tuple(sorted(found, key=lambda step: step.version))
 
 
 def latest(dialect: Dialect) -> int:
@@ -107,6 +108,7 @@ def _record(store: Store, version: int) -> str:
             f'INSERT INTO "{store.schema}".migration (version) VALUES ({version});'
         )
     return (
-        "CREATE TABLE IF NOT EXISTS remit_migration (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT;\n"
+        "CREATE TABLE IF NOT EXISTS remit_migration "
+        "(version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT;\n"
         f"INSERT INTO remit_migration VALUES ({version}, unixepoch() * 1000000);"
     )

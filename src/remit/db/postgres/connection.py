@@ -55,10 +55,10 @@ class Dressing:
     now: int | None
     prepare: bool | None
 
-    def spell(self, query: Query, params: dict[str, Value]) -> tuple[str, list[Any]]:
+    def spell(self, query: Query, params: dict[str, Value]) -> tuple[bytes, list[Any]]:
         """The text for psycopg's raw cursors, and its arguments in order."""
         rendered = render(query, "postgres", "numbered", self.schema)
-        return rendered.text, rendered.arguments(self.dress(params))
+        return rendered.text.encode(), rendered.arguments(self.dress(params))
 
     def dress(self, params: dict[str, Value]) -> dict[str, object]:
         """The parameters of a statement, with those that the store gives."""
@@ -98,7 +98,7 @@ class AwaitingTransaction:
         return await cursor.fetchall() if cursor.description else []
 
     async def execute(self, sql: str, params: Params = ()) -> list[Row]:
-        cursor = await self.connection.execute(sql, params or None)
+        cursor = await self.connection.execute(sql.encode(), params or None)
         return await cursor.fetchall() if cursor.description else []
 
 
@@ -119,7 +119,7 @@ class BlockingTransaction:
         return cursor.fetchall() if cursor.description else []
 
     async def execute(self, sql: str, params: Params = ()) -> list[Row]:
-        cursor = self.connection.execute(sql, params or None)
+        cursor = self.connection.execute(sql.encode(), params or None)
         return cursor.fetchall() if cursor.description else []
 
 

@@ -37,7 +37,7 @@ _SIZES = {Role.CLIENT: 8, Role.HANDLER: 8}
 
 
 class PostgresStore:
-    """A PostgreSQL database. `pooler=True` for a connection through a transaction pooler: no session state, no LISTEN."""
+    """A PostgreSQL database. `pooler=True`: behind a transaction pooler, so no session state and no LISTEN."""
 
     dialect: Dialect = "postgres"
     sidecar: Path | None = None
@@ -55,8 +55,10 @@ class PostgresStore:
             conninfo_to_dict(self._url)
         except psycopg.ProgrammingError as error:
             raise ConfigurationError(f"this is not a PostgreSQL URL: {error}") from error
-        gate = int.from_bytes(hashlib.blake2b(schema.encode(), digest_size=8, person=b"remit-gate").digest(), signed=True)
-        self.dressing = Dressing(schema, gate, f"{schema}_work", now, False if pooler else True)
+        gate = int.from_bytes(
+            hashlib.blake2b(schema.encode(), digest_size=8, person=b"remit-gate").digest(), signed=True
+        )
+        self.dressing = Dressing(schema, gate, f"{schema}_work", now, not pooler)
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -81,7 +83,7 @@ class PostgresStore:
 
         async def configure(connection: AsyncConnection[Any]) -> None:
             if settings:
-                await connection.execute(settings)
+                await connection.execute(settings.encode())
 
         pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
             self._conninfo(role),
@@ -101,7 +103,7 @@ class PostgresStore:
 
         def configure(connection: Connection[Any]) -> None:
             if settings:
-                connection.execute(settings)
+                connection.execute(settings.encode())
 
         pool: ConnectionPool[Any] = ConnectionPool(
             self._conninfo(role),
@@ -143,11 +145,11 @@ class PostgresStore:
 
     def migrate(self, steps: Callable[[MigrationTarget], None]) -> None:
         try:
-            with Connection.connect(self._conninfo(Role.MIGRATE), **self._kwargs()) as connection:
-                with connection.transaction():
-                    # Held to the end of the transaction, so that it is safe behind a pooler too.
-                    connection.execute("SELECT pg_advisory_xact_lock(%s)", [self.dressing.gate - 1])
-                    steps(_Target(connection, self.schema))
+            connected = Connection.connect(self._conninfo(Role.MIGRATE), **self._kwargs())
+            with connected as connection, connection.transaction():
+                # Held to the end of the transaction, so that it is safe behind a pooler too.
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", [self.dressing.gate - 1])
+                steps(_Target(connection, self.schema))
         except psycopg.Error as error:
             raise translate(error) from error
 

@@ -1,4 +1,4 @@
-"""Statements on SQLite connections: one writer at a time, short immediate transactions, blocking calls in one thread."""
+"""Statements on SQLite connections: one writer at a time, in short immediate transactions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -34,7 +34,8 @@ def translate(error: sqlite3.Error) -> RemitError:
         return LeaseLost(message)
     if name == "SQLITE_BUSY_SNAPSHOT":
         return StoreBusy(
-            "this transaction has read before another one wrote, so it cannot write any more: begin it with BEGIN IMMEDIATE"
+            "this transaction has read before another one wrote, so it cannot write any more: "
+            "begin it with BEGIN IMMEDIATE"
         )
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StoreBusy(f"{message}: another transaction writes; inside a transaction of your own, pass tx=")
@@ -45,7 +46,7 @@ def translate(error: sqlite3.Error) -> RemitError:
     return StoreError(f"{message} ({name})" if name else message)
 
 
-def fetch(connection: sqlite3.Connection, rendered: Rendered, params: dict[str, object]) -> list[Row]:
+def fetch(connection: sqlite3.Connection, rendered: Rendered, params: Mapping[str, object]) -> list[Row]:
     """Run the parts of a statement; the rows of the first part that returns any."""
     rows: list[Row] = []
     for part in rendered.parts:

@@ -18,7 +18,8 @@ def local_path(place: str) -> Path:
         return _throwaway()
     if not place.startswith("/"):
         raise ConfigurationError(
-            f"sqlite://{place} has two slashes: write sqlite:///{place} for a file here, or sqlite:////path for an absolute one"
+            f"sqlite://{place} has two slashes: write sqlite:///{place} for a file here, "
+            "or sqlite:////path for an absolute one"
         )
     path = Path(place[1:]).absolute()
     kind = file_system(path)

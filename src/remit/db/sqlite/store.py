@@ -129,7 +129,8 @@ class _Target:
 
     def set_version(self, version: int) -> None:
         self._connection.execute(
-            "CREATE TABLE IF NOT EXISTS remit_migration (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT"
+            "CREATE TABLE IF NOT EXISTS remit_migration "
+            "(version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT"
         )
         self._connection.execute("INSERT INTO remit_migration VALUES (?, ?)", (version, now_micros()))
 

@@ -1,5 +1,8 @@
 -- Jobs on PostgreSQL. States are literals, so that the partial indexes are used. Rows are taken with SKIP LOCKED in a
 -- MATERIALIZED CTE: a plain sub-select may be run again, and re-checks only the id after it waited for a lock.
+--
+-- What runs on a caller's handle (enqueue, finish, refuse) takes documents and ids as text: asyncpg encodes a parameter
+-- by its type, and the caller may have set a codec of his own for json or uuid.
 
 -- name: store
 SELECT store::text FROM remit.meta;
@@ -8,7 +11,7 @@ SELECT store::text FROM remit.meta;
 -- Takes no lock that another enqueue can wait for. The bell is rung only while a worker sleeps (see db/postgres/bell.py):
 -- NOTIFY takes one lock for the whole database at commit. No row comes back from a store that is not ours.
 WITH here AS MATERIALIZED (
-    SELECT remit.clock(:now::bigint) AS now FROM remit.meta WHERE store = :store::uuid
+    SELECT remit.clock(:now::bigint) AS now FROM remit.meta WHERE store = :store::text::uuid
 ),
 sent AS (
     INSERT INTO remit.job (
@@ -21,7 +24,7 @@ sent AS (
         version, coalesce(priority, 0), attempts, domain, queue, name,
         encoding, payload, backoff, keep, correlation, causation, traceparent, label, requested_by, attachment
     FROM here
-    CROSS JOIN json_to_recordset(:jobs::json) AS job (
+    CROSS JOIN json_to_recordset(:jobs::text::json) AS job (
         id uuid, line bigint, lane bigint, run_at bigint, delay double precision, expires_at bigint,
         expires double precision, version integer, priority smallint, attempts integer, domain text, queue text,
         name text, encoding text, payload text, backoff text, keep double precision, correlation uuid, causation uuid,
@@ -88,7 +91,7 @@ RETURNING
 -- Messages of a run are sent if, and only if, its outcome landed.
 WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
 outcome AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(:outcomes::json) AS outcome (
+    SELECT * FROM json_to_recordset(:outcomes::text::json) AS outcome (
         id uuid, token bigint, attempt integer, state text, failures integer, delay double precision, result text,
         reason text, kind text, message text, traceback text
     )
@@ -113,7 +116,7 @@ landed AS (
 ),
 failed AS (
     INSERT INTO remit.failure (job, token, attempt, failed_at, worker, kind, message, traceback)
-    SELECT id, token, attempt, clock.now, :worker::uuid, kind, message, traceback
+    SELECT id, token, attempt, clock.now, :worker::text::uuid, kind, message, traceback
     FROM clock, outcome JOIN landed USING (id)
     WHERE kind IS NOT NULL
 ),
@@ -129,7 +132,7 @@ sent AS (
         version, coalesce(priority, 0), attempts, domain, queue, name,
         encoding, payload, backoff, keep, correlation, causation, traceparent, label, requested_by, attachment
     FROM clock
-    CROSS JOIN json_to_recordset(:jobs::json) AS job (
+    CROSS JOIN json_to_recordset(:jobs::text::json) AS job (
         id uuid, line bigint, lane bigint, run_at bigint, delay double precision, expires_at bigint,
         expires double precision, version integer, priority smallint, attempts integer, domain text, queue text,
         name text, encoding text, payload text, backoff text, keep double precision, correlation uuid, causation uuid,
@@ -152,7 +155,7 @@ FROM landed;
 
 -- name: refuse
 -- Aborts the caller's transaction in the server.
-SELECT remit.lease_lost(:job::uuid);
+SELECT remit.lease_lost(:job::text::uuid);
 
 -- name: probe
 -- What became of a completion in a caller's transaction: its token; no token while the row is locked.
