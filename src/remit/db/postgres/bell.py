@@ -82,7 +82,7 @@ class ListeningBell:
             await self._drop()
             connection = await self._connect()
             connection.add_notify_handler(lambda _: self._ring())
-            await connection.execute(f'LISTEN "{self._dressing.channel}"')
+            await connection.execute(f'LISTEN "{self._dressing.channel}"'.encode())
             self._connection = connection
         return self._connection
 

@@ -24,14 +24,20 @@ from remit.errors import ConfigurationError
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,40}")
 
+# Our own sessions only. Planned on an empty table, a claim would scan the table, and keep doing so when it is full. With
+# no way left but the indexes, the plans of claim and completion depend on no parameter, so they are made once: that
+# saves a millisecond each time.
+_BY_INDEX = (
+    "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; "
+    "SET enable_mergejoin = off; SET jit = off"
+)
 _SETTINGS = {
-    Role.CLAIM: "SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off; SET enable_hashjoin = off; "
-    "SET enable_mergejoin = off; SET jit = off",
+    # A claim that a crash of the server undoes was never made: nothing is lost by not waiting for the disk.
+    Role.CLAIM: f"{_BY_INDEX}; SET synchronous_commit = off",
+    Role.COMPLETE: _BY_INDEX,
     Role.HEARTBEAT: "SET statement_timeout = '5s'; SET lock_timeout = '2s'",
     Role.LEADER: "SET statement_timeout = '60s'; SET lock_timeout = '5s'",
 }
-_SETTINGS[Role.COMPLETE] = _SETTINGS[Role.CLAIM]
-"""Our own sessions only. A worker that starts on an empty table would else keep the plan that was best for it."""
 
 _SIZES = {Role.CLIENT: 8, Role.HANDLER: 8}
 

@@ -112,13 +112,12 @@ landed AS (
         token = :stamp::bigint
     FROM outcome, clock
     WHERE job.id = outcome.id AND job.token = outcome.token
-    RETURNING job.id, job.state
+    RETURNING
+        job.id, job.state, outcome.token, outcome.attempt, outcome.kind, outcome.message, outcome.traceback, clock.now
 ),
 failed AS (
     INSERT INTO remit.failure (job, token, attempt, failed_at, worker, kind, message, traceback)
-    SELECT id, token, attempt, clock.now, :worker::text::uuid, kind, message, traceback
-    FROM clock, outcome JOIN landed USING (id)
-    WHERE kind IS NOT NULL
+    SELECT id, token, attempt, now, :worker::text::uuid, kind, message, traceback FROM landed WHERE kind IS NOT NULL
 ),
 sent AS (
     INSERT INTO remit.job (
@@ -138,13 +137,13 @@ sent AS (
         name text, encoding text, payload text, backoff text, keep double precision, correlation uuid, causation uuid,
         traceparent text, label text, requested_by text, attachment text
     )
-    JOIN landed ON landed.id = job.causation
     CROSS JOIN LATERAL (
         SELECT coalesce(
             'epoch'::timestamptz + job.run_at * interval '1 microsecond',
             clock.now + coalesce(job.delay, 0) * interval '1 second'
         )
     ) AS due (at)
+    WHERE (job.causation IN (SELECT id FROM landed)) IS TRUE  -- a hashed lookup: a join here would be a nested loop
     ON CONFLICT (id) DO NOTHING
 )
 SELECT id::text, state, (
