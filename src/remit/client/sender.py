@@ -43,7 +43,8 @@ class StoreSender:
         jobs = [row(request, id) for request, id in zip(requests, ids, strict=True)]
         identity = self._identity or await self._learn()
         if tx is None:
-            await self._database().run(lambda own: operations.enqueue(own, jobs, store=identity), atomic=False)
+            atomic = len(jobs) > operations.LARGEST_INSERT
+            await self._database().run(lambda own: operations.enqueue(own, jobs, store=identity), atomic=atomic)
         else:
             await operations.enqueue(self._store.adopt(tx), jobs, store=identity)
         return [JobRef(id) for id in ids]
@@ -55,7 +56,8 @@ class StoreSender:
         if identity is None:
             identity = self._identity = self._blocking().run(operations.store, atomic=False)
         if tx is None:
-            self._blocking().run(lambda own: operations.enqueue(own, jobs, store=identity), atomic=False)
+            atomic = len(jobs) > operations.LARGEST_INSERT
+            self._blocking().run(lambda own: operations.enqueue(own, jobs, store=identity), atomic=atomic)
         else:
             run_blocking(operations.enqueue(self._adopt_blocking(tx), jobs, store=identity))
         return [JobRef(id) for id in ids]

@@ -27,6 +27,8 @@ from remit.jobs.states import Command, State, allows
 _encode = msgspec.json.Encoder().encode
 _POSITION = itemgetter(11, 12, 13)
 
+LARGEST_INSERT = 1000
+
 
 def _json(value: object) -> str:
     return _encode(value).decode()
@@ -39,13 +41,15 @@ async def store(tx: Transaction) -> str:
 
 
 async def enqueue(tx: Transaction, jobs: Sequence[dict[str, Any]], *, store: str) -> None:
-    """Insert jobs, in one statement. An id that is there already is left alone, so this can be repeated.
+    """Insert jobs, `LARGEST_INSERT` in a statement. An id that is there already is left alone: this can be repeated.
 
     Raises `ForeignTransaction` when the transaction belongs to another store.
     """
-    ring = any(not job.get("delay") and job.get("run_at") is None for job in jobs)
-    if not await tx.fetch(queries.ENQUEUE, jobs=_json(jobs), store=store, ring=ring):
-        raise ForeignTransaction()
+    for first in range(0, len(jobs), LARGEST_INSERT):
+        batch = jobs[first : first + LARGEST_INSERT]
+        ring = any("delay" not in job for job in batch)
+        if not await tx.fetch(queries.ENQUEUE, jobs=_json(batch), store=store, ring=ring):
+            raise ForeignTransaction()
 
 
 async def heads(tx: Transaction, lines: Iterable[tuple[int, str]]) -> dict[int, int]:

@@ -156,6 +156,8 @@ class Worker:
             log.warning("interrupting %d runs that did not end in time", len(self.executor.active))
             self.executor.interrupt_all(Interruption.SHUTDOWN)
             await _within(self.executor.quiet(), LAST_MOMENTS)
+            for run in list(self.executor.active.values()):
+                self.executor.abandon(run)
         await self._flush()
         await self._close()
 
@@ -251,7 +253,7 @@ class Worker:
             ProcessCrew(self._surroundings, telemetry),
         )
         self.producer = Producer(store, databases.claim, self._intakes, self._ledger, telemetry)
-        self.leader = Leader(databases.leader, self._ledger, settings.lease, telemetry)
+        self.leader = Leader(databases.leader, self._ledger, settings.lease / 2, telemetry)
         self.rescuer = Rescuer(
             databases.leader,
             lambda: self.heartbeat,

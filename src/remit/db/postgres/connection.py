@@ -123,6 +123,17 @@ class BlockingTransaction:
         return cursor.fetchall() if cursor.description else []
 
 
+@contextmanager
+def _lent() -> Iterator[None]:
+    """A handler's own statements raise what the driver raises; remit's words are for what is remit's."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if isinstance(error, PoolTimeout) or error.sqlstate == "RM001":
+            raise translate(error) from error
+        raise
+
+
 def _again(error: psycopg.Error, attempt: int) -> float:
     """Seconds to wait before the next try; raises remit's word for the error when there is none."""
     word = translate(error)
@@ -155,11 +166,9 @@ class AwaitingPostgres:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AwaitingTransaction]:
-        try:
+        with _lent():
             async with self._connection() as connection, connection.transaction():
                 yield AwaitingTransaction(connection, self._dressing)
-        except PoolTimeout as error:
-            raise translate(error) from error
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection[Any]]:
@@ -200,11 +209,8 @@ class BlockingPostgres:
 
     @contextmanager
     def session(self) -> Iterator[BlockingTransaction]:
-        try:
-            with self._connection() as connection, connection.transaction():
-                yield BlockingTransaction(connection, self._dressing)
-        except PoolTimeout as error:
-            raise translate(error) from error
+        with _lent(), self._connection() as connection, connection.transaction():
+            yield BlockingTransaction(connection, self._dressing)
 
     @contextmanager
     def _connection(self) -> Iterator[Connection[Any]]:
