@@ -1,4 +1,4 @@
-"""Statements on psycopg connections, asyncio and blocking, and short transactions on a pool of them."""
+"""Statements on psycopg connections, asyncio and blocking, and the short transactions of remit's own."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, AsyncRawCursor, Connection, RawCursor
-from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout, TooManyRequests
 
+from remit.db.postgres.connections import AwaitingConnections, BlockingConnections
 from remit.db.statements import Dialect, Query, render
 from remit.db.transaction import Row, Value, Work, run_blocking
 from remit.errors import LeaseLost, RemitError, StoreBusy, StoreError, StoreUnavailable, WrongSchema
@@ -65,7 +65,7 @@ class Dressing:
         return {"now": self.now, "gate": self.gate, "channel": self.channel, **params}
 
 
-def translate(error: psycopg.Error | PoolTimeout | TooManyRequests) -> RemitError:
+def translate(error: psycopg.Error) -> RemitError:
     """remit's word for what the driver said."""
     message = str(error).strip() or type(error).__name__
     if error.sqlstate == "RM001":
@@ -129,7 +129,7 @@ def _lent() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        if isinstance(error, PoolTimeout) or error.sqlstate == "RM001":
+        if error.sqlstate == "RM001":
             raise translate(error) from error
         raise
 
@@ -143,18 +143,16 @@ def _again(error: psycopg.Error, attempt: int) -> float:
 
 
 class AwaitingPostgres:
-    """A PostgreSQL database used from asyncio. The pool belongs to the event loop that uses it first."""
+    """A PostgreSQL database used from asyncio."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any], dressing: Dressing, patience: float) -> None:
-        self._pool = pool
+    def __init__(self, connections: AwaitingConnections, dressing: Dressing) -> None:
+        self._connections = connections
         self._dressing = dressing
-        self._patience = patience
-        self._opened = False
 
     async def run(self, work: Work[T], *, atomic: bool = True) -> T:
         for attempt in range(1, TRIES + 1):
             try:
-                async with self._connection() as connection:
+                async with self._connections.connection() as connection:
                     if not atomic:
                         return await work(AwaitingTransaction(connection, self._dressing))
                     async with connection.transaction():
@@ -167,37 +165,24 @@ class AwaitingPostgres:
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AwaitingTransaction]:
         with _lent():
-            async with self._connection() as connection, connection.transaction():
+            async with self._connections.connection() as connection, connection.transaction():
                 yield AwaitingTransaction(connection, self._dressing)
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncConnection[Any]]:
-        if not self._opened:
-            self._opened = True
-            await self._pool.open()
-        async with self._pool.connection(self._patience) as connection:
-            try:
-                yield connection
-            except psycopg.errors.ReadOnlySqlTransaction:
-                await connection.close()  # the old primary: the next connection may find the new one
-                raise
-
     async def close(self) -> None:
-        await self._pool.close()
+        await self._connections.close()
 
 
 class BlockingPostgres:
     """The same database used from blocking code, by any number of threads."""
 
-    def __init__(self, pool: ConnectionPool[Any], dressing: Dressing, patience: float) -> None:
-        self._pool = pool
+    def __init__(self, connections: BlockingConnections, dressing: Dressing) -> None:
+        self._connections = connections
         self._dressing = dressing
-        self._patience = patience
 
     def run(self, work: Work[T], *, atomic: bool = True) -> T:
         for attempt in range(1, TRIES + 1):
             try:
-                with self._connection() as connection:
+                with self._connections.connection() as connection:
                     if not atomic:
                         return run_blocking(work(BlockingTransaction(connection, self._dressing)))
                     with connection.transaction():
@@ -209,18 +194,8 @@ class BlockingPostgres:
 
     @contextmanager
     def session(self) -> Iterator[BlockingTransaction]:
-        with _lent(), self._connection() as connection, connection.transaction():
+        with _lent(), self._connections.connection() as connection, connection.transaction():
             yield BlockingTransaction(connection, self._dressing)
 
-    @contextmanager
-    def _connection(self) -> Iterator[Connection[Any]]:
-        self._pool.open()
-        with self._pool.connection(self._patience) as connection:
-            try:
-                yield connection
-            except psycopg.errors.ReadOnlySqlTransaction:
-                connection.close()
-                raise
-
     def close(self) -> None:
-        self._pool.close()
+        self._connections.close()

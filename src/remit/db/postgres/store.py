@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import AsyncConnection, Connection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from remit.db import handles
 from remit.db.postgres.bell import ListeningBell, PollingBell
 from remit.db.postgres.connection import AwaitingPostgres, BlockingPostgres, Dressing, translate
+from remit.db.postgres.connections import AwaitingConnections, BlockingConnections
 from remit.db.statements import Dialect
 from remit.db.store import Bell, Capability, MigrationTarget
 from remit.db.transaction import Role, Transaction
@@ -24,9 +24,9 @@ from remit.errors import ConfigurationError
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,40}")
 
-# Our own sessions only. Planned on an empty table, a claim would scan the table, and keep doing so when it is full. With
-# no way left but the indexes, the plans of claim and completion depend on no parameter, so they are made once: that
-# saves a millisecond each time.
+# Our own sessions only. Planned on an empty table, a claim would scan the table, and keep doing so when it is full.
+# With no way left but the indexes, the plans of claim and completion depend on no parameter, so they are made once:
+# that saves a millisecond each time.
 _BY_INDEX = (
     "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; "
     "SET enable_mergejoin = off; SET jit = off"
@@ -85,44 +85,22 @@ class PostgresStore:
         return make_conninfo(self._url, **extra)
 
     def database(self, role: Role) -> AwaitingPostgres:
-        settings = self._settings(role)
-
-        async def configure(connection: AsyncConnection[Any]) -> None:
-            if settings:
+        async def connect() -> AsyncConnection[Any]:
+            connection = await AsyncConnection.connect(self._conninfo(role), **self._kwargs())
+            if settings := self._settings(role):
                 await connection.execute(settings.encode())
+            return connection
 
-        pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
-            self._conninfo(role),
-            min_size=0,
-            max_size=_SIZES.get(role, 1),
-            open=False,
-            kwargs=self._kwargs(),
-            configure=configure,
-            num_workers=1,
-            name=role,
-            reconnect_timeout=self._patience,
-        )
-        return AwaitingPostgres(pool, self.dressing, self._patience)
+        return AwaitingPostgres(AwaitingConnections(connect, _SIZES.get(role, 1), self._patience), self.dressing)
 
     def blocking(self, role: Role) -> BlockingPostgres:
-        settings = self._settings(role)
-
-        def configure(connection: Connection[Any]) -> None:
-            if settings:
+        def connect() -> Connection[Any]:
+            connection = Connection.connect(self._conninfo(role), **self._kwargs())
+            if settings := self._settings(role):
                 connection.execute(settings.encode())
+            return connection
 
-        pool: ConnectionPool[Any] = ConnectionPool(
-            self._conninfo(role),
-            min_size=0,
-            max_size=_SIZES.get(role, 1),
-            open=False,
-            kwargs=self._kwargs(),
-            configure=configure,
-            num_workers=1,
-            name=role,
-            reconnect_timeout=self._patience,
-        )
-        return BlockingPostgres(pool, self.dressing, self._patience)
+        return BlockingPostgres(BlockingConnections(connect, _SIZES.get(role, 1), self._patience), self.dressing)
 
     def _settings(self, role: Role) -> str:
         return "" if self._pooler else _SETTINGS.get(role, "")
