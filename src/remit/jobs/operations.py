@@ -25,7 +25,7 @@ from remit.jobs.model import (
 from remit.jobs.states import Command, State, allows
 
 _encode = msgspec.json.Encoder().encode
-_POSITION = itemgetter(11, 12, 13)
+_POSITION = itemgetter(11, 12, 13, 0)
 
 LARGEST_INSERT = 1000
 
