@@ -1,0 +1,1 @@
+"""What every store promises, in both calling styles."""

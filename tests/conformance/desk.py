@@ -1,0 +1,289 @@
+"""A store on the desk of a test: one way to call it whatever the calling style, at a time that the test sets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Literal, Self, TypeAlias, TypeVar
+
+from remit.db.statements import Dialect, Query
+from remit.db.store import Capability, Store
+from remit.db.transaction import BlockingDatabase, Database, Role, Row, Session, Transaction, Value
+from remit.jobs import operations as jobs
+from remit.jobs.ids import new_id, new_token
+from remit.jobs.model import Allotment, Claim, Ended, JobRecord, Landed
+from remit.jobs.states import (
+    Completed,
+    Failed,
+    Failure,
+    GaveUp,
+    Interrupted,
+    Outcome,
+    Skipped,
+    Snoozed,
+    State,
+    decide,
+)
+from remit.runtime import operations as workers
+
+T = TypeVar("T")
+Style: TypeAlias = Literal["asyncio", "blocking"]
+
+SECOND = 1_000_000
+DAWN = 1_800_000_000 * SECOND
+"""The virtual time at which a test begins, in microseconds."""
+LINE, QUEUE = 7, "billing.invoices"
+BOOM = Failure("ValueError", "boom", "Traceback …")
+
+
+class At:
+    """A transaction whose statements read a virtual clock."""
+
+    def __init__(self, tx: Transaction, now: int) -> None:
+        self.tx = tx
+        self.now = now
+
+    @property
+    def dialect(self) -> Dialect:
+        return self.tx.dialect
+
+    async def fetch(self, query: Query, **params: Value) -> list[Row]:
+        return await self.tx.fetch(query, now=self.now, **params)
+
+
+def a_job(**changes: Any) -> dict[str, Any]:
+    """A row as `remit.jobs.rows.row` gives it."""
+    return {
+        "id": new_id(),
+        "line": LINE,
+        "version": 1,
+        "priority": 0,
+        "attempts": 3,
+        "domain": "billing",
+        "queue": QUEUE,
+        "name": "billing.sync-invoice",
+        "encoding": "json",
+        "payload": '{"invoice_id":"i-1"}',
+        **changes,
+    }
+
+
+class Desk:
+    """Operations on one store, on connections of its own, in one calling style."""
+
+    def __init__(self, store: Store, style: Style) -> None:
+        self.store = store
+        self.style = style
+        self.now = DAWN
+        self._identity: str | None = None
+        self._awaiting: dict[Role, Database] = {}
+        self._blocking: dict[Role, BlockingDatabase] = {}
+        self._others: list[Desk] = []
+        self._columns: dict[str, list[str]] = {}
+
+    # --- time
+
+    def wait(self, seconds: float) -> None:
+        """Let virtual time pass."""
+        self.now += round(seconds * SECOND)
+
+    # --- calls
+
+    async def __call__(
+        self,
+        operation: Callable[..., Coroutine[Any, Any, T]],
+        *args: Any,
+        role: Role = Role.CLIENT,
+        atomic: bool = False,
+        **kwargs: Any,
+    ) -> T:
+        """Run an operation in a transaction of its own."""
+
+        def work(tx: Transaction) -> Coroutine[Any, Any, T]:
+            return operation(At(tx, self.now), *args, **kwargs)
+
+        if self.style == "blocking":
+            return self.blocking(role).run(work, atomic=atomic)
+        return await self.database(role).run(work, atomic=atomic)
+
+    @asynccontextmanager
+    async def session(self, role: Role = Role.HANDLER) -> AsyncIterator[tuple[At, Session]]:
+        """An open transaction: as operations take it, and for SQL of one's own."""
+        if self.style == "blocking":
+            with self.blocking(role).session() as session:
+                yield At(session, self.now), session
+        else:
+            async with self.database(role).session() as awaiting:
+                yield At(awaiting, self.now), awaiting
+
+    async def execute(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
+        """Run SQL, with `{job}` for the table of jobs and `?` for parameters."""
+        async with self.session() as (_, session):
+            return await session.execute(self.spell(sql), tuple(params))
+
+    def spell(self, sql: str) -> str:
+        postgres = self.store.dialect == "postgres"
+        names = {name: f'"{self.store.schema}".{name}' if postgres else f"remit_{name}" for name in TABLES}
+        return sql.format(**names).replace("?", "%s" if postgres else "?")
+
+    def database(self, role: Role) -> Database:
+        if role not in self._awaiting:
+            self._awaiting[role] = self.store.database(role)
+        return self._awaiting[role]
+
+    def blocking(self, role: Role) -> BlockingDatabase:
+        if role not in self._blocking:
+            self._blocking[role] = self.store.blocking(role)
+        return self._blocking[role]
+
+    def another(self) -> Desk:
+        """The same store seen by another process: on connections of its own."""
+        other = Desk(self.store, self.style)
+        other.now = self.now
+        self._others.append(other)
+        return other
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for other in self._others:
+            await other.__aexit__()
+        for database in self._awaiting.values():
+            await database.close()
+        for blocking in self._blocking.values():
+            await asyncio.to_thread(blocking.close)
+
+    def can(self, capability: Capability) -> bool:
+        return capability in self.store.capabilities
+
+    # --- what most tests do
+
+    async def identity(self) -> str:
+        if self._identity is None:
+            self._identity = await self(jobs.store)
+        return self._identity
+
+    async def enqueue(self, **changes: Any) -> str:
+        [id] = await self.enqueue_many([a_job(**changes)])
+        return id
+
+    async def enqueue_many(self, rows: Sequence[dict[str, Any]]) -> list[str]:
+        await self(jobs.enqueue, rows, store=await self.identity())
+        return [row["id"] for row in rows]
+
+    async def register(self) -> str:
+        worker = new_id()
+        await self(workers.register, worker, host="here", pid=1, about="{}")
+        return worker
+
+    async def claim(self, worker: str, quota: int = 100, *, line: int = LINE, queue: str = QUEUE) -> list[Claim]:
+        claims, _ = await self(
+            jobs.claim, [Allotment(line, queue, quota)], worker=worker, token=new_token(), role=Role.CLAIM
+        )
+        return claims
+
+    async def claim_one(self, worker: str | None = None) -> Claim:
+        [claim] = await self.claim(worker or await self.register(), 1)
+        return claim
+
+    async def running(self, worker: str | None = None, **changes: Any) -> Claim:
+        """A job that has just been claimed."""
+        await self.enqueue(**changes)
+        return await self.claim_one(worker)
+
+    async def finish(
+        self, claim: Claim, outcome: Outcome, *, messages: Sequence[dict[str, Any]] = (), worker: str | None = None
+    ) -> list[Landed]:
+        return await self(
+            jobs.finish,
+            [ended(claim, outcome, messages)],
+            worker=worker or new_id(),
+            stamp=new_token(),
+            role=Role.COMPLETE,
+        )
+
+    async def die(self, worker: str) -> None:
+        """The worker's registration goes, as it does when others have declared it dead."""
+        await self(workers.deregister, worker)
+
+    async def rescue(self, limit: int = 100) -> list[tuple[str, State, bool]]:
+        return await self(jobs.rescue, token=new_token(), limit=limit)
+
+    async def promote(self, limit: int = 100) -> int:
+        promoted, _ = await self(jobs.promote, limit=limit)
+        return promoted
+
+    async def get(self, id: str) -> JobRecord:
+        record = await self(jobs.get, id, atomic=True)
+        assert record is not None, f"there is no job {id}"
+        return record
+
+    async def state(self, id: str) -> State:
+        return (await self.get(id)).state
+
+    async def row(self, id: str) -> dict[str, Any] | None:
+        """The whole row, every column."""
+        columns = await self.columns("job")
+        found = await self.execute(f"SELECT {', '.join(columns)} FROM {{job}} WHERE id = ?", [id])
+        return dict(zip(columns, found[0], strict=True)) if found else None
+
+    async def columns(self, table: str) -> list[str]:
+        if table not in self._columns:
+            if self.store.dialect == "postgres":
+                sql = (
+                    "SELECT column_name::text FROM information_schema.columns "
+                    f"WHERE table_schema = '{self.store.schema}' AND table_name = '{table}' ORDER BY ordinal_position"
+                )
+            else:
+                sql = f"SELECT name FROM pragma_table_info('remit_{table}')"
+            self._columns[table] = [name for (name,) in await self.execute(sql)]
+        return self._columns[table]
+
+    async def count(self, table: str, where: str = "true") -> int:
+        [(count,)] = await self.execute(f"SELECT count(*) FROM {{{table}}} WHERE {where}")
+        return int(count)
+
+    async def in_state(self, state: State, **changes: Any) -> str:
+        """A job brought to a state in the ordinary way."""
+        match state:
+            case State.SCHEDULED:
+                return await self.enqueue(**{"delay": 60, **changes})
+            case State.READY:
+                return await self.enqueue(**changes)
+        claim = await self.running(**changes)
+        if state is not State.RUNNING:
+            await self.finish(claim, ENDINGS[state]) if state in ENDINGS else await self._cancel(claim)
+        return claim.id
+
+    async def _cancel(self, claim: Claim) -> None:
+        await self(jobs.cancel, claim.id, reason="not wanted", by="ops")
+        await self.finish(claim, Interrupted())
+
+
+ENDINGS: dict[State, Outcome] = {
+    State.COMPLETED: Completed('"done"'),
+    State.SKIPPED: Skipped("nothing to do"),
+    State.DEAD: GaveUp("no retry can help", BOOM),
+}
+OUTCOMES: dict[str, Outcome] = {
+    "completed": Completed('"done"'),
+    "skipped": Skipped("nothing to do"),
+    "failed": Failed(BOOM, 30.0),
+    "gave up": GaveUp("no retry can help", BOOM),
+    "snoozed": Snoozed(30.0),
+    "interrupted": Interrupted(),
+}
+TABLES = ("meta", "job", "failure", "log", "queue", "worker", "leader", "migration")
+
+
+def ended(claim: Claim, outcome: Outcome, messages: Sequence[dict[str, Any]] = ()) -> Ended:
+    """The end of a run, on its way to the store."""
+    transition = decide(outcome, failures=claim.failures, attempts=claim.attempts)
+    return Ended(claim.id, claim.token, claim.attempt, transition, list(messages))
+
+
+def message_of(claim: Claim, **changes: Any) -> dict[str, Any]:
+    """A job that a run sends."""
+    return a_job(causation=claim.id, correlation=claim.correlation, name="billing.tell-customer", **changes)
