@@ -1,0 +1,82 @@
+"""What every contender can do: the whole of what the measures know about it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import ClassVar
+
+PADDING = "x" * 76
+"""Makes a payload of about 100 bytes of JSON: `{"number": 12345, "padding": "xxx…"}`."""
+CHUNK = 1000
+"""How many jobs are sent at once where a contender can send many."""
+
+
+class Store(StrEnum):
+    """A database engine that contenders share."""
+
+    POSTGRES = "postgres"
+    SQLITE = "sqlite"
+
+
+class Measure(StrEnum):
+    """What can be measured."""
+
+    ENQUEUE = "enqueue"
+    BULK = "bulk"
+    DRAIN = "drain"
+    IDLE_LATENCY = "idle-latency"
+    BUSY_LATENCY = "busy-latency"
+    FOOTPRINT = "footprint"
+
+
+class Contender(ABC):
+    """One library on one store. The same class serves the harness (client) and the worker's process (`work`).
+
+    `url` is where its data goes: an empty PostgreSQL database, or a SQLite file that does not exist yet.
+    """
+
+    name: ClassVar[str]
+    store: ClassVar[Store]
+    distribution: ClassVar[str | None] = None
+    """The package whose version is told; None for what is not a package."""
+    settings: ClassVar[str]
+    """How it is driven, for the reader of the results."""
+    measures: ClassVar[frozenset[Measure]] = frozenset(Measure)
+    enqueue_n: ClassVar[int] = 2_000
+    bulk_n: ClassVar[int] = 20_000
+    drain_n: ClassVar[int] = 20_000
+    """How many jobs a measure takes: enough for a few seconds."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    @abstractmethod
+    async def prepare(self) -> None:
+        """Make its tables."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Connect the client."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Disconnect the client."""
+
+    @abstractmethod
+    async def enqueue(self, number: int) -> None:
+        """Send one job, in a transaction of its own."""
+
+    async def enqueue_many(self, numbers: Sequence[int]) -> None:
+        """Send a chunk of jobs, in the best way that its documentation knows."""
+        for number in numbers:
+            await self.enqueue(number)
+
+    @abstractmethod
+    def unfinished(self) -> int:
+        """How many jobs its store does not yet hold for done. Called without an open client."""
+
+    @abstractmethod
+    def work(self) -> None:
+        """Run a worker until SIGTERM; in a process of its own."""

@@ -1,0 +1,110 @@
+"""remit, on both stores, as its users run it: a domain, a job, an async handler, and no setting but the slots."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Sequence
+
+from benchmarks.contenders.contender import PADDING, Contender, Measure, Store
+from benchmarks.ledger import hit
+from remit import Domain, Job, Remit, Run
+
+CONCURRENCY = int(os.environ.get("BENCHMARK_REMIT_CONCURRENCY", "50"))
+
+
+class Bench(Domain[None], handlers=__name__):
+    """What is measured."""
+
+
+bench = Bench()
+noops = bench.queue("noops", concurrency=CONCURRENCY)
+
+
+class Noop(Job[Bench], queue=noops):
+    """Nothing to do."""
+
+    number: int
+    padding: str
+
+
+@bench.handles(Noop)
+async def noop(job: Noop, _run: Run[Bench]) -> None:
+    hit(job.number)
+
+
+class _Remit(Contender):
+    distribution = "remit"
+    settings = (
+        f"asyncio, {CONCURRENCY} slots (default 10), everything else by default; the client through the async API"
+    )
+    drain_n = 100_000
+    app: Remit
+
+    async def prepare(self) -> None:
+        await Remit(self.url, domains=[bench]).migrate()
+
+    async def open(self) -> None:
+        self.app = await Remit(self.url, domains=[bench]).__aenter__()
+
+    async def close(self) -> None:
+        await self.app.__aexit__()
+
+    async def enqueue(self, number: int) -> None:
+        await bench.enqueue(Noop(number=number, padding=PADDING))
+
+    async def enqueue_many(self, numbers: Sequence[int]) -> None:
+        await bench.enqueue_many([Noop(number=number, padding=PADDING) for number in numbers])
+
+    def work(self) -> None:
+        asyncio.run(Remit(self.url, domains=[bench]).worker().run())
+
+
+class RemitPostgres(_Remit):
+    name = "remit"
+    store = Store.POSTGRES
+
+    def unfinished(self) -> int:
+        import psycopg
+
+        with psycopg.connect(self.url) as connection:
+            [count] = connection.execute("SELECT count(*) FROM remit.job WHERE state <> 'completed'").fetchone() or [0]
+        return int(count)
+
+
+class RemitSqlite(_Remit):
+    name = "remit"
+    store = Store.SQLITE
+
+    def unfinished(self) -> int:
+        connection = sqlite3.connect(self.url.removeprefix("sqlite:///"))
+        [count] = connection.execute("SELECT count(*) FROM remit_job WHERE state <> 'completed'").fetchone()
+        connection.close()
+        return int(count)
+
+
+class _Blocking(_Remit):
+    settings = "client: the blocking API"
+    measures = frozenset({Measure.ENQUEUE, Measure.BULK})
+
+    async def open(self) -> None:
+        self.app = Remit(self.url, domains=[bench])
+        self.app.sync.__enter__()
+
+    async def close(self) -> None:
+        self.app.sync.__exit__()
+
+    async def enqueue(self, number: int) -> None:
+        bench.sync.enqueue(Noop(number=number, padding=PADDING))
+
+    async def enqueue_many(self, numbers: Sequence[int]) -> None:
+        bench.sync.enqueue_many([Noop(number=number, padding=PADDING) for number in numbers])
+
+
+class RemitBlockingPostgres(_Blocking, RemitPostgres):
+    name = "remit, blocking"
+
+
+class RemitBlockingSqlite(_Blocking, RemitSqlite):
+    name = "remit, blocking"

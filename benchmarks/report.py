@@ -1,0 +1,151 @@
+"""The results: said as they come, a table at the end, and JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sqlite3
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.contenders.contender import Contender, Measure, Store
+from benchmarks.measures import Figures
+
+BASELINE = "remit"
+"""Whose figures the others are compared with."""
+
+_COLUMNS: dict[Measure, dict[str, tuple[str, str, bool]]] = {
+    Measure.ENQUEUE: {"rate": ("jobs/s", ",.0f", True)},
+    Measure.BULK: {"rate": ("jobs/s", ",.0f", True)},
+    Measure.DRAIN: {"rate": ("jobs/s", ",.0f", True), "peak_rss": ("peak RSS, MB", ",.0f", False)},
+    Measure.IDLE_LATENCY: {"p50": ("p50, ms", ".2f", False), "p99": ("p99, ms", ".2f", False)},
+    Measure.BUSY_LATENCY: {"p50": ("p50, ms", ".2f", False), "p99": ("p99, ms", ".2f", False)},
+    Measure.FOOTPRINT: {
+        "cpu": ("worker CPU, %", ".2f", False),
+        "server_cpu": ("server CPU, %", ".2f", False),
+        "rss": ("RSS, MB", ",.0f", False),
+        "pss": ("PSS, MB", ",.0f", False),
+    },
+}
+"""Which figures of a measure are shown: what they are called, how they are written, and whether more is better."""
+
+
+class Report:
+    """Collects the figures of all rounds."""
+
+    def __init__(self, contenders: Sequence[type[Contender]], rounds: int) -> None:
+        self._contenders = contenders
+        self._rounds = rounds
+        self._figures: dict[tuple[Measure, Store, str], list[Figures]] = {}
+        self._console = Console(width=None if sys.stdout.isatty() else 120)
+        self._machine: dict[str, Any] = {}
+        self._begun = time.monotonic()
+        self.failed = False
+
+    def describe(self, postgres: str | None) -> None:
+        """Note on what this run is made."""
+        self._machine = {
+            "date": datetime.now(UTC).date().isoformat(),
+            "cores": os.cpu_count(),
+            "load": round(os.getloadavg()[0], 2),
+            "system": f"{platform.system()} {platform.machine()}",
+            "python": platform.python_version(),
+            "postgres": postgres,
+            "sqlite": sqlite3.sqlite_version,
+        }
+
+    def add(self, measure: Measure, kind: type[Contender], figures: Figures | Exception) -> None:
+        if isinstance(figures, Exception):
+            self.failed = True
+        else:
+            self._figures.setdefault((measure, kind.store, kind.name), []).append(figures)
+
+    def say(self, what: str, figures: Figures | Exception) -> None:
+        """One line, as it comes."""
+        if isinstance(figures, Exception):
+            text = f"{type(figures).__name__}: {figures}"
+        else:
+            text = " ".join(f"{name}={value:,.4g}" for name, value in figures.items())
+        print(f"{time.monotonic() - self._begun:6.0f} s  {what}: {text}", flush=True)
+
+    def show(self) -> None:
+        machine = self._machine
+        self._console.print(
+            f"\n{machine['date']} · {machine['cores']} cores · {machine['system']} · load {machine['load']} at the "
+            f"start · Python {machine['python']} · PostgreSQL {machine['postgres']} · SQLite {machine['sqlite']} · "
+            f"median of {self._rounds} (lowest to highest)"
+        )
+        for measure in Measure:
+            for store in Store:
+                rows = [one for one in self._contenders if (measure, store, one.name) in self._figures]
+                if any(one.store is store for one in rows):
+                    self._console.print(self._table(measure, store, [one for one in rows if one.store is store]))
+        for kind in self._contenders:
+            release = f" {version(kind.distribution)}" if kind.distribution else ""
+            self._console.print(f"[bold]{kind.name}[/bold]{release} ({kind.store}): {kind.settings}", highlight=False)
+
+    def _table(self, measure: Measure, store: Store, kinds: Sequence[type[Contender]]) -> Table:
+        table = Table(title=f"{measure} · {store}", title_justify="left")
+        table.add_column("contender")
+        for title, _, _ in _COLUMNS[measure].values():
+            table.add_column(title, justify="right")
+        table.add_column("remit is", justify="right")
+        for kind in kinds:
+            cells = [self._cell(measure, kind, name) for name in _COLUMNS[measure]]
+            table.add_row(kind.name, *cells, self._ratio(measure, kind))
+        return table
+
+    def _values(self, measure: Measure, store: Store, contender: str, figure: str) -> list[float]:
+        rounds = self._figures.get((measure, store, contender), [])
+        return [figures[figure] for figures in rounds]
+
+    def _cell(self, measure: Measure, kind: type[Contender], figure: str) -> str:
+        values = self._values(measure, kind.store, kind.name, figure)
+        form = _COLUMNS[measure][figure][1]
+        return f"{statistics.median(values):{form}} ({min(values):{form}}–{max(values):{form}})"  # noqa: RUF001
+
+    def _ratio(self, measure: Measure, kind: type[Contender]) -> str:
+        """The first figure: remit's median by this one's."""
+        ratio = self._ratios(measure, kind).get(next(iter(_COLUMNS[measure])))
+        return "" if ratio is None or kind.name == BASELINE else f"{ratio:.2f} ×"  # noqa: RUF001
+
+    def _ratios(self, measure: Measure, kind: type[Contender]) -> dict[str, float]:
+        ratios: dict[str, float] = {}
+        for figure in _COLUMNS[measure]:
+            own = self._values(measure, kind.store, BASELINE, figure)
+            other = self._values(measure, kind.store, kind.name, figure)
+            if own and other and statistics.median(other):
+                ratios[figure] = statistics.median(own) / statistics.median(other)
+        return ratios
+
+    def write_json(self, path: Path) -> None:
+        results = [
+            {
+                "measure": measure,
+                "store": kind.store,
+                "contender": kind.name,
+                "version": version(kind.distribution) if kind.distribution else None,
+                "settings": kind.settings,
+                "median": {
+                    figure: statistics.median(self._values(measure, kind.store, kind.name, figure))
+                    for figure in self._figures[measure, kind.store, kind.name][0]
+                },
+                "remit_by_this": self._ratios(measure, kind),
+                "rounds": self._figures[measure, kind.store, kind.name],
+            }
+            for measure in Measure
+            for kind in self._contenders
+            if (measure, kind.store, kind.name) in self._figures
+        ]
+        document = {"machine": self._machine, "rounds": self._rounds, "results": results}
+        path.write_text(json.dumps(document, indent=2) + "\n")
