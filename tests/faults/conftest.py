@@ -1,0 +1,29 @@
+"""A site on each store: the application under fault, its ledger, and workers in processes of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.harness import Site
+
+
+@pytest.fixture
+def site(store_url: str, tmp_path: Path) -> Iterator[Site]:
+    """The same site on each engine."""
+    with Site(store_url, tmp_path / "site") as site:
+        yield site
+
+
+@pytest.fixture
+def sqlite_site(sqlite_url: str, tmp_path: Path) -> Iterator[Site]:
+    with Site(sqlite_url, tmp_path / "site") as site:
+        yield site
+
+
+@pytest.fixture
+def postgres_site(postgres_url: str, tmp_path: Path) -> Iterator[Site]:
+    with Site(postgres_url, tmp_path / "site") as site:
+        yield site
