@@ -117,9 +117,14 @@ async def finish(tx: Transaction, ended: Iterable[Ended], *, worker: str, stamp:
 
 
 async def complete(tx: Transaction, ended: Ended, *, worker: str, stamp: int) -> None:
-    """Write one outcome in a transaction that somebody else ends; a lost lease aborts it, in the server."""
+    """Write one outcome in a transaction that somebody else ends; a lost lease aborts it, in the server.
+
+    Repeated with the same `stamp`, because nobody knew whether its transaction was committed, it finds that it was.
+    """
     if not await finish(tx, [ended], worker=worker, stamp=stamp):
-        await tx.fetch(queries.REFUSE, job=ended.id)
+        _, token = await probe(tx, ended.id)
+        if token != stamp:
+            await tx.fetch(queries.REFUSE, job=ended.id)
 
 
 async def probe(tx: Transaction, id: str) -> tuple[bool, int | None]:

@@ -142,8 +142,11 @@ class BlockingSqlite:
         try:
             with writing(connection):
                 yield SqliteTransaction(connection, self._clock)
-        except sqlite3.OperationalError as error:
-            raise translate(error) from error
+        except sqlite3.Error as error:  # a handler's own statements raise what the driver raises
+            word = translate(error)
+            if isinstance(word, LeaseLost | StoreBusy | StoreUnavailable):
+                raise word from error
+            raise
         finally:
             inside.reset(mark)
             connection.close()

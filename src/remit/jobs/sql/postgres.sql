@@ -1,8 +1,8 @@
 -- Jobs on PostgreSQL. States are literals, so that the partial indexes are used. Rows are taken with SKIP LOCKED in a
 -- MATERIALIZED CTE: a plain sub-select may be run again, and re-checks only the id after it waited for a lock.
 --
--- What runs on a caller's handle (enqueue, finish, refuse) takes documents and ids as text: asyncpg encodes a parameter
--- by its type, and the caller may have set a codec of his own for json or uuid.
+-- What runs on a caller's handle (enqueue, finish, probe, refuse) takes documents and ids as text: asyncpg encodes a
+-- parameter by its type, and the caller may have set a codec of his own for json or uuid.
 
 -- name: store
 SELECT store::text FROM remit.meta;
@@ -163,7 +163,7 @@ FROM remit.job
 LEFT JOIN LATERAL (
     SELECT token FROM remit.job AS same WHERE same.id = job.id FOR NO KEY UPDATE SKIP LOCKED
 ) AS free ON true
-WHERE job.id = :id::uuid;
+WHERE job.id = :id::text::uuid;
 
 -- name: start_suspect
 -- Written before the handler of a suspect: only the crash of a started one is charged.

@@ -162,6 +162,15 @@ SELECT changes(), (
 -- name: rescue
 -- Rows of workers that are registered no more. A first rescue charges nobody and makes suspects; the crash of a suspect
 -- that had started is charged.
+SELECT
+    id,
+    CASE WHEN cancel_at IS NOT NULL THEN 'cancelled' WHEN suspect = 2 AND failures + 1 >= attempts THEN 'dead'
+        ELSE 'ready' END,
+    suspect = 2
+FROM remit_job
+WHERE state = 'running' AND NOT EXISTS (SELECT 1 FROM remit_worker WHERE remit_worker.id = remit_job.worker)
+ORDER BY id
+LIMIT :limit;
 INSERT INTO remit_failure (job, token, attempt, failed_at, worker, kind, message)
 SELECT id, token, failures + 1, :now, worker, 'WorkerDied', 'the worker died while it ran this job'
 FROM remit_job
@@ -188,8 +197,7 @@ FROM (
     ORDER BY id
     LIMIT :limit
 ) AS lost
-WHERE remit_job.id = lost.lost_id
-RETURNING id, state, EXISTS (SELECT 1 FROM remit_failure WHERE job = id AND failed_at = :now AND kind = 'WorkerDied');
+WHERE remit_job.id = lost.lost_id;
 
 -- name: log
 INSERT INTO remit_log (job, attempt, logged_at, level, message)
