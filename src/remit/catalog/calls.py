@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from typing_extensions import TypedDict
 
@@ -61,6 +62,10 @@ class EnqueueOptions(TypedDict, total=False, closed=True):  # closed: else ty le
     attachment: str | None
     """The http(s) address of what the job made or worked on."""
 
+    id: str | UUID | None
+    """The job's own id, a UUID that the caller derives from what the job is about: sent again under the same id, the
+    job is a duplicate, for as long as the first one is kept. For one job, not for several."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnqueueRequest:
@@ -83,6 +88,7 @@ class EnqueueRequest:
     label: str | None = None
     requested_by: str | None = None
     attachment: str | None = None
+    id: str | None = None
 
 
 def spec_of(message: object) -> JobSpec:
@@ -135,6 +141,7 @@ def _with_options(spec: JobSpec, payload: str, options: EnqueueOptions, policy: 
         label=_text("label", given.get("label"), LONGEST_LABEL),
         requested_by=_requester(given.get("requested_by")),
         attachment=_address(given.get("attachment")),
+        id=_id(given.get("id")),
     )
 
 
@@ -207,6 +214,13 @@ def _mapping(value: object) -> Mapping[str, object]:
     if isinstance(value, Mapping) and value:
         return cast("Mapping[str, object]", value)
     raise InvalidArgument(f"requested_by must be a name, or a mapping of {', '.join(_REQUESTER)}, not {value!r}.")
+
+
+def _id(id: object) -> str | None:
+    try:
+        return None if id is None else str(id if isinstance(id, UUID) else UUID(cast("str", id)))
+    except (ValueError, AttributeError, TypeError):
+        raise InvalidArgument(f"id must be a UUID, for example uuid5(NAMESPACE, order_number), not {id!r}.") from None
 
 
 def _address(attachment: object) -> str | None:

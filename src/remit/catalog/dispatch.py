@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,12 @@ class Dispatch:
         spec = spec_of(message)
         check_owner(self._domain, spec)
         return prepare(spec, message, options, self._bound().directory.policy(spec))
+
+    def requests(self, messages: Iterable[Message[Any]], options: EnqueueOptions) -> list[EnqueueRequest]:
+        """The same for several messages. Raises `InvalidArgument` for an `id`, which only one job can have."""
+        if options.get("id") is not None:
+            raise InvalidArgument("id belongs to one job; enqueue the jobs one by one, or leave it out.")
+        return [self.request(message, options) for message in messages]
 
     def build(self, name: str, payload: Mapping[str, Any]) -> Message[Any]:
         """Make a message of this domain from its short or whole name and the values of its fields."""

@@ -187,7 +187,7 @@ class Domain(Owner[C]):
 
         The options hold for each. Raises what `enqueue` raises.
         """
-        requests = [self._dispatch.request(job, options) for job in jobs]
+        requests = self._dispatch.requests(jobs, options)
         return await self._dispatch.sender.send(requests, tx=tx) if requests else []
 
     async def enqueue_named(
@@ -237,7 +237,7 @@ class SyncFace(Generic[D]):
         self, jobs: Iterable[Job[D]], *, tx: object | None = None, **options: Unpack[EnqueueOptions]
     ) -> list[JobRef]:
         """Send several jobs in one round trip; see `Domain.enqueue_many`."""
-        requests = [self._dispatch.request(job, options) for job in jobs]
+        requests = self._dispatch.requests(jobs, options)
         return self._dispatch.sender.send_blocking(requests, tx=tx) if requests else []
 
     def enqueue_named(

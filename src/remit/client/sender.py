@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from remit.catalog import EnqueueRequest, JobRef
 from remit.db.handles import is_blocking
@@ -12,6 +13,12 @@ from remit.errors import UnsupportedHandle
 from remit.jobs import operations
 from remit.jobs.ids import new_id
 from remit.jobs.rows import row
+
+
+def _refs(requests: Sequence[EnqueueRequest], jobs: Sequence[dict[str, Any]], inserted: int) -> list[JobRef]:
+    """What the caller is told. Only a job with an id of the caller's own can be a duplicate, and it comes alone."""
+    duplicate = requests[0].id is not None and inserted == 0
+    return [JobRef(job["id"], duplicate) for job in jobs]
 
 
 class StoreSender:
@@ -39,28 +46,28 @@ class StoreSender:
         return self._is_open()
 
     async def send(self, requests: Sequence[EnqueueRequest], *, tx: object | None) -> list[JobRef]:
-        ids = [new_id() for _ in requests]
-        jobs = [row(request, id) for request, id in zip(requests, ids, strict=True)]
+        jobs = [row(request, request.id or new_id()) for request in requests]
         identity = self._identity or await self._learn()
         if tx is None:
             atomic = len(jobs) > operations.LARGEST_INSERT
-            await self._database().run(lambda own: operations.enqueue(own, jobs, store=identity), atomic=atomic)
+            inserted = await self._database().run(
+                lambda own: operations.enqueue(own, jobs, store=identity), atomic=atomic
+            )
         else:
-            await operations.enqueue(self._store.adopt(tx), jobs, store=identity)
-        return [JobRef(id) for id in ids]
+            inserted = await operations.enqueue(self._store.adopt(tx), jobs, store=identity)
+        return _refs(requests, jobs, inserted)
 
     def send_blocking(self, requests: Sequence[EnqueueRequest], *, tx: object | None) -> list[JobRef]:
-        ids = [new_id() for _ in requests]
-        jobs = [row(request, id) for request, id in zip(requests, ids, strict=True)]
+        jobs = [row(request, request.id or new_id()) for request in requests]
         identity = self._identity
         if identity is None:
             identity = self._identity = self._blocking().run(operations.store, atomic=False)
         if tx is None:
             atomic = len(jobs) > operations.LARGEST_INSERT
-            self._blocking().run(lambda own: operations.enqueue(own, jobs, store=identity), atomic=atomic)
+            inserted = self._blocking().run(lambda own: operations.enqueue(own, jobs, store=identity), atomic=atomic)
         else:
-            run_blocking(operations.enqueue(self._adopt_blocking(tx), jobs, store=identity))
-        return [JobRef(id) for id in ids]
+            inserted = run_blocking(operations.enqueue(self._adopt_blocking(tx), jobs, store=identity))
+        return _refs(requests, jobs, inserted)
 
     async def _learn(self) -> str:
         self._identity = await self._database().run(operations.store, atomic=False)

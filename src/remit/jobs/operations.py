@@ -40,16 +40,23 @@ async def store(tx: Transaction) -> str:
     return str(identity)
 
 
-async def enqueue(tx: Transaction, jobs: Sequence[dict[str, Any]], *, store: str) -> None:
-    """Insert jobs, `LARGEST_INSERT` in a statement. An id that is there already is left alone: this can be repeated.
+async def enqueue(tx: Transaction, jobs: Sequence[dict[str, Any]], *, store: str) -> int:
+    """Insert jobs, `LARGEST_INSERT` in a statement; answers how many.
 
+    An id that is there already is left alone, so this can be repeated, and a duplicate aborts nobody's transaction.
     Raises `ForeignTransaction` when the transaction belongs to another store.
     """
+    inserted = 0
     for first in range(0, len(jobs), LARGEST_INSERT):
         batch = jobs[first : first + LARGEST_INSERT]
         ring = any("delay" not in job for job in batch)
-        if not await tx.fetch(queries.ENQUEUE, jobs=_json(batch), store=store, ring=ring):
-            raise ForeignTransaction()
+        rows = await tx.fetch(queries.ENQUEUE, jobs=_json(batch), store=store, ring=ring)
+        if not rows:
+            raise ForeignTransaction(
+                "this transaction belongs to another database than the application's: nothing was written"
+            )
+        inserted += rows[0][0]
+    return inserted
 
 
 async def heads(tx: Transaction, lines: Iterable[tuple[int, str]]) -> dict[int, int]:

@@ -131,7 +131,7 @@ class LiveRun(Run[Any]):
     def enqueue(self, job: Job[Any], **options: Unpack[EnqueueOptions]) -> JobRef:
         self._check_open("send")
         request = self._services.prepare(self.domain, job, options)
-        id = new_id()
+        id = request.id or new_id()
         origin = {"causation": self.claim.id, "correlation": self.claim.correlation}
         self.messages.append(self._services.row(request, id, **origin))
         return JobRef(id)

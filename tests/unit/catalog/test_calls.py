@@ -133,6 +133,7 @@ def test_the_requester_is_a_name_or_a_mapping() -> None:
         ({"attachment": "javascript:alert(1)"}, "attachment must be an http(s) address, not 'javascript:alert(1)'."),
         ({"attachment": "https:"}, "attachment must be an http(s) address, not 'https:'."),
         ({"attachment": "http://[x"}, "attachment 'http://[x' is no address: Invalid IPv6 URL."),
+        ({"id": "order-7"}, "id must be a UUID, for example uuid5(NAMESPACE, order_number), not 'order-7'."),
     ],
 )
 def test_an_option_that_cannot_be_is_refused_with_the_name_of_the_job(options: dict[str, Any], reason: str) -> None:
@@ -147,7 +148,7 @@ def test_a_misspelled_option_is_named_with_the_nearest(value: Any) -> None:
         request(dealy=value)
     assert str(refused.value) == (
         "enqueue has no option 'dealy'. Did you mean 'delay'? The options are delay, at, priority, attempts, backoff, "
-        "expires, keep, label, requested_by, attachment."
+        "expires, keep, label, requested_by, attachment, id."
     )
 
 

@@ -37,8 +37,9 @@ sent AS (
         )
     ) AS due (at)
     ON CONFLICT (id) DO NOTHING
+    RETURNING 1
 )
-SELECT CASE WHEN :ring::boolean AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
+SELECT (SELECT count(*) FROM sent), CASE WHEN :ring::boolean AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
     THEN pg_notify(:channel::text, '') END IS NOT NULL
 FROM here;
 

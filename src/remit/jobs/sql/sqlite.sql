@@ -23,7 +23,7 @@ SELECT
 FROM remit_meta CROSS JOIN json_each(:jobs) AS j
 WHERE store = :store
 ON CONFLICT (id) DO NOTHING;
-SELECT :ring FROM remit_meta WHERE store = :store;
+SELECT changes(), :ring FROM remit_meta WHERE store = :store;
 
 -- name: heads
 -- The best ready priority of each line that is not held: one index probe a line, no lock.
