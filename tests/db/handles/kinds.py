@@ -53,6 +53,12 @@ async def settled(value: Any) -> Any:
 NOW = 1_800_000_000_000_000
 """The virtual time of these tests."""
 
+WORKER = "01900000-0000-7000-8000-0000000000ff"
+REGISTER = {
+    "postgres": f"INSERT INTO remit.worker VALUES ('{WORKER}', 0, now(), now(), 'host', 1, '')",
+    "sqlite": f"INSERT INTO remit_worker VALUES ('{WORKER}', 0, 0, 0, 'host', 1, '', '')",
+}
+
 Kind = Callable[[Store], AbstractAsyncContextManager[Caller]]
 
 
@@ -106,9 +112,6 @@ class Outside:
         row = job()
         self.database.run(lambda tx: operations.enqueue(tx, [row], store=self.identity))
         return str(row["id"])
-
-
-# --- psycopg and asyncpg ---
 
 
 def psycopg_caller(connection: Any, blocking: bool) -> Caller:
@@ -207,9 +210,6 @@ async def asyncpg_pool(store: Store) -> AsyncIterator[Caller]:
         yield await asyncpg_caller(connection)
 
 
-# --- sqlite3 and aiosqlite ---
-
-
 def sqlite_caller(connection: Any, blocking: bool = True) -> Caller:
     return Caller(
         connection,
@@ -269,9 +269,6 @@ async def aiosqlite_dressed_up(store: Store) -> AsyncIterator[Caller]:
         await connection.execute("BEGIN")
         yield sqlite_caller(connection, False)
         assert connection.text_factory is bytes
-
-
-# --- SQLAlchemy ---
 
 
 def sqlalchemy_caller(handle: Any, blocking: bool = True) -> Caller:
@@ -384,9 +381,6 @@ async def sqlalchemy_sqlite_with_begin_events(store: Store) -> AsyncIterator[Cal
 
         with it.connect() as connection:
             yield sqlalchemy_caller(connection)
-
-
-# --- Django ---
 
 
 @contextmanager

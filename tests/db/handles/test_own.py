@@ -1,7 +1,6 @@
 """What remit's own sessions, its imports and SQLAlchemy's order of things have to do with adoption."""
 
 import json
-import sqlite3
 import subprocess
 import sys
 from typing import Any
@@ -18,7 +17,20 @@ from remit.db.store import Store
 from remit.db.transaction import Role, run_blocking
 from remit.errors import AutocommitTransaction, ClosedTransaction, ForeignTransaction, LeaseLost, TransactionError
 from remit.jobs import operations, queries
-from tests.db.handles.kinds import Outside, async_engine, atomic, django_connection, engine, job, path_of, url_of
+from remit.jobs.model import Allotment
+from remit.jobs.states import State
+from tests.db.handles.kinds import (
+    REGISTER,
+    WORKER,
+    Outside,
+    async_engine,
+    atomic,
+    django_connection,
+    engine,
+    job,
+    sqlite_connection,
+    url_of,
+)
 
 on_both = pytest.mark.parametrize("outside", ["postgres", "sqlite"], indirect=True)
 on_postgres = pytest.mark.parametrize("outside", ["postgres"], indirect=True)
@@ -173,12 +185,25 @@ async def test_a_commit_of_the_callers_in_a_pipeline_comes_after_the_send(outsid
 
 @on_sqlite
 async def test_a_reading_statement_begins_no_transaction_in_sqlite3(outside: Outside) -> None:
-    connection = sqlite3.connect(path_of(outside.store))
-    await operations.get(outside.store.adopt(connection), job()["id"])
-    assert not connection.in_transaction
-    await operations.cancel(outside.store.adopt(connection), outside.enqueue(), reason=None, by=None)
-    assert connection.in_transaction  # although the script begins with a SELECT
-    connection.close()
+    with sqlite_connection(outside.store) as connection:
+        await operations.get(outside.store.adopt(connection), job()["id"])
+        assert not connection.in_transaction
+
+
+@on_sqlite
+async def test_a_write_that_does_not_begin_with_its_verb_begins_one(outside: Outside) -> None:
+    """sqlite3 begins one before INSERT, UPDATE and DELETE, but would let a claim (WITH … UPDATE) commit by itself."""
+    outside.execute(REGISTER["sqlite"])
+    id = outside.enqueue()
+    with sqlite_connection(outside.store) as connection:
+        claims, _ = await operations.claim(
+            outside.store.adopt(connection), [Allotment(7, "billing.default", 1)], worker=WORKER, token=1
+        )
+        assert [claim.id for claim in claims] == [id]
+        connection.rollback()
+    record = outside.database.run(lambda tx: operations.get(tx, id))
+    assert record is not None
+    assert record.state == State.READY
 
 
 @on_postgres

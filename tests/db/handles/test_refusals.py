@@ -69,9 +69,6 @@ def given(manager: Callable[[Store], Any]) -> Opened:
     return open
 
 
-# --- not a handle at all ---
-
-
 @pytest.mark.parametrize("thing", [None, "postgresql://localhost/shop", object(), Session, {"tx": 1}])
 @pytest.mark.parametrize("outside", ["postgres", "sqlite"], indirect=True)
 def test_what_is_no_handle_is_refused_with_a_list_of_what_is_accepted(outside: Outside, thing: object) -> None:
@@ -134,9 +131,6 @@ async def test_pools_cursors_and_blocks_of_postgresql_drivers_too(outside: Outsi
     async with asyncpg.create_pool(url, min_size=1) as pool, pool.acquire() as borrowed:
         assert "not a pool" in refusal(pool)
         assert "that it was begun on" in refusal(borrowed.transaction())
-
-
-# --- closed ---
 
 
 def psycopg_closed(store: Store) -> Any:
@@ -259,9 +253,6 @@ async def test_a_closed_handle_is_refused(outside: Outside, open: Opened) -> Non
     async with open(outside.store) as handle:
         with pytest.raises(ClosedTransaction):
             await enqueue(outside.store, handle, outside.identity)
-
-
-# --- autocommit ---
 
 
 def psycopg_autocommit(store: Store) -> Any:
@@ -448,8 +439,6 @@ async def test_a_transaction_that_ended_after_its_adoption_is_refused(outside: O
             await operations.enqueue(transaction, [job()], store=outside.identity)
 
 
-# --- failed ---
-
 FAILING = [
     *[pytest.param("postgres", kind, id=f"postgres-{name}") for name, kind in POSTGRES.items() if "pipe" not in name],
     *[pytest.param("sqlite", SQLITE[name], id=f"sqlite-{name}") for name in ("django",)],
@@ -504,9 +493,6 @@ async def test_an_error_of_the_callers_own_in_a_pipeline_stays_its_own(outside: 
         connection.rollback()
 
 
-# --- foreign ---
-
-
 @pytest.mark.parametrize("kind", [pytest.param(kind, id=name) for name, kind in SQLITE.items()])
 @pytest.mark.parametrize("outside", ["sqlite"], indirect=True)
 async def test_a_sqlite_handle_is_refused_by_a_postgresql_store(outside: Outside, kind: Kind, postgres: Store) -> None:
@@ -559,9 +545,6 @@ def test_a_parameter_style_of_nobody_is_refused(outside: Outside) -> None:
     it = sa.create_engine(url_of(outside.store), paramstyle="numeric")
     with pytest.raises(UnsupportedHandle, match="create the engine without `paramstyle`"):
         outside.store.adopt(Session(it))
-
-
-# --- busy ---
 
 
 @pytest.mark.parametrize(

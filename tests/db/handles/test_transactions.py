@@ -11,7 +11,7 @@ from remit.jobs import operations
 from remit.jobs.ids import new_id, new_token
 from remit.jobs.model import Allotment, Ended
 from remit.jobs.states import Completed, Failed, Failure, State, decide
-from tests.db.handles.kinds import NOW, POSTGRES, SQLITE, Caller, Outside, job
+from tests.db.handles.kinds import NOW, POSTGRES, REGISTER, SQLITE, WORKER, Caller, Outside, job
 
 KINDS = [
     *[pytest.param("postgres", kind, id=f"postgres-{name}") for name, kind in POSTGRES.items()],
@@ -175,13 +175,6 @@ async def tour(tx: Transaction, store: str, worker: str) -> list[Any]:
     await note(operations.paused(tx))
     await note(operations.resume(tx, "billing.default"))
     return answers
-
-
-WORKER = "01900000-0000-7000-8000-0000000000ff"
-REGISTER = {
-    "postgres": f"INSERT INTO remit.worker VALUES ('{WORKER}', 0, now(), now(), 'host', 1, '')",
-    "sqlite": f"INSERT INTO remit_worker VALUES ('{WORKER}', 0, 0, 0, 'host', 1, '', '')",
-}
 
 
 @on_every_kind

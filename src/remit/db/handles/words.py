@@ -71,14 +71,11 @@ def _without_tables(where: str) -> ForeignTransaction:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, and what it was made from: SQLAlchemy keeps that in `orig`, Django in the cause."""
+    """The error, and what it was made from: SQLAlchemy and Django raise theirs from the driver's."""
     one: BaseException | None = error
-    seen: set[int] = set()
-    while one is not None and id(one) not in seen:
-        seen.add(id(one))
+    while one is not None:
         yield one
-        origin = getattr(one, "orig", None)
-        one = origin if isinstance(origin, BaseException) else one.__cause__
+        one = one.__cause__
 
 
 def _sqlstate(error: BaseException) -> str | None:
