@@ -105,7 +105,9 @@ class Codec(Generic[M]):
         try:
             return msgspec.convert(dict(values), self.kind, str_keys=True, dec_hook=_from_builtins)
         except Exception as error:
-            raise PayloadError(f"{self.name}: {_located(error)}. {_REMEDY}") from error
+            located = _located(error)
+            remedy = "Pass it as well." if "missing required field" in located else _REMEDY
+            raise PayloadError(f"{self.name}: {located}. {remedy}") from error
 
 
 def _to_builtins(value: Any) -> Any:

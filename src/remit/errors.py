@@ -14,7 +14,7 @@ from typing import ClassVar
 def nearest(word: str, options: Iterable[str]) -> str:
     """Give `" Did you mean 'timeout'?"`, or an empty string where nothing comes close."""
     matches = get_close_matches(word, list(options), n=1, cutoff=0.6)
-    return f" Did you mean {matches[0]!r}?" if matches else ""
+    return f" Did you mean {str(matches[0])!r}?" if matches else ""  # an enum's member reads as its word
 
 
 class RemitError(Exception):
