@@ -76,6 +76,14 @@ class PostgresStore:
         where = f"{parts.hostname or 'localhost'}:{parts.port or 5432}/{parts.path.lstrip('/') or '?'}"
         return f"PostgreSQL {where}, schema {self.schema}" + (", behind a pooler" if self._pooler else "")
 
+    def cautions(self) -> list[str]:
+        if not self._pooler:
+            return []
+        return [
+            "behind a pooler nobody can LISTEN, so idle workers look for jobs again and again: give workers a URL of the "
+            "server itself, without pooler=True"
+        ]
+
     def _conninfo(self, role: Role) -> str:
         extra: dict[str, Any] = {"application_name": f"{self.schema}:{role}"}
         known = conninfo_to_dict(self._url)

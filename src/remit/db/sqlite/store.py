@@ -66,6 +66,11 @@ class SqliteStore:
     def describe(self) -> str:
         return f"SQLite {self.path}"
 
+    def cautions(self) -> list[str]:
+        if self._synchronous != "normal":
+            return []
+        return ["synchronous=normal in the URL: a power loss may take the last commits; synchronous=full keeps them"]
+
     def connect(self, role: Role = Role.CLIENT) -> sqlite3.Connection:
         """A new connection, set up for what it is for."""
         # A beat waits for nobody: what it writes here is for people, and the next beat writes it again.
