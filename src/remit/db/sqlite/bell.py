@@ -1,7 +1,7 @@
-"""Wakes a producer when any process commits to the file: `PRAGMA data_version`, read every millisecond while it sleeps.
+"""Wakes a producer when any process commits to the file: `PRAGMA data_version`, read again and again while it sleeps.
 
 The pragma costs about a microsecond and takes no lock. It counts every commit of other connections, the application's
-too, so it may ring in vain.
+too, so it may ring in vain. What costs is waking up to read it: the longer nothing happens, the less often it is read.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import threading
 import time
 from collections.abc import Callable
 
-INTERVAL = 0.001
+PACE = ((1.0, 0.001), (10.0, 0.002), (float("inf"), 0.005))
+"""(seconds without a commit, seconds between two looks): the second number holds until the first has passed."""
 SLEEP = 1.0
 """Seconds that a sleep may last: the bound on what a missed commit would cost."""
 
@@ -28,6 +29,7 @@ class VersionBell:
         self._armed = threading.Event()
         self._closed = False
         self._seen = -1
+        self._changed_at = time.monotonic()
         self._lock = threading.Lock()
 
     async def settle(self) -> float:
@@ -58,6 +60,10 @@ class VersionBell:
             [version] = self._connection.execute("PRAGMA data_version").fetchone()
         return int(version)
 
+    def _interval(self) -> float:
+        quiet = time.monotonic() - self._changed_at
+        return next(interval for until, interval in PACE if quiet < until)
+
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         while not self._closed:
             self._armed.wait()
@@ -67,8 +73,9 @@ class VersionBell:
                 changed = True
                 time.sleep(SLEEP / 10)
             if not changed:
-                time.sleep(INTERVAL)
+                time.sleep(self._interval())
                 continue
+            self._changed_at = time.monotonic()
             self._armed.clear()
             if not self._closed and not loop.is_closed():
                 loop.call_soon_threadsafe(self._ring)
