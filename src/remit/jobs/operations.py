@@ -131,7 +131,12 @@ async def complete(tx: Transaction, ended: Ended, *, worker: str, stamp: int) ->
     if not await finish(tx, [ended], worker=worker, stamp=stamp):
         _, token = await probe(tx, ended.id)
         if token != stamp:
-            await tx.fetch(queries.REFUSE, job=ended.id)
+            await refuse(tx, ended.id)
+
+
+async def refuse(tx: Transaction, id: str) -> None:
+    """Abort a transaction in the server, because the lease on a job is lost; on a caller's handle: `LeaseLost`."""
+    await tx.fetch(queries.REFUSE, job=id)
 
 
 async def probe(tx: Transaction, id: str) -> tuple[bool, int | None]:

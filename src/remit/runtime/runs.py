@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping, S
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 from typing_extensions import Unpack
 
@@ -28,7 +28,7 @@ from remit.catalog import (
 from remit.codec import encode
 from remit.db.handles import is_blocking
 from remit.db.store import Capability, Store
-from remit.db.transaction import BlockingDatabase, Database, Session, run_blocking
+from remit.db.transaction import BlockingDatabase, Database, Session, Transaction, run_blocking
 from remit.errors import InvalidTransition, LeaseLost, UnsupportedHandle
 from remit.jobs import operations
 from remit.jobs.ids import new_id, new_token
@@ -137,16 +137,14 @@ class LiveRun(Run[Any]):
         return JobRef(id)
 
     async def complete(self, result: object = None, *, tx: object | None = None) -> None:
-        ended = self._completing(result)
-        if tx is None:
-            await self._services.database().run(
-                lambda own: operations.complete(own, ended, worker=self.worker, stamp=self.stamp)
-            )
-            self.completion = Completion.COMMITTED
+        if tx is not None:
+            await self._complete_on(self._services.store.adopt(tx), result)
             return
-        transaction = self._services.store.adopt(tx)
-        self.completion = Completion.PROVISIONAL
-        await operations.complete(transaction, ended, worker=self.worker, stamp=self.stamp)
+        ended = self._completing(result)
+        await self._services.database().run(
+            lambda own: operations.complete(own, ended, worker=self.worker, stamp=self.stamp)
+        )
+        self.completion = Completion.COMMITTED
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:
@@ -203,6 +201,19 @@ class LiveRun(Run[Any]):
             return None
         return text
 
+    async def _complete_on(self, transaction: Transaction, result: object) -> None:
+        """Complete in a transaction that somebody else ends.
+
+        A run that was stopped is refused in the server too: the handler may swallow what is raised here, and commit.
+        """
+        try:
+            ended = self._completing(result)
+        except LeaseLost:
+            await operations.refuse(transaction, self.job_id)
+            raise
+        self.completion = Completion.PROVISIONAL
+        await operations.complete(transaction, ended, worker=self.worker, stamp=self.stamp)
+
     def _completing(self, result: object) -> Ended:
         self._check_open("complete")
         if self.interruption is not None:
@@ -224,10 +235,14 @@ class LiveRun(Run[Any]):
 
 
 class _SyncTransaction:
-    """The session of a blocking handler: the same verbs, run to their end."""
+    """The session of a blocking handler: the same verbs, run to their end. It is a handle too: `tx=tx`."""
+
+    blocking: ClassVar[bool] = True
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.dialect = session.dialect
+        self.fetch = session.fetch
 
     @property
     def connection(self) -> Any:
@@ -246,18 +261,15 @@ class _SyncRun(SyncRun):
 
     def complete(self, result: object = None, *, tx: object | None = None) -> None:
         run = self._run
-        ended = run._completing(result)
-        if tx is None:
-            self._services.blocking().run(
-                lambda own: operations.complete(own, ended, worker=run.worker, stamp=run.stamp)
-            )
-            run.completion = Completion.COMMITTED
+        if tx is not None:
+            transaction = self._services.store.adopt(tx)
+            if not is_blocking(transaction):
+                raise UnsupportedHandle(f"run.sync cannot wait for a {type(tx).__qualname__}: pass a blocking handle")
+            run_blocking(run._complete_on(transaction, result))
             return
-        transaction = self._services.store.adopt(tx)
-        if not is_blocking(transaction):
-            raise UnsupportedHandle(f"run.sync cannot wait for a {type(tx).__qualname__}: pass a blocking handle")
-        run.completion = Completion.PROVISIONAL
-        run_blocking(operations.complete(transaction, ended, worker=run.worker, stamp=run.stamp))
+        ended = run._completing(result)
+        self._services.blocking().run(lambda own: operations.complete(own, ended, worker=run.worker, stamp=run.stamp))
+        run.completion = Completion.COMMITTED
 
     @contextmanager
     def transaction(self) -> Iterator[SyncRunTransaction]:
