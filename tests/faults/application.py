@@ -133,11 +133,13 @@ class DepositInThread(Job[Yard], queue=threads):
 class DepositByHand(Job[Yard], queue=threads):
     """An effect on a connection of the handler's own, which `run.complete(tx=…)` joins.
 
-    It waits for its gate before it completes. With `swallow` it catches what the completion raises, and commits; with
-    `rollback` it rolls back after the completion in its first attempt, and returns as if nothing had happened.
+    It waits for its gates before it connects, and before it completes. With `swallow` it catches what the completion
+    raises, and commits; with `rollback` it rolls back after the completion in its first attempt, and returns as if
+    nothing had happened.
     """
 
     number: int
+    before: str = ""
     gate: str = ""
     swallow: bool = False
     rollback: bool = False
@@ -183,6 +185,12 @@ async def passing(gate: str) -> None:
 def pass_blocking(gate: str) -> None:
     while not opened(gate):
         time.sleep(0.005)
+
+
+@contextlib.contextmanager
+def arriving(gate: str) -> Iterator[None]:
+    pass_blocking(gate)
+    yield
 
 
 def write(what: str, job: Any, run: Run[Any]) -> None:
@@ -314,7 +322,7 @@ def deposit_in_thread(job: DepositInThread, run: Run[Yard]) -> None:
 
 @yard.handles(DepositByHand)
 def deposit_by_hand(job: DepositByHand, run: Run[Yard]) -> None:
-    with told(job, run), contextlib.closing(connect()) as connection:
+    with told(job, run), arriving(job.before), contextlib.closing(connect()) as connection:
         connection.execute(effect(), [run.job_id, job.number, run.attempt])
         write("deposited", job, run)
         pass_blocking(job.gate)

@@ -138,6 +138,11 @@ class Database:
         """The ids of the registered workers."""
         return {row[0] for row in self.execute("SELECT id::text FROM remit.worker")}
 
+    def beat(self, worker: str) -> int:
+        """The counter of a worker, as its row has it; -1 when the row is gone."""
+        rows = self.execute("SELECT beat FROM remit.worker WHERE id::text = %s", worker)
+        return int(rows[0][0]) if rows else -1
+
     def leader(self) -> str | None:
         rows = self.execute("SELECT holder::text FROM remit.leader")
         return rows[0][0] if rows else None
@@ -342,6 +347,11 @@ class Site:
             return rows if all(row.state in FINAL for row in wanted) else None
 
         return until(ended, f"all jobs end; {self._told()}")
+
+    def await_leases(self, worker: WorkerProcess, count: int = 2) -> None:
+        """Wait until a worker that beats five times a lease has beaten for so many leases."""
+        start = self.database.beat(worker.id)
+        until(lambda: self.database.beat(worker.id) >= start + 5 * count, f"{worker.name} beats\n{worker.tail}")
 
     def _told(self) -> str:
         return f"states: {Counter(row.state for row in self.database.rows().values())}"
