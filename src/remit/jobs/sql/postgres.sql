@@ -381,11 +381,13 @@ WITH RECURSIVE ended (queue) AS (
 SELECT queue FROM ended WHERE queue IS NOT NULL;
 
 -- name: prune
--- One small batch of what is older than its time; state and age are checked again on the locked row.
-WITH old AS MATERIALIZED (
+-- One small batch of what is older than its time; state and age are checked again on the locked row. Dead letters have
+-- a time of their own, whatever the call said. The clock is read once: no index helps against a volatile function.
+WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
+old AS MATERIALIZED (
     SELECT id FROM remit.job
-    WHERE queue = :queue::text AND keep IS NULL AND (state = 'dead') = :dead::boolean
-        AND finished_at < remit.clock(:now::bigint) - :age::double precision * interval '1 second'
+    WHERE queue = :queue::text AND (state = 'dead') = :dead::boolean AND (state = 'dead' OR keep IS NULL)
+        AND finished_at < (SELECT now FROM clock) - :age::double precision * interval '1 second'
     ORDER BY finished_at
     LIMIT :limit::integer
     FOR UPDATE SKIP LOCKED
@@ -393,15 +395,16 @@ WITH old AS MATERIALIZED (
 DELETE FROM remit.job USING old WHERE job.id = old.id RETURNING 1;
 
 -- name: prune_beyond
--- One small batch of what exceeds the count that a queue keeps.
+-- One small batch of what exceeds the count that a queue keeps. A thousand jobs may have ended at one instant.
 WITH edge AS MATERIALIZED (
-    SELECT finished_at FROM remit.job
+    SELECT finished_at, id FROM remit.job
     WHERE queue = :queue::text AND finished_at IS NOT NULL AND keep IS NULL AND state <> 'dead'
-    ORDER BY finished_at DESC OFFSET :count::integer LIMIT 1
+    ORDER BY finished_at DESC, id DESC OFFSET :count::bigint LIMIT 1
 ),
 old AS MATERIALIZED (
     SELECT id FROM remit.job
     WHERE queue = :queue::text AND keep IS NULL AND state <> 'dead' AND finished_at <= (SELECT finished_at FROM edge)
+        AND (finished_at < (SELECT finished_at FROM edge) OR id <= (SELECT id FROM edge))
     ORDER BY finished_at
     LIMIT :limit::integer
     FOR UPDATE SKIP LOCKED
@@ -410,10 +413,11 @@ DELETE FROM remit.job USING old WHERE job.id = old.id RETURNING 1;
 
 -- name: prune_kept
 -- Jobs that were sent with a time of their own.
-WITH old AS MATERIALIZED (
+WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
+old AS MATERIALIZED (
     SELECT id FROM remit.job
-    WHERE finished_at IS NOT NULL AND keep IS NOT NULL
-        AND finished_at < remit.clock(:now::bigint) - keep * interval '1 second'
+    WHERE finished_at IS NOT NULL AND keep IS NOT NULL AND state <> 'dead'
+        AND finished_at < (SELECT now FROM clock) - keep * interval '1 second'
     ORDER BY finished_at
     LIMIT :limit::integer
     FOR UPDATE SKIP LOCKED
@@ -457,12 +461,13 @@ WITH RECURSIVE final (queue) AS (
         WHERE finished_at IS NOT NULL AND job.queue > final.queue ORDER BY job.queue LIMIT 1
     )
     FROM final WHERE final.queue IS NOT NULL
-)
+),
+clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now)
 SELECT final.queue, recent.state, recent.count
 FROM final CROSS JOIN LATERAL (
     SELECT state, count(*) AS count FROM remit.job
     WHERE job.queue = final.queue
-        AND finished_at > remit.clock(:now::bigint) - :seconds::double precision * interval '1 second'
+        AND finished_at > (SELECT now FROM clock) - :seconds::double precision * interval '1 second'
     GROUP BY state
 ) AS recent;
 

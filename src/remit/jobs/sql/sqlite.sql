@@ -312,21 +312,22 @@ SELECT queue FROM ended WHERE queue IS NOT NULL;
 DELETE FROM remit_job
 WHERE rowid IN (
     SELECT rowid FROM remit_job
-    WHERE queue = :queue AND finished_at < :now - :age * 1000000 AND keep IS NULL AND (state = 'dead') = :dead
+    WHERE queue = :queue AND (state = 'dead') = :dead AND (state = 'dead' OR keep IS NULL)
+        AND finished_at < :now - :age * 1000000
     ORDER BY finished_at
     LIMIT :limit
 )
 RETURNING 1;
 
 -- name: prune_beyond
--- One small batch of what exceeds the count that a queue keeps.
+-- One small batch of what exceeds the count that a queue keeps. A thousand jobs may have ended at one instant.
 DELETE FROM remit_job
 WHERE rowid IN (
     SELECT rowid FROM remit_job
-    WHERE queue = :queue AND keep IS NULL AND state <> 'dead' AND finished_at <= (
-            SELECT finished_at FROM remit_job
+    WHERE queue = :queue AND keep IS NULL AND state <> 'dead' AND (finished_at, id) <= (
+            SELECT finished_at, id FROM remit_job
             WHERE queue = :queue AND finished_at IS NOT NULL AND keep IS NULL AND state <> 'dead'
-            ORDER BY finished_at DESC LIMIT 1 OFFSET :count
+            ORDER BY finished_at DESC, id DESC LIMIT 1 OFFSET :count
         )
     ORDER BY finished_at
     LIMIT :limit
@@ -338,7 +339,7 @@ RETURNING 1;
 DELETE FROM remit_job
 WHERE rowid IN (
     SELECT rowid FROM remit_job
-    WHERE finished_at IS NOT NULL AND keep IS NOT NULL AND finished_at < :now - keep * 1000000
+    WHERE finished_at IS NOT NULL AND keep IS NOT NULL AND state <> 'dead' AND finished_at < :now - keep * 1000000
     ORDER BY finished_at
     LIMIT :limit
 )

@@ -1,10 +1,12 @@
 -- Workers and leadership on PostgreSQL.
 
 -- name: register
+-- Repeated where nobody knew whether it was committed.
 INSERT INTO remit.worker (id, started_at, seen_at, host, pid, about)
 VALUES (
     :worker::uuid, remit.clock(:now::bigint), remit.clock(:now::bigint), :host::text, :pid::integer, :about::text
-);
+)
+ON CONFLICT (id) DO NOTHING;
 
 -- name: deregister
 DELETE FROM remit.worker WHERE id = :worker::uuid RETURNING id::text;

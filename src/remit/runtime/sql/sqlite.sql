@@ -1,7 +1,9 @@
 -- Workers and leadership on SQLite.
 
 -- name: register
-INSERT INTO remit_worker (id, started_at, seen_at, host, pid, about) VALUES (:worker, :now, :now, :host, :pid, :about);
+-- Repeated where nobody knew whether it was committed.
+INSERT INTO remit_worker (id, started_at, seen_at, host, pid, about) VALUES (:worker, :now, :now, :host, :pid, :about)
+ON CONFLICT (id) DO NOTHING;
 
 -- name: deregister
 DELETE FROM remit_worker WHERE id = :worker RETURNING id;
