@@ -184,14 +184,14 @@ class Desk:
         )
         return claims
 
-    async def claim_one(self, worker: str | None = None) -> Claim:
-        [claim] = await self.claim(worker or await self.register(), 1)
+    async def claim_one(self, worker: str | None = None, *, line: int = LINE) -> Claim:
+        [claim] = await self.claim(worker or await self.register(), 1, line=line)
         return claim
 
     async def running(self, worker: str | None = None, **changes: Any) -> Claim:
         """A job that has just been claimed."""
         await self.enqueue(**changes)
-        return await self.claim_one(worker)
+        return await self.claim_one(worker, line=changes.get("line", LINE))
 
     async def finish(
         self, claim: Claim, outcome: Outcome, *, messages: Sequence[dict[str, Any]] = (), worker: str | None = None
