@@ -271,13 +271,14 @@ SELECT state FROM remit_job WHERE id = :id;
 DELETE FROM remit_job WHERE id = :id AND state <> 'running';
 
 -- name: replay
--- Dead letters, oldest id first, a batch at a time.
+-- Dead letters, oldest id first, a batch at a time. The condition of the partial index is repeated, word for word: else
+-- SQLite does not use it.
 UPDATE remit_job
 SET state = 'ready', run_at = :now, finished_at = NULL, expires_at = NULL, reason = NULL, cancel_at = NULL,
     cancel_by = NULL, failures = 0, suspect = 0, token = :token
 WHERE rowid IN (
     SELECT rowid FROM remit_job
-    WHERE state = 'dead' AND deleted_at IS NULL
+    WHERE state = 'dead' AND state IN ('skipped', 'cancelled', 'dead') AND deleted_at IS NULL
     AND (:domain IS NULL OR domain = :domain)
     AND (:queue IS NULL OR queue = :queue)
     AND (:name IS NULL OR name = :name)
@@ -291,7 +292,7 @@ RETURNING id;
 
 -- name: count_dead
 SELECT count(*) FROM remit_job
-WHERE state = 'dead' AND deleted_at IS NULL
+WHERE state = 'dead' AND state IN ('skipped', 'cancelled', 'dead') AND deleted_at IS NULL
     AND (:domain IS NULL OR domain = :domain)
     AND (:queue IS NULL OR queue = :queue)
     AND (:name IS NULL OR name = :name)
@@ -308,7 +309,7 @@ WITH RECURSIVE ended (queue) AS (
 SELECT queue FROM ended WHERE queue IS NOT NULL;
 
 -- name: prune
--- One small batch of what is older than its time.
+-- One small batch of what is older than its time. Dead letters have a time of their own, whatever the call said.
 DELETE FROM remit_job
 WHERE rowid IN (
     SELECT rowid FROM remit_job
@@ -324,7 +325,8 @@ RETURNING 1;
 DELETE FROM remit_job
 WHERE rowid IN (
     SELECT rowid FROM remit_job
-    WHERE queue = :queue AND keep IS NULL AND state <> 'dead' AND (finished_at, id) <= (
+    WHERE queue = :queue AND finished_at IS NOT NULL AND keep IS NULL AND state <> 'dead'
+        AND (finished_at, id) <= (
             SELECT finished_at, id FROM remit_job
             WHERE queue = :queue AND finished_at IS NOT NULL AND keep IS NULL AND state <> 'dead'
             ORDER BY finished_at DESC, id DESC LIMIT 1 OFFSET :count
@@ -380,5 +382,7 @@ GROUP BY final.queue, recent.state;
 
 -- name: dead
 -- Dead letters that wait for a person, by queue.
-SELECT queue, count(*) FROM remit_job WHERE state = 'dead' AND deleted_at IS NULL GROUP BY queue;
+SELECT queue, count(*) FROM remit_job
+WHERE state = 'dead' AND state IN ('skipped', 'cancelled', 'dead') AND deleted_at IS NULL
+GROUP BY queue;
 
