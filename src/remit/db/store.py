@@ -98,6 +98,7 @@ class Store(Protocol):
     def adopt(self, handle: object) -> Transaction:
         """See the caller's handle as a transaction of this store; nothing is begun, committed or closed.
 
-        Raises `UnsupportedHandle`, `ClosedTransaction`, `AutocommitTransaction` or `ForeignTransaction`.
+        Raises `UnsupportedHandle`, `ClosedTransaction`, `AutocommitTransaction`, `ForeignTransaction`, or
+        `TransactionError` for one that has failed already.
         """
         ...

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from enum import StrEnum
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar
 
 from remit.db.statements import Dialect, Query
 
@@ -26,6 +26,9 @@ class Transaction(Protocol):
     def dialect(self) -> Dialect:
         """The SQL that it speaks."""
         ...
+
+    blocking: ClassVar[bool]
+    """Whether it never suspends, so that blocking code can use it."""
 
     async def fetch(self, query: Query, **params: Value) -> list[Row]:
         """Run one statement and return its rows; `now` is filled in by the store where the statement asks for it."""

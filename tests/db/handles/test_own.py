@@ -17,8 +17,8 @@ from remit.db.store import Store
 from remit.db.transaction import Role, run_blocking
 from remit.errors import AutocommitTransaction, ClosedTransaction, ForeignTransaction, LeaseLost, TransactionError
 from remit.jobs import operations, queries
-from remit.jobs.model import Allotment
-from remit.jobs.states import State
+from remit.jobs.model import Allotment, Ended
+from remit.jobs.states import Completed, State, decide
 from tests.db.handles.kinds import (
     REGISTER,
     WORKER,
@@ -234,3 +234,16 @@ def test_django_refuses_to_go_on_after_a_lost_lease(outside: Outside) -> None:
 def test_sqlalchemy_is_at_a_version_with_a_known_mark_of_autocommit() -> None:
     """The option of create_engine has no public name; without it a refusal would come one statement later."""
     assert hasattr(sa.create_engine("sqlite://").dialect, "_on_connect_isolation_level")
+
+
+@on_postgres
+def test_a_lease_lost_inside_a_savepoint_cannot_be_survived(outside: Outside) -> None:
+    id = outside.enqueue()
+    ended = Ended(id, 4711, 1, decide(Completed(None), failures=0, attempts=3), [])
+    with psycopg.connect(url_of(outside.store)) as connection:
+        connection.execute("INSERT INTO note VALUES ('of a zombie')")
+        with pytest.raises((LeaseLost, psycopg.OperationalError)), connection.transaction():  # a savepoint
+            run_blocking(operations.complete(outside.store.adopt(connection), ended, worker=WORKER, stamp=1))
+        with pytest.raises(psycopg.OperationalError):
+            connection.commit()
+    assert outside.notes() == []

@@ -72,11 +72,6 @@ NEIGHBOURS: dict[str, tuple[str, str]] = {
 }
 """What people pass by mistake, what it is, and what to do instead."""
 
-_OWN_BLOCKING = frozenset({
-    "remit.db.postgres.connection.BlockingTransaction",
-    "remit.db.sqlite.connection.SqliteTransaction",
-})  # fmt: skip
-
 
 def adopt(handle: object, dialect: Dialect, schema: str, dress: Dress) -> Transaction:
     """See the caller's handle as a transaction of a store; nothing is begun, committed or closed by that.
@@ -105,8 +100,7 @@ def adopt(handle: object, dialect: Dialect, schema: str, dress: Dress) -> Transa
 
 def is_blocking(transaction: Transaction) -> bool:
     """Whether an adopted transaction never suspends, so that blocking code can use it."""
-    blocking = getattr(transaction, "blocking", None)
-    return type_name(transaction) in _OWN_BLOCKING if blocking is None else bool(blocking)
+    return transaction.blocking
 
 
 def _is_own(handle: object) -> TypeGuard[Transaction]:

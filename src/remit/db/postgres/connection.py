@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, AsyncRawCursor, Connection, RawCursor
@@ -86,6 +86,7 @@ class AwaitingTransaction:
 
     __slots__ = ("_dressing", "connection")
     dialect: Dialect = "postgres"
+    blocking: ClassVar[bool] = False
 
     def __init__(self, connection: AsyncConnection[Any], dressing: Dressing) -> None:
         self.connection = connection
@@ -107,6 +108,7 @@ class BlockingTransaction:
 
     __slots__ = ("_dressing", "connection")
     dialect: Dialect = "postgres"
+    blocking: ClassVar[bool] = True
 
     def __init__(self, connection: Connection[Any], dressing: Dressing) -> None:
         self.connection = connection

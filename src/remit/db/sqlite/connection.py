@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from remit.db.sqlite.courtesy import Courtesy
 from remit.db.statements import Dialect, Query, Rendered, render
@@ -61,6 +61,7 @@ class SqliteTransaction:
 
     __slots__ = ("_clock", "_courtesy", "connection")
     dialect: Dialect = "sqlite"
+    blocking: ClassVar[bool] = True
 
     def __init__(self, connection: sqlite3.Connection, clock: Clock, courtesy: Courtesy | None = None) -> None:
         self.connection = connection
@@ -165,6 +166,7 @@ class ThreadedSession:
     """A session whose statements run in the thread that owns it, one hop each."""
 
     dialect: Dialect = "sqlite"
+    blocking: ClassVar[bool] = False
 
     def __init__(self, session: SqliteTransaction, thread: ThreadPoolExecutor) -> None:
         self._session = session

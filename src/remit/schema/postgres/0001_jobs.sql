@@ -14,8 +14,17 @@ CREATE FUNCTION remit.micros(moment timestamptz) RETURNS bigint LANGUAGE sql IMM
 RETURN (extract(epoch FROM moment) * 1000000)::bigint;
 
 -- Fails in the server, so that a caller who swallows the error still cannot commit what a lost lease had no right to.
+-- Inside a savepoint an error is not enough: rolled back to it, the transaction lives on. A row written here bears the
+-- id of the subtransaction then, and the session is ended.
+CREATE TABLE remit.lost_lease (job uuid NOT NULL);
 CREATE FUNCTION remit.lease_lost(job uuid) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    written xid;
 BEGIN
+    INSERT INTO remit.lost_lease VALUES (lease_lost.job) RETURNING xmin INTO written;
+    IF written <> pg_current_xact_id()::xid THEN
+        PERFORM pg_terminate_backend(pg_backend_pid());
+    END IF;
     RAISE EXCEPTION 'remit: lease lost on job %', job USING ERRCODE = 'RM001';
 END
 $$;
