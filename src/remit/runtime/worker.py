@@ -405,15 +405,16 @@ class Worker:
             log.warning("could not sign off: %s", error)
 
     async def drain(self) -> None:
-        """Wait until nothing is ready, running or due in this store, as far as this worker knows it."""
+        """Wait until nothing that this worker could run is ready, held or due; paused queues are left alone."""
+        database = self._databases.leader
+        lines = [(line, name) for name, intake in self._intakes.items() for line in intake.lines]
         while not self._stop.is_set():
-            await self.completer.flushed()
-            rows = await self._databases.leader.run(jobs.waiting, atomic=False)
-            busy = [state for _, state, _, _ in rows if state in ("ready", "running")]
-            if not busy:
-                promoted, due = await self._databases.leader.run(lambda tx: jobs.promote(tx, limit=1000), atomic=False)
-                if not promoted and (due is None or due > 0):
+            ready = await database.run(lambda tx: jobs.heads(tx, lines), atomic=False)
+            if not ready and not len(self.ledger):
+                promoted, _ = await database.run(lambda tx: jobs.promote(tx, limit=1000), atomic=False)
+                if not promoted:
                     return
+            self.producer.wake()
             await asyncio.sleep(0.005)
 
 

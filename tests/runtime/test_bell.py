@@ -1,0 +1,167 @@
+"""The bell: a worker sleeps only when no commit can pass it by (concurrency.md C11, F24)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+
+from remit import schema
+from remit.db.opening import open_store
+from remit.db.postgres import bell as listening
+from remit.db.sqlite import bell as watching
+from remit.db.store import Bell, Store
+from remit.db.transaction import Role
+from remit.jobs import operations
+from remit.jobs.ids import new_id
+
+
+def job() -> dict[str, object]:
+    return {
+        "id": new_id(), "line": 7, "version": 1, "priority": 0, "attempts": 3, "domain": "d", "queue": "d.q",
+        "name": "d.j", "encoding": "json", "payload": "{}",
+    }  # fmt: skip
+
+
+class Rings:
+    """What a producer does with a bell: it wakes up."""
+
+    def __init__(self) -> None:
+        self.heard = asyncio.Event()
+
+    def __call__(self) -> None:
+        self.heard.set()
+
+
+@pytest.fixture
+def store(store_url: str) -> Store:
+    store = open_store(store_url)
+    schema.migrate(store)
+    return store
+
+
+@pytest.fixture
+async def postgres(postgres_url: str) -> Store:
+    store = open_store(postgres_url)
+    schema.migrate(store)
+    return store
+
+
+async def enqueue(store: Store) -> None:
+    database = store.database(Role.CLIENT)
+    identity = await database.run(operations.store, atomic=False)
+    await database.run(lambda tx: operations.enqueue(tx, [job()], store=identity), atomic=False)
+    await database.close()
+
+
+@pytest.fixture
+async def rings() -> Rings:
+    return Rings()
+
+
+@pytest.fixture
+async def bell(store: Store, rings: Rings) -> AsyncIterator[Bell]:
+    bell = store.bell(rings)
+    yield bell
+    await bell.close()
+
+
+async def test_an_enqueue_wakes_a_worker_that_sleeps(store: Store, bell: Bell, rings: Rings) -> None:
+    await bell.settle()
+    await enqueue(store)
+    async with asyncio.timeout(10):
+        await rings.heard.wait()
+
+
+async def test_it_rings_again_after_the_worker_was_awake(store: Store, bell: Bell, rings: Rings) -> None:
+    for _ in range(3):
+        await bell.settle()
+        await enqueue(store)
+        async with asyncio.timeout(10):
+            await rings.heard.wait()
+        rings.heard.clear()
+        await bell.rouse()
+
+
+async def test_a_worker_does_not_sleep_while_an_enqueue_that_skipped_its_notification_is_in_flight(
+    postgres: Store, postgres_url: str, rings: Rings
+) -> None:
+    identity = postgres.blocking(Role.CLIENT).run(operations.store, atomic=False)
+    bell = postgres.bell(rings)
+    with psycopg.connect(postgres_url) as caller:
+        # Nobody sleeps: this enqueue does not notify, and holds the gate until its commit is visible.
+        await operations.enqueue(postgres.adopt(caller), [job()], store=identity)
+        assert await bell.settle() <= listening.SLOWEST, "it keeps looking"
+        caller.commit()
+        assert await bell.settle() == listening.SLEEP, "now holding the gate proves that none is in flight"
+    assert not rings.heard.is_set()
+    await bell.close()
+
+
+async def test_an_enqueue_notifies_only_while_a_worker_sleeps(postgres: Store, postgres_url: str, rings: Rings) -> None:
+    bell = postgres.bell(rings)
+    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as listener:
+        await listener.execute("LISTEN remit_work")
+
+        async def notified() -> int:
+            await listener.execute("SELECT 1")
+            return len([_ async for _ in listener.notifies(timeout=0)])
+
+        await enqueue(postgres)
+        assert await notified() == 0
+        await bell.settle()
+        await enqueue(postgres)
+        assert await notified() == 1
+        await bell.rouse()
+        await enqueue(postgres)
+        assert await notified() == 0
+    await bell.close()
+
+
+async def test_one_worker_sleeps_behind_the_gate_and_the_others_hear_it_too(postgres: Store, rings: Rings) -> None:
+    other = Rings()
+    first, second = postgres.bell(rings), postgres.bell(other)
+    assert await first.settle() == listening.SLEEP
+    assert await second.settle() <= listening.SLOWEST
+    await enqueue(postgres)
+    async with asyncio.timeout(10):
+        await rings.heard.wait()
+        await other.heard.wait()
+    await first.rouse()
+    assert await second.settle() == listening.SLEEP, "the gate is free for the next"
+    await first.close()
+    await second.close()
+
+
+async def test_a_lost_listening_session_wakes_the_worker_and_is_replaced(postgres: Store, rings: Rings) -> None:
+    bell = postgres.bell(rings)
+    assert await bell.settle() == listening.SLEEP
+    database = postgres.database(Role.CLIENT)
+    async with database.session() as session:
+        await session.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'remit:listen'"
+        )
+    await database.close()
+    async with asyncio.timeout(10):
+        await rings.heard.wait()
+        while await bell.settle() != listening.SLEEP:
+            pass
+    await bell.close()
+
+
+async def test_behind_a_pooler_nobody_listens_and_workers_look_ever_less_often(postgres_url: str) -> None:
+    bell = open_store(postgres_url, pooler=True).bell(lambda: None)
+    pauses = [await bell.settle() for _ in range(40)]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == listening.SLOWEST
+    await bell.rouse()
+    assert await bell.settle() < pauses[-1]
+
+
+async def test_sqlite_looks_less_often_the_longer_nothing_happens(sqlite_url: str) -> None:
+    untils, intervals = zip(*watching.PACE, strict=True)
+    assert list(untils) == sorted(untils)
+    assert list(intervals) == sorted(intervals)
+    assert untils[-1] == float("inf")

@@ -1,0 +1,236 @@
+"""The parts of a worker that need no database: intake, ledger, observer, outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from remit import DeadLetter, Retry, RetryAfter, Skip, Snooze, fixed
+from remit.catalog import Defaults, Policy, resolve
+from remit.jobs.model import Claim
+from remit.jobs.states import Failed, GaveUp, Outcome, Skipped, Snoozed
+from remit.runtime.heartbeat import Observer
+from remit.runtime.intake import Intake
+from remit.runtime.ledger import Ledger
+from remit.runtime.outcomes import (
+    LONGEST_MESSAGE,
+    LONGEST_TRACEBACK,
+    RemoteFailure,
+    describe,
+    lineage,
+    outcome_of,
+    storable,
+)
+from remit.telemetry import Telemetry
+
+
+def claim(id: str = "a", token: int = 1) -> Claim:
+    return Claim(id, token, 7, 0, 3, False, "json", "{}", None, id, "d.j")
+
+
+# --- intake
+
+
+async def test_an_intake_hands_out_what_was_claimed_in_order() -> None:
+    intake = Intake("q", 2, lambda: None)
+    intake.put([claim("a"), claim("b")])
+    assert [(await intake.take()).id, (await intake.take()).id] == ["a", "b"]
+    assert intake.running == 2
+    assert intake.room() == 0
+
+
+async def test_a_slot_waits_for_a_job_and_a_cancelled_one_passes_its_turn_on() -> None:
+    intake = Intake("q", 2, lambda: None)
+    first, second = asyncio.create_task(intake.take()), asyncio.create_task(intake.take())
+    await asyncio.sleep(0)
+    intake.put([claim("a")])
+    first.cancel()
+    assert (await second).id == "a"
+
+
+async def test_a_starving_slot_asks_for_more_only_while_there_may_be_more() -> None:
+    asked: list[bool] = []
+    intake = Intake("q", 2, lambda: asked.append(True))
+    intake.more = False
+    intake.put([claim("a"), claim("b")])
+    await intake.take()
+    assert not asked
+    intake.more = True
+    await intake.take()
+    assert asked
+
+
+async def test_long_jobs_are_not_claimed_ahead() -> None:
+    intake = Intake("q", 5, lambda: None)
+    assert intake.room() == 5
+    intake.put([claim(str(n)) for n in range(5)])
+    for _ in range(5):
+        await intake.take()
+    assert intake.room() == 0
+
+
+async def test_what_has_not_started_can_be_taken_back() -> None:
+    intake = Intake("q", 1, lambda: None)
+    intake.put([claim("a"), claim("b")])
+    await intake.take()
+    assert [one.id for one in intake.empty()] == ["b"]
+    assert intake.waiting == 0
+
+
+# --- ledger
+
+
+def test_a_ledger_knows_what_it_holds_and_what_it_has_asked_for() -> None:
+    ledger = Ledger()
+    with ledger.claiming() as token:
+        assert ledger.knows("anything", token), "its reply may be under way"
+    assert not ledger.knows("anything", token)
+    ledger.take([claim("a", 5)])
+    assert ledger.knows("a", 5)
+    assert not ledger.knows("a", 6)
+    ledger.drop("a", 6)
+    assert ledger.knows("a", 5), "another token's end does not concern this claim"
+    ledger.fence()
+    assert not ledger.knows("a", 5)
+
+
+def test_every_life_has_an_id_of_its_own() -> None:
+    assert Ledger().worker != Ledger().worker
+
+
+# --- observer
+
+
+def test_a_worker_is_silent_when_its_counter_stood_still_for_a_lease_on_our_clock() -> None:
+    observer = Observer(10.0)
+    observer.see({"a": 1, "b": 1}, 0.0)
+    observer.see({"a": 1, "b": 2}, 9.0)
+    assert observer.silent(10.0) == []
+    assert observer.silent(10.1) == [("a", 1)]
+    assert observer.silent(19.1) == [("a", 1), ("b", 2)]
+
+
+def test_a_new_observer_grants_everybody_a_whole_lease() -> None:
+    observer = Observer(10.0)
+    observer.see({"a": 1_000_000}, 500.0)
+    assert observer.silent(510.0) == []
+
+
+def test_nobodys_silence_counts_while_we_could_not_look() -> None:
+    observer = Observer(10.0)
+    observer.see({"a": 1}, 0.0)
+    observer.skip(30.0)
+    assert observer.silent(35.0) == []
+    assert observer.silent(40.5) == [("a", 1)]
+
+
+def test_a_worker_that_signed_off_is_forgotten() -> None:
+    observer = Observer(10.0)
+    observer.see({"a": 1}, 0.0)
+    observer.see({}, 1.0)
+    assert observer.silent(100.0) == []
+
+
+# --- outcomes
+
+
+def outcome(
+    error: BaseException, policy: Policy | None = None, failures: int = 0, backoff: str | None = None
+) -> Outcome:
+    policy = policy or resolve(Defaults(retry=Retry(backoff=fixed(7), give_up_on=(KeyError,))))
+    return outcome_of(error, name="d.j", policy=policy, failures=failures, backoff=backoff, telemetry=Telemetry())
+
+
+def test_what_a_handler_raises_says_how_its_run_ends() -> None:
+    assert outcome(Skip("gone")) == Skipped("gone")
+    assert outcome(Snooze(5)) == Snoozed(5.0)
+    assert outcome(DeadLetter("never")) == GaveUp("never")
+    after = outcome(RetryAfter(30))
+    assert isinstance(after, Failed)
+    assert after.retry_in == 30.0
+
+
+def test_another_exception_is_retried_by_policy_unless_the_policy_gives_up_on_it() -> None:
+    failed = outcome(ValueError("broken"))
+    assert isinstance(failed, Failed)
+    assert (failed.failure.kind, failed.failure.message, failed.retry_in) == ("ValueError", "broken", 7.0)
+    given_up = outcome(KeyError("x"))
+    assert isinstance(given_up, GaveUp)
+    assert given_up.reason == "KeyError: 'x'"
+
+
+def test_a_backoff_of_the_call_has_the_last_word() -> None:
+    failed = outcome(ValueError("x"), backoff=fixed(99).dump())
+    assert isinstance(failed, Failed)
+    assert failed.retry_in == 99.0
+
+
+def test_a_backoff_function_that_fails_costs_nothing_but_its_own_choice(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(attempt: int, error: BaseException) -> float:
+        raise ZeroDivisionError("in the backoff")
+
+    failed = outcome(ValueError("x"), resolve(Defaults(retry=Retry(backoff=broken))))
+    assert isinstance(failed, Failed)
+    assert 0 < failed.retry_in < math.inf
+    assert "backoff function failed, the default is used: d.j" in caplog.text
+
+
+def test_a_failure_in_another_process_is_recognised_by_its_lineage() -> None:
+    class Refused(KeyError): ...
+
+    remote = RemoteFailure(describe(Refused("x")), lineage(Refused))
+    assert isinstance(outcome(remote), GaveUp)
+    assert isinstance(outcome(RemoteFailure(describe(ValueError("x")), lineage(ValueError))), Failed)
+
+
+def test_a_huge_traceback_is_cut_in_the_middle() -> None:
+    failure = describe(ValueError("x" * 5_000_000))
+    assert len(failure.message) <= LONGEST_MESSAGE
+    assert len(failure.traceback or "") <= LONGEST_TRACEBACK
+    assert "characters left out" in failure.message
+
+
+def test_an_exception_whose_text_cannot_be_made_is_described_all_the_same() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no")
+
+    assert describe(Mute()).message == "(its text could not be made)"
+
+
+@given(st.text(alphabet=st.characters(codec=None)), st.integers(80, 200))
+def test_what_is_kept_can_be_stored(text: str, longest: int) -> None:
+    kept = storable(text, longest)
+    assert "\0" not in kept
+    assert len(kept) <= longest
+    kept.encode()
+
+
+@pytest.mark.parametrize("wrong", [-1, math.inf, math.nan, "5", True, None])
+def test_a_signal_refuses_a_time_that_is_none(wrong: Any) -> None:
+    for signal in (Snooze, RetryAfter):
+        with pytest.raises(ValueError, match="takes a number of seconds from 0 on, or a timedelta"):
+            signal(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["", None, 5])
+def test_a_signal_refuses_a_reason_that_is_none(wrong: Any) -> None:
+    for signal in (Skip, DeadLetter):
+        with pytest.raises(ValueError, match="takes a reason, as text"):
+            signal(wrong)
+
+
+def test_except_exception_does_not_swallow_a_signal() -> None:
+    def handler() -> None:
+        try:
+            raise Skip("x")
+        except Exception:
+            pytest.fail("swallowed")
+
+    with pytest.raises(Skip):
+        handler()
