@@ -85,6 +85,10 @@ class Executor:
         self._processes = processes
         self._threads = ThreadCrew()
         self._suspects = asyncio.Lock()
+        self._queueing: dict[str, Claim] = {}
+        """Suspects that wait for the one before them."""
+        self._starting = False
+        self._closing = False
         self._slots: dict[asyncio.Task[None], Slot] = {}
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -139,14 +143,31 @@ class Executor:
         domain = entry.domain
         context = self._contexts.get(domain.__remit__.name)
         run = LiveRun(claim, entry.spec, entry.policy, domain, context, ledger.worker, self._services)
-        if claim.suspect:
-            async with self._suspects:
-                if await self._start_suspect(claim, ledger):
-                    await self._attempt(entry, message, run, slot)
-        else:
+        if not claim.suspect:
             await self._attempt(entry, message, run, slot)
+            return
+        self._queueing[claim.id] = claim
+        async with self._suspects:
+            if self._queueing.pop(claim.id, None) is claim and await self._start_suspect(claim, ledger):
+                await self._attempt(entry, message, run, slot)
 
     async def _start_suspect(self, claim: Claim, ledger: Ledger) -> bool:
+        """Note the start, as something that a shutdown waits for: what is noted and not run looks like a crash."""
+        self._starting = True
+        self._quiet.clear()
+        started = False
+        try:
+            started = await self._note_start(claim, ledger)
+            if started and self._closing:
+                started = False
+                self.give_back([claim])
+        finally:
+            self._starting = False
+            if not started:
+                self._note_quiet()
+        return started
+
+    async def _note_start(self, claim: Claim, ledger: Ledger) -> bool:
         while not ledger.fenced:
             try:
                 if await self._database.run(
@@ -190,7 +211,10 @@ class Executor:
             del self.active[run.job_id]
         if run.deadline:
             self.watchdog.forget(run)
-        if not self.active:
+        self._note_quiet()
+
+    def _note_quiet(self) -> None:
+        if not self.active and not self._starting:
             self._quiet.set()
 
     async def _call_async(
@@ -303,6 +327,12 @@ class Executor:
         """Return what has not started, at no cost."""
         for claim in claims:
             self._put(claim, Interrupted(), [])
+
+    def wind_down(self) -> None:
+        """Start nothing more: suspects that wait for their turn go back."""
+        self._closing = True
+        queueing, self._queueing = self._queueing, {}
+        self.give_back(queueing.values())
 
     def interrupt_all(self, why: Interruption) -> None:
         for run in list(self.active.values()):

@@ -147,9 +147,10 @@ class Worker:
             return
         self._started = False
         self._stop.set()
-        await self.producer.stop()
+        await _within(self.producer.stop(), LAST_MOMENTS)
         for intake in self._intakes.values():
             self.executor.give_back(intake.empty())
+        self.executor.wind_down()
         deadline = time.monotonic() + self.settings.grace
         await self._wait_for_runs(max(0.0, deadline - time.monotonic()))
         if self.executor.active:
@@ -384,8 +385,8 @@ class Worker:
             await asyncio.gather(self._fencing, return_exceptions=True)
         if hasattr(self, "executor"):
             await self.executor.close()
-            for loop in self._loops:
-                await loop.kill()
+            # A second cancellation ends what the first one cannot: a statement whose server answers nothing.
+            await asyncio.gather(*(_within(loop.kill(), LAST_MOMENTS) for loop in self._loops))
             await self.prober.kill()
             await self._leave()
             for database in self._databases.all:
