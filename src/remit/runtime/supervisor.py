@@ -4,8 +4,8 @@ Every worker is a fresh interpreter, never a fork, with one end of a socket whos
 The worker says there that it is ready, and learns from the end of the stream that the supervisor is gone, however it
 went. No thread and no event loop runs here, so a signal finds the supervisor in one place only.
 
-A supervisor owns its process: it waits for any child, so that it can be the first process of a container, which inherits
-the orphans of all the others.
+A supervisor owns its process: it waits for any child, so that it can be the first process of a container, which
+inherits the orphans of all the others.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import selectors
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -42,7 +41,6 @@ class _Place:
     process: subprocess.Popen[bytes] | None = None
     channel: socket.socket | None = None
     started: float = 0.0
-    ready: bool = False
     quick_deaths: int = 0
     start_at: float | None = 0.0
 
@@ -89,6 +87,7 @@ class Supervisor:
                     else:
                         self._listen(key.data)
                 self._reap()
+                self._trust_again()
         return self._status
 
     def _ended(self) -> bool:
@@ -106,27 +105,40 @@ class Supervisor:
                 self._start(place)
 
     def _start(self, place: _Place) -> None:
+        place.started, place.start_at = time.monotonic(), None
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with theirs:
-            place.process = subprocess.Popen(
-                self._command(place.number, theirs.fileno()),
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                process_group=0,  # a Ctrl-C in the terminal comes to us alone, and from us once to each
-            )
-        place.channel, place.ready = ours, False
-        place.started, place.start_at = time.monotonic(), None
+            try:
+                place.process = subprocess.Popen(
+                    self._command(place.number, theirs.fileno()),
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    process_group=0,  # a Ctrl-C in the terminal comes to us alone, and from us once to each
+                )
+            except OSError as error:  # no memory, or too many processes, at this moment
+                ours.close()
+                self._ended_badly(place, f"worker process {place.number}", f"it could not be started: {error}", 0.0)
+                return
+        place.channel = ours
         self._selector.register(ours, selectors.EVENT_READ, place)
 
     def _listen(self, place: _Place) -> None:
-        assert place.channel is not None
-        heard = b""
-        with suppress(OSError):
-            heard = place.channel.recv(64)
-        if heard:
-            place.ready = self._proved = True
-        else:
+        """Hear that a worker is ready; at the end of the stream, stop listening."""
+        while place.channel is not None:
+            try:
+                heard = place.channel.recv(64)
+            except BlockingIOError:
+                return
+            except OSError:
+                heard = b""
+            if heard:
+                self._proved = True
+            else:
+                self._hang_up(place)
+
+    def _hang_up(self, place: _Place) -> None:
+        if place.channel is not None:
             self._selector.unregister(place.channel)
             place.channel.close()
             place.channel = None
@@ -145,46 +157,47 @@ class Supervisor:
 
     def _buried(self, place: _Place, code: int) -> None:
         assert place.process is not None
-        pid, lived = place.process.pid, time.monotonic() - place.started
+        name, lived = f"worker process {place.number} (pid {place.process.pid})", time.monotonic() - place.started
         place.process.returncode = code  # it was waited for here, not by Popen
         place.process = None
-        if place.channel is not None:
-            self._listen_to_the_end(place)
-        if self._asked:
-            if code not in (0, -signal.SIGTERM, -signal.SIGINT) and not self._status:
-                log.error("worker process %d (pid %d) ended badly: %s", place.number, pid, cause(code))
-                self._status = 1
-        elif not self._proved:
-            self._status = code if code > 0 else 1
-            if code <= 0:
-                log.error("the first worker process (pid %d) died before it was ready: %s", pid, cause(code))
-            for other in self._places:
-                other.start_at = None
-        else:
-            self._replace(place, pid, code, lived)
+        self._listen(place)
+        self._hang_up(place)
+        if not self._asked:
+            self._ended_badly(place, name, cause(code), lived, code)
+        elif code not in (
+            0,
+            -signal.SIGTERM,
+            -signal.SIGINT,
+        ):  # by the signal itself: it had not come far enough to see it
+            log.error("%s ended badly: %s", name, cause(code))
+            self._status = 1
 
-    def _listen_to_the_end(self, place: _Place) -> None:
-        while place.channel is not None:
-            self._listen(place)
+    def _ended_badly(self, place: _Place, name: str, why: str, lived: float, code: int = -1) -> None:
+        if self._proved:
+            self._start_again(place, name, why, lived)
+            return
+        self._status = code if code > 0 else 1
+        if code <= 0:  # otherwise it has said itself what was wrong
+            log.error("%s, the first, ended before it was ready: %s", name, why)
+        for each in self._places:
+            each.start_at = None
 
-    def _replace(self, place: _Place, pid: int, code: int, lived: float) -> None:
-        if lived >= self._stable_after:
-            place.quick_deaths = 0
-        place.quick_deaths += 1
+    def _start_again(self, place: _Place, name: str, why: str, lived: float) -> None:
+        place.quick_deaths = 1 if lived >= self._stable_after else place.quick_deaths + 1
         pause = 0.0
         if place.wobbles:
             pause = min(self._last_pause, self._first_pause * 2.0 ** min(place.quick_deaths - 2, 30))
         place.start_at = time.monotonic() + pause
         if place.quick_deaths == 1:
-            log.error("worker process %d (pid %d) died: %s; it is started again", place.number, pid, cause(code))
+            log.error("%s died: %s; it is started again", name, why)
         elif place.quick_deaths == 2:
             log.error(
-                "worker process %d (pid %d) died again after %.1f s: %s; it is started again and again, after pauses "
-                "that grow to %.0f s, and this is said once",
-                place.number, pid, lived, cause(code), self._last_pause,
+                "%s died after %.1f s, as the one before it: %s; it is started again whenever it dies, after pauses that "
+                "grow to %.0f s, and nothing more is said until it stays up",
+                name, lived, why, self._last_pause,
             )  # fmt: skip
         else:
-            log.debug("worker process %d (pid %d) died again: %s", place.number, pid, cause(code))
+            log.debug("%s died again: %s", name, why)
 
     # Signals and time
 
@@ -227,18 +240,18 @@ class Supervisor:
         """Seconds until something is due without a signal; None where nothing is."""
         now = time.monotonic()
         due = [place.start_at for place in self._places if place.start_at is not None] if self._proved else []
-        for place in self._places:
-            if place.wobbles and place.process is not None:
-                due.append(self._settled(place, now))
+        due += [place.started + self._stable_after for place in self._wobbling()]
         return max(0.0, min(due) - now) if due and not self._asked else None
 
-    def _settled(self, place: _Place, now: float) -> float:
-        """When a worker that kept dying is trusted again; says so when it is."""
-        at = place.started + self._stable_after
-        if at <= now:
-            log.info("worker process %d has been up for %.0f s again", place.number, self._stable_after)
-            place.quick_deaths = 0
-        return at if at > now else now + self._stable_after
+    def _wobbling(self) -> list[_Place]:
+        return [place for place in self._places if place.wobbles and place.process is not None]
+
+    def _trust_again(self) -> None:
+        """What has lived for long enough is no crash loop any more."""
+        for place in self._wobbling():
+            if time.monotonic() - place.started >= self._stable_after:
+                place.quick_deaths = 0
+                log.info("worker process %d has stayed up for %.0f s", place.number, self._stable_after)
 
 
 def _nothing(*_: object) -> None:
@@ -277,8 +290,3 @@ class Supervised:
         """Tell the supervisor that this worker has started."""
         with suppress(OSError):
             self._channel.send(_READY)
-
-
-def python() -> list[str]:
-    """The interpreter that runs now, to start another one like it."""
-    return [sys.executable, *(["-u"] if getattr(sys.stdout, "write_through", False) else [])]

@@ -1,0 +1,45 @@
+"""The command `remit`. Importing this needs nothing; calling `main` needs the extra `cli`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from remit.cli.exits import Exit, complain, exit_of
+from remit.cli.stopping import StopSwitch
+from remit.errors import MissingExtra, RemitError
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line, by default this process's own; answers the exit status, which `Exit` lists.
+
+    Errors that remit raises on purpose are one line on stderr. Any other exception is a bug, in the application or
+    here: it passes, with its traceback.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    stop = StopSwitch()
+    if words[:1] == ["worker"]:
+        stop.install()  # before anything takes time: a signal during the start ends a worker cleanly
+    try:
+        return _run(words, stop)
+    except RemitError as error:
+        complain(error)
+        return exit_of(error)
+    except StopSwitch.Stopped:
+        return Exit.OK
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    finally:
+        stop.uninstall()
+
+
+def _run(words: list[str], stop: StopSwitch) -> int:
+    try:
+        from remit.cli.program import run
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in {"cyclopts", "rich"}:
+            raise
+        raise MissingExtra("the command line needs cyclopts and rich: pip install 'remit[cli]'") from error
+    return run(words, stop)

@@ -1,0 +1,150 @@
+"""What a worker says before it begins: who it is, what it will run, and what somebody should mend."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+import remit
+from remit import schema
+from remit.app import Remit
+from remit.cli.output import facts
+from remit.cli.wording import ago, count, line
+from remit.db.transaction import Role, Transaction
+from remit.jobs import operations
+from remit.jobs.model import moment
+from remit.runtime.worker import Worker
+
+SHORT_LEASE = 5.0
+"""Seconds; below, an ordinary pause of a machine may cost a worker its runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Banner:
+    """The facts about one worker."""
+
+    store: str
+    schema_version: int
+    worker: str
+    process: str
+    lease: float
+    grace: float
+    queues: dict[str, int]
+    jobs: dict[str, list[str]]
+    processes: int = 1
+    warnings: list[str] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """For a log in JSON."""
+        return {
+            "version": remit.__version__,
+            "store": self.store,
+            "schema_version": self.schema_version,
+            "worker": self.worker,
+            "processes": self.processes,
+            "lease": self.lease,
+            "grace": self.grace,
+            "queues": self.queues,
+            "jobs": sorted(job for jobs in self.jobs.values() for job in jobs),
+            "warnings": self.warnings,
+        }
+
+    def screen(self) -> RenderableType:
+        """For people."""
+        head = Text.assemble((f"remit {remit.__version__}", "bold"), f"  worker {self.worker}")
+        pairs: list[tuple[str, Any]] = [
+            ("  store", f"{self.store}, schema version {self.schema_version}"),
+            ("  process", self.process + (f", the first of {self.processes}" if self.processes > 1 else "")),
+            ("  lease", f"{self.lease:g} s; runs get {self.grace:g} s to end at a stop"),
+            ("  queues", self._queues() if self.queues else "none: no domain of this application declares a job"),
+        ]
+        parts: list[RenderableType] = [head, facts(pairs)]
+        parts += [Text.assemble(("  warning  ", "yellow"), warning) for warning in self.warnings]
+        return Group(*parts)
+
+    def _queues(self) -> Table:
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(overflow="fold")
+        grid.add_column(justify="right", no_wrap=True)
+        grid.add_column(overflow="fold")
+        for queue, slots in self.queues.items():
+            grid.add_row(queue, count(slots, "slot"), ", ".join(self.jobs.get(queue, [])))
+        return grid
+
+
+async def examine(app: Remit, worker: Worker, processes: int) -> Banner:
+    """Ask the store and the catalog; the schema is checked, and handlers are loaded, before."""
+    database = app.store.database(Role.CLIENT)
+    try:
+        warnings = await database.run(lambda tx: _work_warnings(app, tx), atomic=False)
+    finally:
+        await database.close()
+    jobs: dict[str, list[str]] = {}
+    for known in app.catalog.lines.values():
+        jobs.setdefault(known.queue.name, []).append(_job(known.name, known.version))
+    return Banner(
+        store=app.store.describe(),
+        schema_version=schema.latest(app.store.dialect),
+        worker=worker.id,
+        process=f"{socket.gethostname()}:{os.getpid()}",
+        lease=worker.settings.lease,
+        grace=worker.settings.grace,
+        queues={name: queue.concurrency for name, queue in app.catalog.queues.items()},
+        jobs=jobs,
+        processes=processes,
+        warnings=[*_set_up_warnings(app, worker), *warnings],
+    )
+
+
+def _job(name: str, version: int) -> str:
+    return name if version == 1 else f"{name} v{version}"
+
+
+def _set_up_warnings(app: Remit, worker: Worker) -> list[str]:
+    """What the set-up costs, with the setting that mends it."""
+    found = list(app.store.cautions())
+    if worker.settings.lease < SHORT_LEASE:
+        found.append(
+            f"a lease of {worker.settings.lease:g} s is short: a busy machine may lose its runs to others; --lease 30"
+        )
+    stuck = sorted(spec.name for spec in app.catalog.specs if _cannot_be_stopped(app, spec))
+    if stuck:
+        found.append(
+            f"a timeout cannot stop the thread of {', '.join(stuck)}: make the handler `async def`, or mode='process'"
+        )
+    return found
+
+
+def _cannot_be_stopped(app: Remit, spec: Any) -> bool:
+    handler = spec.domain.__remit__.handlers[spec]
+    return handler.mode == "thread" and app.catalog.policy(spec).timeout is not None
+
+
+async def _work_warnings(app: Remit, tx: Transaction) -> list[str]:
+    """What waits in the store and will not be run, or not as declared."""
+    found = [
+        f"queue {name} is paused since {ago(since)}{f' by {line(by)}' if by else ''}: remit queues resume {name}"
+        for name, at, by in await operations.paused(tx)
+        if (since := moment(at)) is not None
+    ]
+    known = {(each.name, each.version) for each in app.catalog.lines.values()}
+    unknown, orphaned = set(), set()
+    for _, queue, name, version in await operations.lines(tx):
+        if (name, version) not in known:
+            unknown.add(_job(name, version))
+        elif queue not in app.catalog.queues:
+            orphaned.add(queue)
+    if unknown:
+        found.append(f"ready jobs that this worker does not know, and leaves to others: {', '.join(sorted(unknown))}")
+    if orphaned:
+        found.append(
+            f"jobs wait in queues that are not declared: {', '.join(sorted(orphaned))}; they run in the slots of the "
+            "queues that their jobs name now"
+        )
+    return found

@@ -1,0 +1,61 @@
+"""`remit migrate`: bring the database to the schema that this release needs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from remit import schema
+from remit.cli.applications import named, naming
+from remit.cli.exits import UsageError
+from remit.cli.loading import load
+from remit.cli.options import AppPath, AsJson
+from remit.cli.output import say, tell
+from remit.cli.wording import count
+from remit.db.store import Store
+
+
+def migrate(
+    app: AppPath = None,
+    *,
+    sql: Annotated[bool, Parameter(negative=(), help="Print the SQL instead of running it, for a DBA.")] = False,
+    since: Annotated[
+        int | None,
+        Parameter(help="With --sql: from this version on, without asking the database; 0 is an empty one."),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Bring the database to the schema that this release needs.
+
+    Safe at any time and from any number of places at once; what is missing runs in one transaction, or not at all.
+    """
+    path = named(app)
+    if since is not None and not sql:
+        raise UsageError("--since goes with --sql: what runs is always what is missing")
+    store = load(path).store
+    if sql:
+        _print(store, since)
+        return
+    applied = schema.migrate(store)
+    with naming(path):
+        schema.check(store)  # a database that is ahead of this release
+    version = schema.latest(store.dialect)
+    if json:
+        names = [f"{step.version:04d} {step.name}" for step in applied]
+        tell({"store": store.describe(), "schema_version": version, "applied": names})
+        return
+    for step in applied:
+        say(f"{step.version:04d} {step.name}")
+    done = f"{count(len(applied), 'migration')} applied" if applied else "nothing to do"
+    say(f"{store.describe()}: {done}, schema version {version}")
+
+
+def _print(store: Store, since: int | None) -> None:
+    present = since if since is not None else store.schema_version() or 0
+    latest = schema.latest(store.dialect)
+    if present >= latest:
+        print(f"-- Nothing to run: the schema is at version {present}, this release needs {latest}.")
+    else:
+        print(f"-- remit: {store.dialect}, from schema version {present} to {latest}.")
+        print(schema.script(store, since=present), end="")

@@ -1,0 +1,179 @@
+"""`remit status`: what the whole application is doing, now or continuously."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from remit import schema
+from remit.app import Remit, SyncRemit
+from remit.cli import records
+from remit.cli.applications import opened
+from remit.cli.options import AppPath, AsJson, Window
+from remit.cli.output import console, say, tell, tell_line
+from remit.cli.views import queue_table, slots_of
+from remit.cli.wording import clock, count, line, rate
+from remit.client import QueueRecord
+from remit.errors import StoreBusy, StoreError, StoreUnavailable
+from remit.jobs.states import State
+from remit.runtime.operations import LeaderRecord, WorkerRecord
+
+
+def status(
+    app: AppPath = None,
+    *,
+    watch: Annotated[
+        bool | None,
+        Parameter(negative="--once", help="Go on until Ctrl-C; by default in a terminal, without --json."),
+    ] = None,
+    interval: Annotated[float, Parameter(validator=Number(gte=0.1), help="Seconds between two looks.")] = 1.0,
+    window: Window = 10.0,
+    json: AsJson = False,
+) -> None:
+    """Show queues, workers and rates, live.
+
+    With --json, one document; with --json --watch, one on each line.
+    """
+    if watch is None:
+        watch = sys.stdout.isatty() and not json
+    with opened(app) as (application, face):
+        if not watch:
+            snapshot = _look(application, face, window)
+            if json:
+                tell(snapshot.document())
+            else:
+                say(snapshot.screen())
+        elif json:
+            _stream(application, face, window, interval)
+        else:
+            _live(application, face, window, interval)
+
+
+_ALL = "all"
+"""The line of the totals; a queue has a dot in its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    store: str
+    version: int
+    at: datetime
+    window: float
+    queues: list[QueueRecord]
+    workers: list[WorkerRecord]
+    leaders: list[LeaderRecord]
+
+    def ended(self, state: State) -> int:
+        return sum(queue.ended.get(state, 0) for queue in self.queues)
+
+    @property
+    def slots(self) -> dict[str, int]:
+        """Slots of each queue, over all workers."""
+        slots: dict[str, int] = {}
+        for worker in self.workers:
+            for name, number in worker.about.get("queues", {}).items():
+                slots[name] = slots.get(name, 0) + number
+        return slots | {_ALL: sum(slots.values())}
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "store": self.store,
+            "schema_version": self.version,
+            "at": records.stamp(self.at),
+            "totals": {
+                "ready": sum(queue.ready for queue in self.queues),
+                "scheduled": sum(queue.scheduled for queue in self.queues),
+                "running": sum(queue.running for queue in self.queues),
+                "dead": sum(queue.dead for queue in self.queues),
+                "completed_per_second": self.ended(State.COMPLETED) / self.window,
+            },
+            "queues": [records.queue(each) for each in self.queues],
+            "workers": [records.worker(each) for each in self.workers],
+            "leaders": [records.leader(each) for each in self.leaders],
+        }
+
+    def screen(self) -> RenderableType:
+        head = Text.assemble((self.store, "bold"), f", schema version {self.version}", (f"  {clock(self.at)}", "dim"))
+        table = queue_table([*self.queues, *self._total()], self.slots)
+        return Group(head, self._workers(), Text(""), table if self.queues else Text("no queues"), self._rates())
+
+    def _total(self) -> list[QueueRecord]:
+        if len(self.queues) < 2:
+            return []
+        oldest = [queue.oldest_ready for queue in self.queues if queue.oldest_ready is not None]
+        longest = [queue.longest_run for queue in self.queues if queue.longest_run is not None]
+        return [
+            QueueRecord(
+                _ALL,
+                self.window,
+                ready=sum(queue.ready for queue in self.queues),
+                scheduled=sum(queue.scheduled for queue in self.queues),
+                running=sum(queue.running for queue in self.queues),
+                dead=sum(queue.dead for queue in self.queues),
+                oldest_ready=max(oldest, default=None),
+                longest_run=max(longest, default=None),
+                ended={state: self.ended(state) for state in State if self.ended(state)},
+            )
+        ]
+
+    def _workers(self) -> Text:
+        if not self.workers:
+            return Text("no workers: start one with `remit worker`", "yellow")
+        running = sum(worker.running for worker in self.workers)
+        text = Text(
+            f"{count(len(self.workers), 'worker')}, {running:,} of "
+            f"{count(sum(slots_of(worker) for worker in self.workers), 'slot')} busy"
+        )
+        for worker in self.workers:
+            for part, what in worker.health.get("trouble", {}).items():
+                text.append(f"\n{worker.id}: {part}: {line(str(what))}", "red")
+        return text
+
+    def _rates(self) -> Text:
+        said = [f"{state.value} {rate(self.ended(state) / self.window)}" for state in State if self.ended(state)]
+        what = ", ".join(said) or "nothing ended"
+        return Text(f"\nin the last {self.window:g} s: {what}", "dim")
+
+
+def _look(app: Remit, face: SyncRemit, window: float) -> _Snapshot:
+    return _Snapshot(
+        app.store.describe(),
+        schema.latest(app.store.dialect),  # opening has checked that it is this one
+        datetime.now(UTC),
+        window,
+        face.queues.list(window=window),
+        face.workers.list(),
+        face.workers.leaders(),
+    )
+
+
+def _stream(app: Remit, face: SyncRemit, window: float, interval: float) -> None:
+    while True:
+        tell_line(_look(app, face, window).document())
+        time.sleep(interval)
+
+
+def _live(app: Remit, face: SyncRemit, window: float, interval: float) -> None:
+    """Draw again and again; a database that is away for a while is said, and waited for."""
+    with Live(console=console(), auto_refresh=False, screen=True) as live:
+        screen: RenderableType = Text("")
+        while True:
+            try:
+                screen = _look(app, face, window).screen()
+                live.update(screen, refresh=True)
+            except (StoreUnavailable, StoreBusy) as error:
+                live.update(Group(screen, _trouble(error)), refresh=True)
+            time.sleep(interval)
+
+
+def _trouble(error: StoreError) -> Text:
+    return Text(f"\n{clock(datetime.now(UTC))}: {line(str(error))}; trying again", "red")

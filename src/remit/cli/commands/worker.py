@@ -1,0 +1,63 @@
+"""`remit worker`: run jobs, in this process or in several that are supervised."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from remit.cli import logs
+from remit.cli.applications import named
+from remit.cli.options import AppPath
+from remit.cli.serving import Orders, serve
+from remit.cli.stopping import StopSwitch
+from remit.runtime.supervisor import Supervisor
+
+
+def command(stop: StopSwitch) -> Callable[..., int]:
+    """The command; `stop` has listened for signals since the process began."""
+
+    def worker(
+        app: AppPath = None,
+        *,
+        processes: Annotated[
+            int, Parameter(validator=Number(gte=1), help="Worker processes, kept alive by this one.")
+        ] = 1,
+        lease: Annotated[
+            float | None,
+            Parameter(validator=Number(gt=0), help="Seconds without a sign of life after which others take its jobs."),
+        ] = None,
+        grace: Annotated[
+            float | None,
+            Parameter(validator=Number(gte=0), help="Seconds that runs get to end when the worker is stopped."),
+        ] = None,
+        log_level: Annotated[logs.LogLevel, Parameter(help="The least that is logged.")] = "info",
+        log_format: Annotated[logs.LogFormat, Parameter(help="Lines for people, or JSON lines.")] = "text",
+    ) -> int:
+        """Run jobs until SIGTERM or Ctrl-C: then what runs may end, and a second signal ends it now.
+
+        Without --lease and --grace, what the application says holds: 30 seconds each, by default.
+        """
+        orders = Orders(named(app), lease, grace, log_level, log_format, processes)
+        if processes == 1 and os.getpid() != 1:
+            return serve(orders, stop)
+        return _supervise(orders)
+
+    return worker
+
+
+def _supervise(orders: Orders) -> int:
+    """Several workers, or one in a container, whose first process must wait for orphans that are none of a worker's."""
+    logs.configure(orders.log_level, orders.log_format, None)
+
+    def arguments(number: int, descriptor: int) -> list[str]:
+        told = json.dumps(asdict(replace(orders, number=number)))
+        return [sys.executable, "-m", "remit.cli.supervised", told, str(descriptor)]
+
+    return Supervisor(arguments, orders.processes).run()

@@ -1,0 +1,28 @@
+"""`remit workers`: who works, and who leads."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+from remit.cli import records
+from remit.cli.applications import opened
+from remit.cli.options import AppPath, AsJson
+from remit.cli.output import say, tell
+from remit.cli.views import worker_table
+
+group = App(name="workers", help="List workers.")
+
+
+@group.command(name="list")
+def list_(app: AppPath = None, *, json: AsJson = False) -> None:
+    """List every registered worker. One that died is listed until another one has noticed."""
+    with opened(app) as (_, face):
+        found, leaders = face.workers.list(), face.workers.leaders()
+    if json:
+        tell(
+            {"workers": [records.worker(each) for each in found], "leaders": [records.leader(each) for each in leaders]}
+        )
+    elif found:
+        say(worker_table(found, leaders))
+    else:
+        say("no workers: start one with `remit worker`")

@@ -1,0 +1,25 @@
+"""The options that several commands share: one name means one thing everywhere, for each has one variable."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+AppPath: TypeAlias = Annotated[
+    str | None, Parameter(name=("--app", "-a"), help="The application: module:attribute, or module for module:app.")
+]
+AsJson: TypeAlias = Annotated[bool, Parameter(name="--json", negative=(), help="Write JSON, for programs.")]
+JobName: TypeAlias = Annotated[str | None, Parameter(name="--job", help="Only this job, e.g. billing.sync-invoice.")]
+QueueName: TypeAlias = Annotated[str | None, Parameter(name="--queue", help="Only this queue, e.g. billing.invoices.")]
+DomainName: TypeAlias = Annotated[str | None, Parameter(name="--domain", help="Only this domain, e.g. billing.")]
+Limit: TypeAlias = Annotated[int, Parameter(name="--limit", validator=Number(gte=1), help="At most so many.")]
+After: TypeAlias = Annotated[
+    str | None, Parameter(name="--after", help="Go on after this id, the last of the page before.")
+]
+By: TypeAlias = Annotated[str | None, Parameter(name="--by", help="Who does it; whoever is logged in, by default.")]
+Window: TypeAlias = Annotated[
+    float, Parameter(name="--window", validator=Number(gt=0), help="Seconds over which rates are taken.")
+]
+StateName: TypeAlias = Literal["scheduled", "ready", "running", "completed", "skipped", "cancelled", "dead"]

@@ -1,0 +1,130 @@
+"""What the environment and the file say about options: the file is overruled by the environment, and both by the flag.
+
+An option `--log-level` is `REMIT_LOG_LEVEL` in the environment and `log-level` in `remit.toml`, or in the table
+`[tool.remit]` of `pyproject.toml`; both are looked for in the current directory. A name that no option has is an error,
+whichever command runs: a typing mistake must not wait for the day on which it matters.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cyclopts import App, ArgumentCollection, Token
+
+from remit.cli.exits import UsageError
+from remit.errors import nearest
+
+PREFIX = "REMIT_"
+READ_BY_OTHERS = frozenset({"REMIT_DATABASE_URL"})
+"""Variables that are no options: the application reads them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What one source says about one option, as text. `source` stands in errors about the value."""
+
+    option: str
+    texts: tuple[str, ...]
+    source: str
+
+
+class Settings:
+    """The settings of this process, checked against the options that there are. Raises `UsageError`."""
+
+    def __init__(self, options: Collection[str], environment: Mapping[str, str], folder: Path) -> None:
+        self._found: dict[str, Setting] = {}
+        for setting in (*_from_file(options, folder), *_from_environment(options, environment)):
+            self._found[setting.option] = setting
+
+    def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+        """Fill in what the command line has left open; cyclopts calls this for the command that runs."""
+        for argument in arguments:
+            setting = self._found.get(argument.name.removeprefix("--"))
+            if setting is not None and not argument.tokens:
+                for index, text in enumerate(setting.texts):
+                    argument.append(Token(keyword=argument.name, value=text, source=setting.source, index=index))
+
+
+def options_of(app: App) -> set[str]:
+    """The names of all options of an app and of its commands, without their dashes."""
+    names: set[str] = set()
+    for _, command in _commands(app):
+        if command.default_command is not None:
+            names |= {
+                argument.name.removeprefix("--")
+                for argument in command.assemble_argument_collection()
+                if argument.name.startswith("--")
+            }
+    return names
+
+
+def _commands(app: App, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], App]]:
+    yield path, app
+    for name in app:
+        if not name.startswith("-"):
+            yield from _commands(app[name], (*path, name))
+
+
+def _variable(option: str) -> str:
+    return PREFIX + option.replace("-", "_").upper()
+
+
+def _from_environment(options: Collection[str], environment: Mapping[str, str]) -> Iterator[Setting]:
+    known = {_variable(option): option for option in options}
+    for name, value in environment.items():
+        if not name.startswith(PREFIX) or name in READ_BY_OTHERS:
+            continue
+        if name not in known:
+            raise UsageError(
+                f"the environment sets {name}, and no option is called so.{nearest(name, {*known, *READ_BY_OTHERS})}"
+            )
+        if value:  # an empty variable is how a container says "not set"
+            yield Setting(known[name], (value,), name)
+
+
+def _from_file(options: Collection[str], folder: Path) -> Iterator[Setting]:
+    file, table = _table(folder)
+    for key, value in table.items():
+        if key not in options:
+            hint = nearest(key, options)
+            if _variable(key) in READ_BY_OTHERS:
+                hint = f" The application reads it from {_variable(key)} alone."
+            raise UsageError(f"{file} sets {key!r}, and no option is called so.{hint}")
+        yield Setting(key, _texts(key, value, file), f"{key} in {file}")
+
+
+def _table(folder: Path) -> tuple[str, dict[str, Any]]:
+    """The file that has something to say, and what it says."""
+    own, project = _read(folder / "remit.toml"), _read(folder / "pyproject.toml")
+    section = (project or {}).get("tool", {}).get("remit")
+    if own is not None and section is not None:
+        raise UsageError("both remit.toml and [tool.remit] in pyproject.toml are there: keep one of them")
+    if section is not None and not isinstance(section, dict):
+        raise UsageError("tool.remit in pyproject.toml is no table: write [tool.remit]")
+    return ("remit.toml", own) if own is not None else ("pyproject.toml", section or {})
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file.name} is no TOML: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{file.name} cannot be read: {error.strerror}") from error
+
+
+def _texts(key: str, value: object, file: str) -> tuple[str, ...]:
+    """A value as the command line would have it."""
+    if isinstance(value, list):
+        return tuple(text for each in value for text in _texts(key, each, file))
+    if isinstance(value, bool):
+        return ("true" if value else "false",)
+    if isinstance(value, str | int | float):
+        return (str(value),)
+    raise UsageError(f"{key!r} in {file} is {type(value).__name__}: an option is a text, a number, true or false")

@@ -1,0 +1,63 @@
+"""Signals that ask a worker to stop: the first gracefully, the second at once, the third without ceremony."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopSwitch:
+    """Counts the signals and tells a listener. While there is none, nothing has begun: the first ends the program.
+
+    The handlers are Python's, not the event loop's, so that the third signal ends a process whose loop is blocked.
+    """
+
+    class Stopped(BaseException):
+        """Raised where the program stands, when a signal comes before there is a listener."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self._listener: Callable[[], None] | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def install(self) -> None:
+        for number in _SIGNALS:
+            self._before[number] = signal.signal(number, self._heard)
+
+    def uninstall(self) -> None:
+        while self._before:
+            signal.signal(*self._before.popitem())
+
+    def _heard(self, number: int, _: object) -> None:
+        self.asked += 1
+        if self.asked > 2:
+            os._exit(128 + number)
+        if self._listener is not None:
+            self._listener()
+        elif self.asked == 1:
+            raise StopSwitch.Stopped
+
+    @contextmanager
+    def telling(self, listener: Callable[[], None]) -> Iterator[None]:
+        """Call `listener` at each signal, from now on for good. It is called at once where one came just before."""
+        self._listener = listener
+        if self.asked:
+            listener()
+        try:
+            yield
+        finally:
+            self._listener = _nobody
+
+    def ask(self) -> None:
+        """Ask as a first signal would, unless one has come already; from any thread."""
+        if not self.asked:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _nobody() -> None:
+    """The work is over; the process is on its way out."""
