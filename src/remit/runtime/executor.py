@@ -26,12 +26,9 @@ from remit.runtime.outcomes import outcome_of, storable, timed_out
 from remit.runtime.prober import Prober
 from remit.runtime.processes import ProcessCrew
 from remit.runtime.runs import Completion, Interruption, LiveRun, Services
-from remit.runtime.service import Loop
 from remit.runtime.threads import Raised, ThreadCrew
-from remit.telemetry import Telemetry
+from remit.runtime.watchdog import Watchdog
 
-GRACE_AFTER_CANCEL = 5.0
-"""Seconds in which a cancelled async handler must end; then its slot is replaced."""
 BREATH = 0.005
 """Seconds after which a slot whose handlers never wait lets the loop breathe."""
 
@@ -93,7 +90,7 @@ class Executor:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self.active: dict[str, LiveRun] = {}
-        self.watchdog = Watchdog(self, services.telemetry)
+        self.watchdog = Watchdog(self.abandon, services.telemetry)
 
     def start(self) -> None:
         self.watchdog.start()
@@ -361,47 +358,6 @@ class Executor:
             await asyncio.wait(tasks, timeout=1.0)
         self._threads.close()
         await self._processes.close()
-
-
-class Watchdog(Loop):
-    """One clock for all timeouts: stops a run at its deadline, and abandons it when that did not help."""
-
-    name = "watchdog"
-
-    def __init__(self, executor: Executor, telemetry: Telemetry) -> None:
-        super().__init__(telemetry)
-        self._executor = executor
-        self._deadlines: dict[LiveRun, float] = {}
-        self._next = float("inf")
-
-    def watch(self, run: LiveRun, seconds: float) -> None:
-        run.deadline = asyncio.get_running_loop().time() + seconds
-        self._set(run, run.deadline)
-
-    def expect_end(self, run: LiveRun) -> None:
-        """It was told to stop: it must end soon."""
-        run.deadline = asyncio.get_running_loop().time() + GRACE_AFTER_CANCEL
-        self._set(run, run.deadline)
-
-    def forget(self, run: LiveRun) -> None:
-        self._deadlines.pop(run, None)
-
-    def _set(self, run: LiveRun, deadline: float) -> None:
-        self._deadlines[run] = deadline
-        if deadline < self._next:
-            self.wake()
-
-    async def turn(self) -> float:
-        now = asyncio.get_running_loop().time()
-        for run in [run for run, deadline in self._deadlines.items() if deadline <= now]:
-            if run.interruption is None:
-                run.interrupt(Interruption.TIMEOUT)
-                self._deadlines[run] = now + GRACE_AFTER_CANCEL
-            else:
-                self._deadlines.pop(run)
-                self._executor.abandon(run)
-        self._next = min(self._deadlines.values(), default=now + 3600.0)
-        return max(0.001, self._next - now)
 
 
 def _load(entry: Entry, claim: Claim) -> Any:
