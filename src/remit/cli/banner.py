@@ -58,15 +58,14 @@ class Banner:
     def screen(self) -> RenderableType:
         """For people."""
         head = Text.assemble((f"remit {remit.__version__}", "bold"), f"  worker {self.worker}")
-        pairs: list[tuple[str, Any]] = [
+        pairs: list[tuple[str | Text, Any]] = [
             ("  store", f"{self.store}, schema version {self.schema_version}"),
             ("  process", self.process + (f", the first of {self.processes}" if self.processes > 1 else "")),
             ("  lease", f"{self.lease:g} s; runs get {self.grace:g} s to end at a stop"),
             ("  queues", self._queues() if self.queues else "none: no domain of this application declares a job"),
         ]
-        parts: list[RenderableType] = [head, facts(pairs)]
-        parts += [Text.assemble(("  warning  ", "yellow"), warning) for warning in self.warnings]
-        return Group(*parts)
+        pairs += [(Text("  warning", "yellow"), warning) for warning in self.warnings]
+        return Group(head, facts(pairs))
 
     def _queues(self) -> Table:
         grid = Table.grid(padding=(0, 2, 0, 0))
@@ -129,7 +128,7 @@ def _cannot_be_stopped(app: Remit, spec: Any) -> bool:
 async def _work_warnings(app: Remit, tx: Transaction) -> list[str]:
     """What waits in the store and will not be run, or not as declared."""
     found = [
-        f"queue {name} is paused since {ago(since)}{f' by {line(by)}' if by else ''}: remit queues resume {name}"
+        f"queue {name} is paused{f' by {line(by)}' if by else ''}, {ago(since)}: remit queues resume {name}"
         for name, at, by in await operations.paused(tx)
         if (since := moment(at)) is not None
     ]

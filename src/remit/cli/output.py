@@ -108,7 +108,7 @@ def _fit(columns: Sequence[Column], widths: dict[int, int], width: int) -> None:
         widths[place] = max(least(place), widths[place] - max(0, excess(widths.values())))
 
 
-def facts(pairs: Iterable[tuple[str, Any]]) -> Table:
+def facts(pairs: Iterable[tuple[str | Text, Any]]) -> Table:
     """Lay out names and values, side by side."""
     grid = Table.grid(padding=(0, _GAP, 0, 0))
     grid.add_column(style="bold", no_wrap=True)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""SIGHUP comes from a terminal that is closed; under `nohup` it is ignored, and stays so."""
 
 
 class StopSwitch:
@@ -27,7 +28,8 @@ class StopSwitch:
 
     def install(self) -> None:
         for number in _SIGNALS:
-            self._before[number] = signal.signal(number, self._heard)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._heard)
 
     def uninstall(self) -> None:
         while self._before:

@@ -126,7 +126,7 @@ def job_sheet(job: JobRecord, *, traces: bool) -> RenderableType:
     return Group(*parts)
 
 
-def _job_facts(job: JobRecord) -> Iterable[tuple[str, Any]]:
+def _job_facts(job: JobRecord) -> Iterable[tuple[str | Text, Any]]:
     yield "id", job.id
     yield "job", _versioned(job.name, job.version)
     yield "state", _state(job.state)
@@ -224,7 +224,7 @@ def _paused(queue: QueueRecord) -> Text:
     if queue.paused_at is None:
         return Text("")
     by = f" by {line(queue.paused_by)}" if queue.paused_by else ""
-    return Text(f"paused {ago(queue.paused_at)}{by}", "magenta")
+    return Text(f"paused{by}, {ago(queue.paused_at)}", "magenta")
 
 
 # Workers

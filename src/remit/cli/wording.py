@@ -44,12 +44,11 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def rate(per_second: float) -> str:
-    """How many a second; per minute where they are few."""
+    """How many a second, with two digits that say something."""
     if per_second == 0:
         return "0/s"
-    if per_second < 0.95:
-        return f"{per_second * 60:.1f}/min"
-    return f"{per_second:,.1f}/s" if per_second < 100 else f"{per_second:,.0f}/s"
+    digits = 2 if per_second < 1 else 1 if per_second < 100 else 0
+    return f"{per_second:,.{digits}f}/s"
 
 
 def visible(text: str) -> str:

@@ -30,7 +30,9 @@ STABLE_AFTER = 10.0
 """Seconds that a worker must have lived for its death to be an accident, not a habit."""
 
 _READY = b"r"
-_ASKING = (signal.SIGTERM, signal.SIGINT)
+_ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_GRACEFUL = (0, *(-number for number in _ASKING))
+"""How a worker ends that was asked to; by the signal itself, when it had not come far enough to see it."""
 
 
 @dataclass(slots=True)
@@ -164,11 +166,7 @@ class Supervisor:
         self._hang_up(place)
         if not self._asked:
             self._ended_badly(place, name, cause(code), lived, code)
-        elif code not in (
-            0,
-            -signal.SIGTERM,
-            -signal.SIGINT,
-        ):  # by the signal itself: it had not come far enough to see it
+        elif code not in _GRACEFUL:
             log.error("%s ended badly: %s", name, cause(code))
             self._status = 1
 
@@ -192,8 +190,8 @@ class Supervisor:
             log.error("%s died: %s; it is started again", name, why)
         elif place.quick_deaths == 2:
             log.error(
-                "%s died after %.1f s, as the one before it: %s; it is started again whenever it dies, after pauses that "
-                "grow to %.0f s, and nothing more is said until it stays up",
+                "%s died after %.1f s, as the one before it: %s; it is started again whenever it dies, after pauses "
+                "that grow to %.0f s, and nothing more is said until it stays up",
                 name, lived, why, self._last_pause,
             )  # fmt: skip
         else:
@@ -209,7 +207,8 @@ class Supervisor:
         writer.setblocking(False)
         self._selector.register(reader, selectors.EVENT_READ, None)
         self._reader = reader
-        before = {number: signal.signal(number, _nothing) for number in (*_ASKING, signal.SIGCHLD)}
+        heeded = [number for number in _ASKING if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, _nothing) for number in (*heeded, signal.SIGCHLD)}
         wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         try:
             yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -46,16 +47,13 @@ def status(
     if watch is None:
         watch = sys.stdout.isatty() and not json
     with opened(app) as (application, face):
-        if not watch:
-            snapshot = _look(application, face, window)
-            if json:
-                tell(snapshot.document())
-            else:
-                say(snapshot.screen())
+        if watch:
+            with suppress(KeyboardInterrupt):  # the way to end it
+                (_stream if json else _live)(application, face, window, interval)
         elif json:
-            _stream(application, face, window, interval)
+            tell(_look(application, face, window).document())
         else:
-            _live(application, face, window, interval)
+            say(_look(application, face, window).screen())
 
 
 _ALL = "all"
