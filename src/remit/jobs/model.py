@@ -1,4 +1,7 @@
-"""A job as the database holds it, and as a worker holds it."""
+"""A job as the database holds it, and as a worker holds it.
+
+What is made once for each run is a msgspec struct: it takes a fifth of the time of a frozen dataclass to make.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from msgspec import Struct
 
 from remit.db.transaction import Row
 from remit.jobs.states import State, Transition
@@ -131,8 +136,7 @@ class Page:
     after: str | None
 
 
-@dataclass(slots=True)
-class Claim:
+class Claim(Struct):
     """A job that a worker holds: the row, and the token that proves it."""
 
     id: str
@@ -152,8 +156,7 @@ class Claim:
         return self.failures + 1
 
 
-@dataclass(frozen=True, slots=True)
-class Allotment:
+class Allotment(Struct, frozen=True):
     """How much one claim may take from a line: `quota` jobs at most, none of a priority number above `ceiling`."""
 
     line: int
@@ -162,8 +165,7 @@ class Allotment:
     ceiling: int = 32767
 
 
-@dataclass(slots=True)
-class Ended:
+class Ended(Struct):
     """A run that ended, on its way to the store, with the messages that it sends if this lands."""
 
     id: str
@@ -173,8 +175,7 @@ class Ended:
     messages: list[dict[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Landed:
+class Landed(Struct, frozen=True):
     """A transition that took place; the state may be `cancelled` where a cancellation had been asked for."""
 
     id: str

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 
 class State(StrEnum):
@@ -78,8 +79,7 @@ def allowed_for(command: Command) -> tuple[State, ...]:
     return tuple(state for state in State if allows(command, state))
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """Why a run failed, as it is kept."""
 
     kind: str
@@ -87,53 +87,46 @@ class Failure:
     traceback: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(Struct, frozen=True):
     """The handler returned; `result` is JSON text or nothing."""
 
     result: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(Struct, frozen=True):
     """The handler found that there is nothing to do."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """The handler raised, ran out of time, or asked to be retried. `retry_in` is in seconds."""
 
     failure: Failure
     retry_in: float
 
 
-@dataclass(frozen=True, slots=True)
-class GaveUp:
+class GaveUp(Struct, frozen=True):
     """The handler, or its policy, said that no retry can help."""
 
     reason: str
     failure: Failure | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Snoozed:
+class Snoozed(Struct, frozen=True):
     """The handler asked to run again later, at no cost in attempts."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Interrupted:
+class Interrupted(Struct, frozen=True):
     """The worker took the run back: it shuts down, or never started it. Costs nothing."""
 
 
 Outcome: TypeAlias = Completed | Skipped | Failed | GaveUp | Snoozed | Interrupted
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(Struct, frozen=True):
     """What a running job becomes. `delay` is in seconds from the database's now, for the states that wait."""
 
     state: State

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from remit.db.transaction import Database
 from remit.errors import StoreBusy, StoreError, StoreUnavailable

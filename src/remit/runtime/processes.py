@@ -90,7 +90,7 @@ class ProcessCrew:
         run.stop = child.kill
         claim = run.claim
         owner = run.domain.__remit__.path
-        call = Call(path, owner, run.spec_path, claim.id, claim.token, run.worker, run.name, claim.payload,
+        call = Call(path, owner, run.spec.path, claim.id, claim.token, run.worker, run.name, claim.payload,
                     claim.failures, claim.attempts, claim.correlation)  # fmt: skip
         run.told = child.tell_cancel
         try:

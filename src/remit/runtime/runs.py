@@ -74,11 +74,16 @@ class Services:
 class LiveRun(Run[Any]):
     """The `Run` that handlers get."""
 
-    __slots__ = (
-        "_cancelled", "_log", "_services", "attempt", "attempts", "claim", "completion", "context_value", "deadline",
-        "domain", "interruption", "job_id", "key", "messages", "name", "policy", "result", "spec_path", "stamp", "stop",
-        "told", "worker",
-    )  # fmt: skip
+    # What most runs never touch stands on the class: a run costs what it uses.
+    result: object = None
+    interruption: Interruption | None = None
+    completion = Completion.NONE
+    stamp = 0
+    deadline = 0.0
+    stop: Callable[[], object] | None = None
+    told: Callable[[], None] | None = None
+    _cancelled = False
+    _log: logging.LoggerAdapter[logging.Logger] | None = None
 
     def __init__(
         self,
@@ -91,8 +96,8 @@ class LiveRun(Run[Any]):
         services: Services,
     ) -> None:
         self.claim = claim
+        self.spec = spec
         self.name = spec.name
-        self.spec_path = spec.path
         self.policy = policy
         self.domain = domain
         self.context_value = context
@@ -100,17 +105,8 @@ class LiveRun(Run[Any]):
         self.job_id = self.key = claim.id
         self.attempt = claim.failures + 1
         self.attempts = claim.attempts
-        self.result: object = None
         self.messages: list[dict[str, Any]] = []
-        self.interruption: Interruption | None = None
-        self.completion = Completion.NONE
-        self.stamp = 0
-        self.deadline = 0.0
-        self.stop: Callable[[], object] | None = None
-        self.told: Callable[[], None] | None = None
-        self._cancelled = False
         self._services = services
-        self._log: logging.LoggerAdapter[logging.Logger] | None = None
 
     # --- what handlers use
 
