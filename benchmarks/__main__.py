@@ -13,7 +13,7 @@ from benchmarks.contenders.contender import Contender, Measure, Store
 from benchmarks.field import CONTENDERS
 from benchmarks.measures import MEASURES, Figures, Setting
 from benchmarks.places import Places
-from benchmarks.report import Report
+from benchmarks.report import BASELINE, Report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,10 +21,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     contenders = [one for one in CONTENDERS if one.store in options.store and _chosen(one, options.only)]
     report = Report(contenders, options.rounds)
     with Places({one.store for one in contenders}) as places:
-        report.describe(places.server_version())
+        report.describe(postgres=places.server_version(), fsync=places.fsync())
         for measure in options.measures:
             for store in options.store:
                 sides = [one for one in contenders if one.store is store and measure in one.measures]
+                if options.smoke and measure is not Measure.DRAIN:
+                    sides = [one for one in sides if one.distribution == BASELINE]
                 for round_number, kind in _interleaved(sides, options.rounds):
                     figures = asyncio.run(_measure(places, measure, kind, options))
                     report.add(measure, kind, figures)
@@ -46,7 +48,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=200.0, help="jobs a second in busy-latency (200)")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of busy-latency and footprint (10)")
     parser.add_argument("--json", help="a file for the results, machine-readable")
-    parser.add_argument("--smoke", action="store_true", help="every measure once, tiny: does it run at all?")
+    parser.add_argument(
+        "--smoke",
+        action="store_true",
+        help="does it run at all? every measure for remit, and a drain for the others, tiny",
+    )
     options = parser.parse_args(arguments)
     try:
         options.measures = [Measure(one) for one in options.measures] or list(Measure)
@@ -56,7 +62,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if unknown := set(options.only) - {one.name for one in CONTENDERS}:
         parser.error(f"no contender is called {', '.join(sorted(unknown))}")
     if options.smoke:
-        options.rounds, options.n, options.samples, options.seconds = 1, 200, 20, 1.0
+        options.rounds, options.n, options.samples, options.seconds = 1, 200, 10, 0.5
     return options
 
 
@@ -80,7 +86,16 @@ async def _measure(
 ) -> Figures | Exception:
     with places.fresh(kind.store) as url, tempfile.TemporaryDirectory(dir=places.folder) as folder:
         contender = kind(url)
-        setting = Setting(contender, places, Path(folder), options.n, options.samples, options.rate, options.seconds)
+        setting = Setting(
+            contender,
+            places,
+            Path(folder),
+            options.n,
+            options.samples,
+            options.rate,
+            options.seconds,
+            0.05 if options.smoke else 1.0,
+        )
         try:
             await contender.prepare()
             return await MEASURES[measure](setting)

@@ -22,7 +22,6 @@ GAP = (0.010, 0.030)
 WARM_UP = 1_000_000_000
 """Numbers from here on are not counted."""
 FIRST_JOB, LAST_JOB = 60.0, 180.0
-SETTLING = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,8 @@ class Setting:
     samples: int = 200
     rate: float = 200.0
     seconds: float = 10.0
+    settling: float = 1.0
+    """Seconds of peace between the warm-up and the measurement."""
 
     @contextmanager
     def worker(self, ledger: Ledger) -> Iterator[WorkerProcess]:
@@ -135,7 +136,7 @@ async def idle_latency(setting: Setting) -> Figures:
     contender, ledger = setting.contender, setting.ledger()
     sent: dict[int, float] = {}
     with setting.worker(ledger) as worker:
-        await _warm_up(contender, ledger, worker)
+        await _warm_up(setting, ledger, worker)
         for number in range(setting.samples):
             before = len(ledger)
             sent[number] = time.time()
@@ -152,7 +153,7 @@ async def busy_latency(setting: Setting) -> Figures:
     sent: dict[int, float] = {}
     n = int(setting.rate * setting.seconds)
     with setting.worker(ledger) as worker:
-        await _warm_up(contender, ledger, worker)
+        await _warm_up(setting, ledger, worker)
         before = len(ledger)
         begun = time.time()
         for number in range(n):
@@ -171,9 +172,9 @@ async def footprint(setting: Setting) -> Figures:
     """Memory, and processor time of an idle worker and of its server, in percent of one core."""
     contender, ledger = setting.contender, setting.ledger()
     with setting.worker(ledger) as worker:
-        await _warm_up(contender, ledger, worker)
+        await _warm_up(setting, ledger, worker)
         await contender.close()
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(setting.settling)
         own, server = worker.processes(), setting.places.server_processes(contender.store)
         own_before, server_before, begun = _processor_time(own), _processor_time(server), time.monotonic()
         await asyncio.sleep(setting.seconds)
@@ -197,7 +198,8 @@ MEASURES: Mapping[Measure, Callable[[Setting], Awaitable[Figures]]] = {
 }
 
 
-async def _warm_up(contender: Contender, ledger: Ledger, worker: WorkerProcess) -> None:
+async def _warm_up(setting: Setting, ledger: Ledger, worker: WorkerProcess) -> None:
+    contender = setting.contender
     await contender.open()
     await contender.enqueue(WARM_UP)
     await ledger.reach(1, alive=worker.check, seconds=FIRST_JOB)
@@ -205,7 +207,7 @@ async def _warm_up(contender: Contender, ledger: Ledger, worker: WorkerProcess) 
         before = len(ledger)
         await contender.enqueue(WARM_UP + number)
         await ledger.reach(before + 1, alive=worker.check, seconds=20)
-    await asyncio.sleep(SETTLING)
+    await asyncio.sleep(setting.settling)
 
 
 def _chunks(n: int) -> Sequence[range]:

@@ -24,20 +24,20 @@ from benchmarks.measures import Figures
 BASELINE = "remit"
 """Whose figures the others are compared with."""
 
-_COLUMNS: dict[Measure, dict[str, tuple[str, str, bool]]] = {
-    Measure.ENQUEUE: {"rate": ("jobs/s", ",.0f", True)},
-    Measure.BULK: {"rate": ("jobs/s", ",.0f", True)},
-    Measure.DRAIN: {"rate": ("jobs/s", ",.0f", True), "peak_rss": ("peak RSS, MB", ",.0f", False)},
-    Measure.IDLE_LATENCY: {"p50": ("p50, ms", ".2f", False), "p99": ("p99, ms", ".2f", False)},
-    Measure.BUSY_LATENCY: {"p50": ("p50, ms", ".2f", False), "p99": ("p99, ms", ".2f", False)},
+_COLUMNS: dict[Measure, dict[str, tuple[str, str]]] = {
+    Measure.ENQUEUE: {"rate": ("jobs/s", ",.0f")},
+    Measure.BULK: {"rate": ("jobs/s", ",.0f")},
+    Measure.DRAIN: {"rate": ("jobs/s", ",.0f"), "peak_rss": ("peak RSS, MB", ",.0f")},
+    Measure.IDLE_LATENCY: {"p50": ("p50, ms", ".2f"), "p99": ("p99, ms", ".2f")},
+    Measure.BUSY_LATENCY: {"p50": ("p50, ms", ".2f"), "p99": ("p99, ms", ".2f")},
     Measure.FOOTPRINT: {
-        "cpu": ("worker CPU, %", ".2f", False),
-        "server_cpu": ("server CPU, %", ".2f", False),
-        "rss": ("RSS, MB", ",.0f", False),
-        "pss": ("PSS, MB", ",.0f", False),
+        "pss": ("PSS, MB", ",.0f"),
+        "rss": ("RSS, MB", ",.0f"),
+        "cpu": ("worker CPU, %", ".2f"),
+        "server_cpu": ("server CPU, %", ".2f"),
     },
 }
-"""Which figures of a measure are shown: what they are called, how they are written, and whether more is better."""
+"""Which figures of a measure are shown: what they are called, and how they are written; the first is compared."""
 
 
 class Report:
@@ -52,12 +52,13 @@ class Report:
         self._begun = time.monotonic()
         self.failed = False
 
-    def describe(self, postgres: str | None) -> None:
-        """Note on what this run is made."""
+    def describe(self, *, postgres: str | None, fsync: float) -> None:
+        """Note on what this run is made. `fsync` is in microseconds."""
         self._machine = {
             "date": datetime.now(UTC).date().isoformat(),
             "cores": os.cpu_count(),
-            "load": round(os.getloadavg()[0], 2),
+            "load": [round(os.getloadavg()[0], 1)],
+            "fsync_us": round(fsync),
             "system": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
             "postgres": postgres,
@@ -80,24 +81,29 @@ class Report:
 
     def show(self) -> None:
         machine = self._machine
+        machine["load"].append(round(os.getloadavg()[0], 1))
         self._console.print(
-            f"\n{machine['date']} · {machine['cores']} cores · {machine['system']} · load {machine['load']} at the "
-            f"start · Python {machine['python']} · PostgreSQL {machine['postgres']} · SQLite {machine['sqlite']} · "
-            f"median of {self._rounds} (lowest to highest)"
+            f"\n{machine['date']} · {machine['cores']} cores, load {machine['load'][0]} to {machine['load'][1]} · "
+            f"fsync {machine['fsync_us']:,} µs · {machine['system']} · Python {machine['python']} · "
+            f"PostgreSQL {machine['postgres']} · SQLite {machine['sqlite']} · "
+            f"medians of {self._rounds} (lowest to highest)",
+            highlight=False,
         )
         for measure in Measure:
             for store in Store:
-                rows = [one for one in self._contenders if (measure, store, one.name) in self._figures]
-                if any(one.store is store for one in rows):
-                    self._console.print(self._table(measure, store, [one for one in rows if one.store is store]))
+                if kinds := [one for one in self._contenders if one.store is store and self._measured(measure, one)]:
+                    self._console.print(self._table(measure, store, kinds))
         for kind in self._contenders:
             release = f" {version(kind.distribution)}" if kind.distribution else ""
             self._console.print(f"[bold]{kind.name}[/bold]{release} ({kind.store}): {kind.settings}", highlight=False)
 
+    def _measured(self, measure: Measure, kind: type[Contender]) -> bool:
+        return (measure, kind.store, kind.name) in self._figures
+
     def _table(self, measure: Measure, store: Store, kinds: Sequence[type[Contender]]) -> Table:
         table = Table(title=f"{measure} · {store}", title_justify="left")
         table.add_column("contender")
-        for title, _, _ in _COLUMNS[measure].values():
+        for title, _ in _COLUMNS[measure].values():
             table.add_column(title, justify="right")
         table.add_column("remit is", justify="right")
         for kind in kinds:
@@ -145,7 +151,7 @@ class Report:
             }
             for measure in Measure
             for kind in self._contenders
-            if (measure, kind.store, kind.name) in self._figures
+            if self._measured(measure, kind)
         ]
         document = {"machine": self._machine, "rounds": self._rounds, "results": results}
         path.write_text(json.dumps(document, indent=2) + "\n")
