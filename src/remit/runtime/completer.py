@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from msgspec.structs import replace
 
-from remit.db.transaction import Database
+from remit.db.transaction import Database, Transaction
 from remit.errors import StoreBusy, StoreError, StoreUnavailable
 from remit.jobs import operations
 from remit.jobs.ids import new_token
-from remit.jobs.model import Ended
+from remit.jobs.model import Ended, Landed
 from remit.jobs.states import Failure, GaveUp, State, decide
 from remit.runtime.ledger import Ledger
 from remit.runtime.outcomes import describe
@@ -43,7 +44,8 @@ class Completer(Loop):
         self._ledger = ledger
         self._promote_in = promote_in
         self._outbox: deque[tuple[Ended, str]] = deque()
-        self._unsure = False
+        self._unheard: set[int] = set()
+        """Stamps of tries whose answer was lost: no row means unknown then, not lost, and the row's token tells."""
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -69,37 +71,60 @@ class Completer(Loop):
     async def turn(self) -> float:
         while self._outbox:
             ledger = self._ledger()
-            batch = [self._outbox[place] for place in range(min(LARGEST_BATCH, len(self._outbox)))]
-            try:
-                await self._write([ended for ended, _ in batch], {e.id: n for e, n in batch}, ledger)
-            except StoreUnavailable:
-                self._unsure = True  # it may have been written: no row will then mean unknown, not lost
-                raise
-            for ended, _ in batch:
+            batch, names = self._batch()
+            await self._write(batch, names, ledger)
+            for ended in batch:
                 if self._outbox and self._outbox[0][0] is ended:
                     self._outbox.popleft()
-            self._unsure = False
+            self._unheard.clear()
         self._empty.set()
         return 3600.0
 
+    def _batch(self) -> tuple[list[Ended], dict[str, str]]:
+        """What is written next, and the names. Two runs of one job go apart: messages are sent for a job that lands."""
+        batch: list[Ended] = []
+        names: dict[str, str] = {}
+        for ended, name in self._outbox:
+            if ended.id in names or len(batch) == LARGEST_BATCH:
+                break
+            batch.append(ended)
+            names[ended.id] = name
+        return batch, names
+
     async def _write(self, batch: list[Ended], names: dict[str, str], ledger: Ledger) -> None:
+        tries, stamp = 0, new_token()
+
+        def write(tx: Transaction) -> Coroutine[Any, Any, list[Landed]]:
+            nonlocal tries
+            tries += 1
+            return operations.finish(tx, batch, worker=ledger.worker, stamp=stamp)
+
         try:
-            landed = await self._database.run(
-                lambda tx: operations.finish(tx, batch, worker=ledger.worker, stamp=new_token()), atomic=False
-            )
-        except (StoreUnavailable, StoreBusy):
+            landed = await self._database.run(write, atomic=False)
+        except StoreUnavailable:
+            self._unheard.add(stamp)
+            raise
+        except StoreBusy:
             raise
         except StoreError as error:
             await self._bisect(batch, names, ledger, error)
             return
         states = {one.id: one.state for one in landed}
+        unheard = {stamp, *self._unheard} if tries > 1 or self._unheard else set()
         for ended in batch:
             ledger.drop(ended.id, ended.token)
             state = states.get(ended.id)
+            if state is None and unheard and await self._bears(ended, unheard):
+                state = ended.transition.state
             if state is not None:
                 self._tell(ended, names[ended.id], state)
-            elif not self._unsure and not ledger.fenced:
+            elif not unheard and not ledger.fenced:
                 self._telemetry.lease_lost(names[ended.id], ended.id)
+
+    async def _bears(self, ended: Ended, stamps: set[int]) -> bool:
+        """Whether the job's row was written by one of these tries."""
+        _, token = await self._database.run(lambda tx: operations.probe(tx, ended.id), atomic=False)
+        return token in stamps
 
     def _tell(self, ended: Ended, name: str, state: State) -> None:
         self._telemetry.ended(state)
