@@ -53,6 +53,13 @@ class Hold(Job[Yard], queue=holds):
     gate: str
 
 
+class Pause(Job[Yard], queue=quick):
+    """The same, in the queue of the quick ones."""
+
+    number: int
+    gate: str
+
+
 class HoldInThread(Job[Yard], queue=threads):
     """Blocking, until its gate opens."""
 
@@ -237,6 +244,12 @@ def note_in_thread(job: NoteInThread, run: Run[Yard]) -> None:
 
 @yard.handles(Hold)
 async def hold(job: Hold, run: Run[Yard]) -> None:
+    with told(job, run):
+        await passing(job.gate)
+
+
+@yard.handles(Pause)
+async def pause(job: Pause, run: Run[Yard]) -> None:
     with told(job, run):
         await passing(job.gate)
 

@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from uuid import uuid4
 
 import psutil
 import psycopg
 
 from remit import Job, Remit
+from remit.errors import StoreError
 from tests.faults.application import yard
 from tests.faults.ledger import Ledger
 
@@ -315,6 +317,21 @@ class Site:
         self.ledger.write("sent", ref.id)
         return ref.id
 
+    def send_surely(self, job: Job[Any], **options: Any) -> str:
+        """Enqueue under an id of our own, again and again until the store has answered: it may be away meanwhile."""
+        id = str(uuid4())
+
+        def sent() -> bool:
+            try:
+                yard.sync.enqueue(job, id=id, **options)
+            except StoreError:
+                return False
+            return True
+
+        until(sent, "the store takes a job")
+        self.ledger.write("sent", id)
+        return id
+
     def send_all(self, jobs: Sequence[Job[Any]], **options: Any) -> list[str]:
         ids = [ref.id for ref in yard.sync.enqueue_many(jobs, **options)]
         for id in ids:
@@ -329,7 +346,7 @@ class Site:
 
     def await_line(self, what: str, job: str, count: int = 1) -> None:
         """Wait until the ledger holds so many lines about a job."""
-        until(lambda: self.ledger.count(what, job) >= count, f"{count} × {what} {job}; {self._told()}")
+        until(lambda: self.ledger.count(what, job) >= count, f"{what} {job}, {count} times; {self._told()}")
 
     def await_state(self, id: str, *states: str) -> Row:
         def there() -> Row | None:
@@ -353,6 +370,11 @@ class Site:
         start = self.database.beat(worker.id)
         until(lambda: self.database.beat(worker.id) >= start + 5 * count, f"{worker.name} beats\n{worker.tail}")
 
+    def await_blocked(self, role: str) -> None:
+        """Wait until a session of a role waits for a lock (PostgreSQL)."""
+        waits = "SELECT 1 FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock'"
+        until(lambda: self.database.execute(waits, f"remit:{role}"), f"the session {role} waits for a lock")
+
     def _told(self) -> str:
         return f"states: {Counter(row.state for row in self.database.rows().values())}"
 
@@ -368,9 +390,7 @@ class Site:
         return rows
 
 
-def check_invariants(
-    rows: dict[str, Row], database: Database, ledger: Ledger, *, ended: bool, gone: set[str]
-) -> None:
+def check_invariants(rows: dict[str, Row], database: Database, ledger: Ledger, *, ended: bool, gone: set[str]) -> None:
     """Compare the store with the ledger; the numbers are those of design, section 6."""
     sent = ledger.jobs("sent")
     lost = sent - rows.keys() - gone

@@ -105,8 +105,7 @@ def test_fault_05_killed_between_two_outcomes_of_a_batch_postgres(postgres_site:
     with site.database.connection(transaction=True) as operator:
         operator.execute("SELECT FROM remit.job WHERE id = %s FOR UPDATE", [ids[2]])  # the batch waits at its third
         site.open("a")
-        waiting = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'remit:complete' AND wait_event_type = 'Lock'"
-        until(lambda: site.database.execute(waiting), "the batch waits for a row")
+        site.await_blocked("complete")
         victim.kill()
     site.worker()
     site.await_final()

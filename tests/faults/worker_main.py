@@ -66,13 +66,17 @@ def die_before_sql(beginning: str) -> None:
 
 async def work(app: Remit) -> None:
     worker = app.worker()
-    start = worker.start
+    start, request_stop = worker.start, worker.request_stop
 
     async def announced() -> None:
         await start()
         say("ready", worker.id)
 
-    worker.start = announced  # type: ignore[method-assign]
+    def asked() -> None:
+        request_stop()
+        say("asked")
+
+    worker.start, worker.request_stop = announced, asked  # type: ignore[method-assign]
     say("starting")
     await worker.run()
     say("stopped")
