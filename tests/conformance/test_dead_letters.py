@@ -63,7 +63,11 @@ async def test_every_filter_chooses_and_counts_alike(desk: Desk) -> None:
         assert await count(desk, **filters) == 1, filters
         assert await replay(desk, **filters) == [odd], filters
         await desk.finish(await desk.claim_one(), GaveUp("card of 100%_customer refused"))
-    assert (await count(desk, reason="%"), await count(desk, reason="REFUSED"), await count(desk, reason="x%y")) == (1, 0, 0)
+    assert (await count(desk, reason="%"), await count(desk, reason="REFUSED"), await count(desk, reason="x%y")) == (
+        1,
+        0,
+        0,
+    )
     assert await count(desk) == 2
     assert await replay(desk, domain="billing") == [usual]
 

@@ -187,7 +187,9 @@ async def test_a_message_that_is_there_already_is_left_alone(desk: Desk) -> None
     assert (await desk.get(there)).label == "there"
 
 
-@pytest.mark.parametrize("outcome", [Failed(BOOM, 5), Snoozed(5), Interrupted()], ids=["failed", "snoozed", "given back"])
+@pytest.mark.parametrize(
+    "outcome", [Failed(BOOM, 5), Snoozed(5), Interrupted()], ids=["failed", "snoozed", "given back"]
+)
 async def test_what_would_wait_again_is_cancelled_when_that_was_asked_for(desk: Desk, outcome: Outcome) -> None:
     claim = await desk.running()
     await desk(jobs.cancel, claim.id, reason="not wanted", by="ops")

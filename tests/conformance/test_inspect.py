@@ -65,7 +65,13 @@ async def test_the_attempt_counts_from_one(desk: Desk) -> None:
 async def test_what_handlers_log_is_kept_in_order(desk: Desk) -> None:
     claim = await desk.running()
     lines = [
-        {"job": claim.id, "attempt": 1, "logged_at": desk.now - place, "level": logging.INFO, "message": f"line {place}"}
+        {
+            "job": claim.id,
+            "attempt": 1,
+            "logged_at": desk.now - place,
+            "level": logging.INFO,
+            "message": f"line {place}",
+        }
         for place in range(3)
     ]
     await desk(jobs.log, lines)

@@ -20,7 +20,7 @@ PAYLOADS = {
     "a key twice": '{"a":1,"a":2}',
     "big integers": json.dumps({"a": 2**53 + 1, "b": -(2**63), "c": 2**64 - 1, "d": 10**40}),
     "numbers as they were written": '{"a":1.0,"b":1e3,"c":0.10000000000000000000001,"d":-0}',
-    "quotes and backslashes": r'{"a":"\\\" \\u0041 '' % %s ? $1 :now ::text {x}"}',
+    "quotes and backslashes": r'{"a":"\\\" \\u0041 ' ' % %s ? $1 :now ::text {x}"}',
     "no JSON at all": "\x01\x02 plain 'text' \\ -- ; \n",
     "empty": "",
 }
@@ -75,7 +75,7 @@ async def test_a_large_result_and_a_long_traceback(desk: Desk) -> None:
     assert (await desk.get(claim.id)).result == long
 
 
-TEXT = "it's 100 % \"of\" \\ %s ? $1 :now ::uuid {job} 日本語 😀"
+TEXT = 'it\'s 100 % "of" \\ %s ? $1 :now ::uuid {job} 日本語 😀'
 
 
 async def test_reasons_and_names_of_people_are_text_and_nothing_else(desk: Desk) -> None:
