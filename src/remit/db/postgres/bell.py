@@ -13,6 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -27,6 +30,10 @@ SLEEP = 1.0
 """Seconds that a sleep may last behind the gate: the bound on what a lost notification costs."""
 FASTEST, SLOWEST, SLOWING = 0.003, 0.05, 1.25
 """Seconds between two looks of a worker that may not sleep, and how they grow."""
+ANSWER = 2.0
+"""Seconds in which a session has to answer; one that does not is half-open, and is left."""
+FIRST_PAUSE, LAST_PAUSE = 0.5, 30.0
+"""Seconds before the next try to listen, when one has failed; meanwhile the worker looks instead."""
 
 
 class ListeningBell:
@@ -42,21 +49,26 @@ class ListeningBell:
         self._armed: int | None = None
         self._asleep = False
         self._interval = FASTEST
+        self._failures = 0
+        self._again_at = 0.0
 
     async def settle(self) -> float:
         if self._asleep:
             return SLEEP
+        if time.monotonic() < self._again_at:
+            return SLOWEST
         try:
             connection = await self._listening()
             self._disarm()
-            cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", [self._dressing.gate])
-            row = await cursor.fetchone()
+            self._asleep = await self._ask(connection, b"SELECT pg_try_advisory_lock(%s)", self._dressing.gate)
             self._arm(connection)
-        except (psycopg.Error, OSError) as error:
-            log.warning("cannot listen for new jobs, looking for them instead: %s", error)
+        except (psycopg.Error, OSError, TimeoutError) as error:
             await self._drop()
+            self._failed(error)
             return SLOWEST
-        self._asleep = bool(row and row[0])
+        if self._failures:
+            log.info("listening for new jobs again")
+            self._failures = 0
         if self._asleep:
             return SLEEP
         self._interval = min(self._interval * SLOWING, SLOWEST)
@@ -69,10 +81,11 @@ class ListeningBell:
         self._asleep = False
         try:
             self._disarm()
-            await self._connection.execute("SELECT pg_advisory_unlock(%s)", [self._dressing.gate])
+            await self._ask(self._connection, b"SELECT pg_advisory_unlock(%s)", self._dressing.gate)
             self._arm(self._connection)
-        except (psycopg.Error, OSError):
+        except (psycopg.Error, OSError) as error:
             await self._drop()  # with the session, the server drops the lock
+            self._failed(error)
 
     async def close(self) -> None:
         await self._drop()
@@ -80,11 +93,28 @@ class ListeningBell:
     async def _listening(self) -> AsyncConnection[Any]:
         if self._connection is None or self._connection.closed:
             await self._drop()
-            connection = await self._connect()
+            async with asyncio.timeout(ANSWER):
+                connection = await self._connect()
             connection.add_notify_handler(lambda _: self._ring())
-            await connection.execute(f'LISTEN "{self._dressing.channel}"'.encode())
             self._connection = connection
+            await self._ask(connection, f'LISTEN "{self._dressing.channel}"'.encode())
         return self._connection
+
+    async def _ask(self, connection: AsyncConnection[Any], statement: bytes, *params: int) -> bool:
+        """Run a statement; a session that does not answer in time is hung up, so that it fails."""
+        hanging_up = asyncio.get_running_loop().call_later(ANSWER, _hang_up, connection)
+        try:
+            cursor = await connection.execute(statement, params or None)
+            row = await cursor.fetchone() if cursor.description else None
+        finally:
+            hanging_up.cancel()
+        return bool(row and row[0])
+
+    def _failed(self, error: Exception) -> None:
+        if not self._failures:
+            log.warning("cannot listen for new jobs, looking for them instead: %s", error or type(error).__name__)
+        self._again_at = time.monotonic() + min(FIRST_PAUSE * 2**self._failures, LAST_PAUSE)
+        self._failures = min(self._failures + 1, 10)
 
     def _arm(self, connection: AsyncConnection[Any]) -> None:
         """Between statements nobody reads the socket: read it whenever something arrives."""
@@ -116,6 +146,15 @@ class ListeningBell:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+
+def _hang_up(connection: AsyncConnection[Any]) -> None:
+    """End the stream under a session: whoever waits for its answer is told that it is gone."""
+    try:
+        with socket.socket(fileno=os.dup(connection.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
+    except (psycopg.Error, OSError):
+        pass  # it is gone already
 
 
 class PollingBell:
