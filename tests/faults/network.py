@@ -42,8 +42,9 @@ class _Overheard:
 
     async def read(self, count: int) -> bytes:
         data = await self._reader.read(count)
-        if not hasattr(self._link, "name"):
-            self._link.name = data  # the first that a client says holds its application_name
-        if any(name in self._link.name for name in self._proxy._silenced):
+        said = getattr(self._link, "said", b"")
+        if len(said) < 1000:
+            self._link.said = said = said + data  # the first that a client says holds its application_name
+        if any(name in said for name in self._proxy._silenced):
             await self._proxy._speaking.wait()
         return data
