@@ -1,8 +1,8 @@
 """The pages of the documentation, as tests read them.
 
-A comment before a fenced block says what a test does with it; a reader does not see it:
+A block with a title is a file of the page: `title="shop.py"` behind the language. A comment before a block, which a
+reader does not see, says what else a test does with it:
 
-    <!-- file: shop.py -->          the block is written into the page's directory
     <!-- run -->                    Python is run there, as a script; a console block by the shell, `$ ` being the prompt
     <!-- run: postgres -->          the same, on a fresh PostgreSQL, migrated, in `REMIT_DATABASE_URL`
     <!-- output -->                 what the run before it printed: `…` is any text, alone on a line any number of lines
@@ -20,20 +20,21 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 _BLOCK = re.compile(
-    r"^(?:<!-- (?P<word>file|run|output)(?:: (?P<argument>[^\n]+?))? -->\n)?"
-    r"^```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^```$",
+    r"^(?:<!-- (?P<word>run|output)(?:: (?P<argument>[^\n]+?))? -->\n)?"
+    r"^```(?P<language>\w*)(?: title=\"(?P<title>[^\"\n]+)\")?[^\n]*\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block. `word` is file, run, output, or nothing."""
+    """One fenced block. `word` is run, output, or nothing; `title` the file that it is."""
 
     page: Path
     line: int
     word: str
     argument: str
+    title: str
     language: str
     text: str
 
@@ -52,7 +53,7 @@ def blocks(page: Path) -> Iterator[Block]:
     text = page.read_text()
     for found in _BLOCK.finditer(text):
         line = text.count("\n", 0, found.start()) + 1
-        yield Block(page, line, found["word"] or "", found["argument"] or "", found["language"], found["text"])
+        yield Block(page, line, found["word"] or "", found["argument"] or "", found["title"] or "", found["language"], found["text"])
 
 
 def name(page: Path) -> str:

@@ -27,10 +27,10 @@ def test_every_example_of_a_page_runs_as_the_page_says(
     home.mkdir()
     printed = ""
     for block in blocks(page):
+        if block.title:
+            (folder / block.title).parent.mkdir(parents=True, exist_ok=True)
+            (folder / block.title).write_text(block.text)
         match block.word:
-            case "file":
-                (folder / block.argument).parent.mkdir(parents=True, exist_ok=True)
-                (folder / block.argument).write_text(block.text)
             case "run" if block.language == "console":
                 run_console(block, folder, surroundings(home, folder))
             case "run":

@@ -105,16 +105,25 @@ class Run(ABC, Generic[D_co]):
     async def complete(self, result: object = None, *, tx: object | None = None) -> None:
         """Complete the job inside the caller's transaction, so that the effects in it happen exactly once.
 
-        `result` is a JSON value; `tx` any handle that `enqueue` takes. Raises `LeaseLost`, so that the transaction
-        rolls back, if another worker holds the job by now.
+        `result` is a JSON value; `tx` any handle that `enqueue` takes; without it, the job is completed in a short
+        transaction of its own. The completion counts when the caller has committed: if it rolls back, the run failed.
+
+        Raises `LeaseLost` if the job is another's by now, and the database then refuses the whole transaction, whatever
+        the caller catches; `InvalidTransition` if the run is complete already; `TransactionError`, `StoreError`.
         """
 
     @abstractmethod
     def transaction(self) -> AbstractAsyncContextManager[RunTransaction]:
-        """Open a transaction that completes the job, with `result`, when the block ends. Raises `LeaseLost`.
+        """Open a transaction on remit's own connection that completes the job when the block ends.
 
-        async with run.transaction() as tx:
-            await tx.execute("update invoice set posted = true where id = %s", [job.invoice_id])
+        What the block writes, the result (`run.result`) and what the run has sent are one commit, so the effect happens
+        exactly once. An exception inside rolls all of it back. On SQLite nobody else can write while the block lasts.
+
+        Raises `LeaseLost`, with everything rolled back, if the job is another's by now; `InvalidTransition` if the run
+        is complete already; `StoreError`.
+
+            async with run.transaction() as tx:
+                await tx.execute("update invoice set posted = true where id = %s", [job.invoice_id])
         """
 
     @property
