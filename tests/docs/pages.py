@@ -3,9 +3,10 @@
 A block with a title is a file of the page: `title="shop.py"` behind the language. A comment before a block, which a
 reader does not see, says what else a test does with it:
 
-    <!-- run -->                    Python is run there, as a script; a console block by the shell, `$ ` being the prompt
-    <!-- run: postgres -->          the same, on a fresh PostgreSQL, migrated, in `REMIT_DATABASE_URL`
-    <!-- output -->                 what the run before it printed: `…` is any text, alone on a line any number of lines
+    <!-- run -->               Python is run there, as a script; a console block by the shell, `$ ` being the prompt
+    <!-- run: postgres -->     the same, on a fresh PostgreSQL, migrated, in `REMIT_DATABASE_URL`
+    <!-- output -->            what the run before it printed: `…` is any text, alone on a line any number of lines;
+                               an id is any id, an age any age
 
 A page is one sitting: one directory, its blocks in the order in which they stand. The output of a console block stands
 in the block itself, below each command; a command without any is only asked to succeed.
@@ -53,7 +54,15 @@ def blocks(page: Path) -> Iterator[Block]:
     text = page.read_text()
     for found in _BLOCK.finditer(text):
         line = text.count("\n", 0, found.start()) + 1
-        yield Block(page, line, found["word"] or "", found["argument"] or "", found["title"] or "", found["language"], found["text"])
+        yield Block(
+            page,
+            line,
+            found["word"] or "",
+            found["argument"] or "",
+            found["title"] or "",
+            found["language"],
+            found["text"],
+        )
 
 
 def name(page: Path) -> str:
