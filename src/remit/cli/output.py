@@ -32,7 +32,7 @@ def say(*parts: RenderableType, stderr: bool = False) -> None:
     """Write for people. What goes into a pipe has no spaces at the ends of its lines."""
     out = console(stderr=stderr)
     if out.is_terminal:
-        out.print(*parts, sep="\n")
+        out.print(*parts, sep="\n", crop=False)
         return
     with out.capture() as captured:
         out.print(*parts, sep="\n")
@@ -87,25 +87,28 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], width: int)
         )
     for row in body:
         grid.add_row(*(row[place] for place in widths))
+    needed = _total(widths.values())
+    grid.width = needed if needed > width else None  # then the terminal breaks the lines, which breaks no id for copying
     return grid
+
+
+def _total(widths: Iterable[int]) -> int:
+    return sum(width + _GAP for width in widths) - _GAP
 
 
 def _fit(columns: Sequence[Column], widths: dict[int, int], width: int) -> None:
     """Drop columns until the others fit when they shrink; then let them shrink, the last first."""
 
-    def excess(sizes: Iterable[int]) -> int:
-        return sum(size + _GAP for size in sizes) - _GAP - width
-
     def least(place: int) -> int:
         return min(widths[place], columns[place].least or widths[place])
 
-    while excess(map(least, widths)) > 0:
+    while _total(map(least, widths)) > width:
         droppable = [place for place in widths if columns[place].weight is not None]
         if not droppable:
             break
         del widths[min(droppable, key=lambda place: columns[place].weight or 0)]
     for place in reversed(widths):
-        widths[place] = max(least(place), widths[place] - max(0, excess(widths.values())))
+        widths[place] = max(least(place), widths[place] - max(0, _total(widths.values()) - width))
 
 
 def facts(pairs: Iterable[tuple[str | Text, Any]]) -> Table:

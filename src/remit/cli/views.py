@@ -51,7 +51,7 @@ def job_table(jobs: Sequence[JobRecord]) -> Table:
     columns = (
         Column("ID"),
         Column("STATE"),
-        Column("JOB", least=12, folds=True),
+        Column("JOB", least=20, folds=True),
         Column("TRY", 3, justify="right"),
         Column("WHEN", 4),
         Column("QUEUE", 2),
@@ -84,7 +84,7 @@ def dead_letters(jobs: Sequence[JobRecord]) -> RenderableType:
         return Group(*(part for pair in lines for part in pair))
     columns = (
         Column("ID"),
-        Column("JOB", least=12, folds=True),
+        Column("JOB", least=20, folds=True),
         Column("DIED"),
         Column("QUEUE", 1),
         Column("REASON", least=24),
@@ -188,7 +188,7 @@ def _indented(text: str, by: int = 2, style: str = "") -> RenderableType:
 def queue_table(queues: Sequence[QueueRecord], slots: dict[str, int] | None = None) -> Table:
     """Queues, one a line, with what they did in the last seconds."""
     columns = (
-        Column("QUEUE", least=12, folds=True),
+        Column("QUEUE", least=20, folds=True),
         Column("READY", justify="right"),
         Column("OLDEST", 4, justify="right"),
         Column("SCHEDULED", 3, justify="right"),
@@ -238,7 +238,7 @@ def worker_table(workers: Sequence[WorkerRecord], leaders: Sequence[LeaderRecord
     now = datetime.now(UTC)
     columns = (
         Column("ID"),
-        Column("PROCESS", least=10, folds=True),
+        Column("PROCESS", least=16, folds=True),
         Column("RUNNING", justify="right"),
         Column("SEEN", 4),
         Column("UP", 3),

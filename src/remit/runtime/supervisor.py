@@ -31,8 +31,8 @@ STABLE_AFTER = 10.0
 
 _READY = b"r"
 _ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_GRACEFUL = (0, *(-number for number in _ASKING))
-"""How a worker ends that was asked to; by the signal itself, when it had not come far enough to see it."""
+_GRACEFUL = (0, -signal.SIGTERM)
+"""How a worker ends that was asked to; by the signal itself, where it had not come far enough to see it."""
 
 
 @dataclass(slots=True)
@@ -233,7 +233,8 @@ class Supervisor:
         log.info("%s: %s %d worker processes", number.name, words, len(running))
         for process in running:
             with suppress(ProcessLookupError):
-                os.kill(process.pid, number if self._asked < 3 else signal.SIGKILL)
+                # Never SIGINT: an interpreter that is still starting would answer with a traceback.
+                os.kill(process.pid, signal.SIGTERM if self._asked < 3 else signal.SIGKILL)
 
     def _patience(self) -> float | None:
         """Seconds until something is due without a signal; None where nothing is."""

@@ -1,8 +1,9 @@
 import asyncio
+import subprocess
 import time
 from pathlib import Path
 
-from depot.messages import Depot, Hang, Lose, Pack, Recount, Weigh, depot
+from depot.messages import Block, Depot, Lose, Orphan, Pack, Recount, Weigh, depot
 
 from remit import Run, Skip
 
@@ -10,10 +11,8 @@ from remit import Run, Skip
 @depot.handles(Pack)
 async def pack(job: Pack, run: Run[Depot]) -> str:
     run.log.info("packing parcel %d", job.number)
-    if job.ledger:
-        with Path(job.ledger).open("a") as ledger:
-            ledger.write(f"{job.number}\n")
-    await asyncio.sleep(job.seconds)
+    while job.until and not Path(job.until).exists():
+        await asyncio.sleep(0.01)
     return f"parcel {job.number} packed"
 
 
@@ -32,6 +31,12 @@ def recount(job: Recount, run: Run[Depot]) -> None:
     raise Skip(f"shelf {job.shelf} is empty")
 
 
-@depot.handles(Hang)
-def hang(job: Hang, run: Run[Depot]) -> None:
+@depot.handles(Block)
+async def block(job: Block, run: Run[Depot]) -> None:
+    run.log.info("blocking the event loop")
     time.sleep(job.seconds)
+
+
+@depot.handles(Orphan)
+async def orphan(job: Orphan, run: Run[Depot]) -> None:
+    subprocess.run(["sh", "-c", "sleep 0.2 &"], check=True, stdout=subprocess.DEVNULL)

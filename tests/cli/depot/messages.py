@@ -11,11 +11,10 @@ reports = depot.queue("reports", concurrency=2)
 
 
 class Pack(Job[Depot], queue=parcels):
-    """Succeeds, after `seconds`; appends its number to `ledger`, if there is one."""
+    """Succeeds, as soon as the file `until` is there."""
 
     number: int = 0
-    seconds: float = 0.0
-    ledger: str = ""
+    until: str = ""
 
 
 class Lose(Job[Depot], queue=parcels, retry=Retry(attempts=1)):
@@ -30,13 +29,17 @@ class Weigh(Job[Depot], queue=reports, retry=Retry(attempts=3, backoff=fixed(360
     number: int
 
 
-class Recount(Job[Depot], queue=reports, version=2):
-    """Finds that there is nothing to do."""
+class Recount(Job[Depot], queue=reports, version=2, timeout=3600):
+    """Finds that there is nothing to do. Its handler is a thread, which no timeout can stop."""
 
     shelf: str
 
 
-class Hang(Job[Depot], queue=reports):
-    """Blocks a thread for so long."""
+class Block(Job[Depot], queue=reports):
+    """Blocks the event loop."""
 
     seconds: float
+
+
+class Orphan(Job[Depot], queue=reports):
+    """Leaves a process behind, which nobody waits for."""
