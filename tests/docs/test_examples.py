@@ -125,7 +125,7 @@ def _line(line: str) -> str:
 
 
 _ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_AGE = r"(?:now|\d+ (?:s|min|h|d) ago)"
+_AGE = r"(?:now|[\d.]+ \w+(?: [\d.]+ \w+)? ago)"
 _VARIABLE = re.compile(rf"(…|{_ID}|\b{_AGE}| {{2,}})")
 
 

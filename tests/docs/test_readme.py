@@ -30,7 +30,7 @@ def test_the_quick_start_of_the_readme_does_its_first_job_in_two_seconds(tmp_pat
         timeout=30,
     )
     took = time.monotonic() - begun
-    assert (done.returncode, done.stdout, done.stderr) == (0, "Hello, Ada!\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Hello, world!\n", "")
     assert not list(home.iterdir())
     assert took < 10, "it takes half a second on an idle machine; tests have to leave room for busy ones"
 
