@@ -1,0 +1,1 @@
+"""The orders of a week, and how they were made up."""

@@ -1,0 +1,1 @@
+"""Orders: placed, paid, invoiced, and on their way to the warehouse."""

@@ -1,0 +1,1 @@
+"""Reports: what the figures of a day say."""
