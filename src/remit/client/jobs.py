@@ -28,7 +28,7 @@ class Jobs:
 
     async def get(self, id: str) -> JobRecord:
         """One job, with its failed attempts and the lines that its handler logged. Raises `JobNotFound`."""
-        job = await self._database.run(lambda tx: operations.get(tx, id)) if is_id(id) else None
+        job = await self._database.run(lambda tx: operations.get(tx, id), atomic=False) if is_id(id) else None
         if job is None:
             raise JobNotFound(_missing(id))
         return job

@@ -50,7 +50,7 @@ class Queues:
 
     async def list(self, *, window: float = 60.0) -> list[QueueRecord]:
         """Every queue that is declared, or has jobs, with what ended within the last `window` seconds."""
-        return await self._database.run(lambda tx: _list(tx, self._declared(), window))
+        return await self._database.run(lambda tx: _list(tx, self._declared(), window), atomic=False)
 
     async def pause(self, queue: str, *, by: str | None = None) -> None:
         """Claim no more from a queue; what runs, runs on. Raises `InvalidArgument` for a queue nobody knows."""

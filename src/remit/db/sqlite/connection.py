@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from remit.db.sqlite.courtesy import Courtesy
@@ -107,12 +108,18 @@ class BlockingSqlite:
     """A SQLite file used from blocking code: one connection, used by one thread at a time."""
 
     def __init__(
-        self, connect: Callable[[], sqlite3.Connection], path: str, clock: Clock, courtesy: Courtesy | None
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        path: str,
+        clock: Clock,
+        courtesy: Courtesy | None,
+        turns: Path,
     ) -> None:
         self._connect = connect
         self._path = path
         self._clock = clock
         self._courtesy = courtesy
+        self._turns = turns
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
 
@@ -139,9 +146,11 @@ class BlockingSqlite:
     @contextmanager
     def session(self) -> Iterator[SqliteTransaction]:
         connection = self._connect()
+        # Several handlers may want to write at once: in a queue, since SQLite's waiters sleep while the lock is free.
+        queue = Courtesy(self._turns)
         mark = inside.set(self._path)
         try:
-            with writing(connection):
+            with writing(connection, queue):
                 yield SqliteTransaction(connection, self._clock)
         except sqlite3.Error as error:  # a handler's own statements raise what the driver raises
             word = translate(error)
@@ -151,6 +160,7 @@ class BlockingSqlite:
         finally:
             inside.reset(mark)
             connection.close()
+            queue.close()
 
     def _discard(self) -> None:
         connection, self._connection = self._connection, None

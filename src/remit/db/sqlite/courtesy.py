@@ -41,6 +41,12 @@ class Courtesy:
             self._free_at = ended + min(ended - begun, LONGEST_PAUSE)
             fcntl.flock(file, fcntl.LOCK_UN)
 
+    def close(self) -> None:
+        """Give the file back."""
+        if self._file is not None and self._pid == os.getpid():
+            os.close(self._file)
+        self._file = None
+
     def _open(self) -> int:
         if self._file is None or self._pid != os.getpid():  # a fork shares the lock with its parent
             self._path.parent.mkdir(parents=True, exist_ok=True)

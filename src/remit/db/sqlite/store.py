@@ -83,8 +83,9 @@ class SqliteStore:
             raise translate(error) from error
 
     def blocking(self, role: Role) -> BlockingSqlite:
-        courtesy = Courtesy(self.sidecar / "turn.lock") if role in _COURTEOUS else None
-        return BlockingSqlite(partial(self.connect, role), str(self.path), self._clock, courtesy)
+        turns = self.sidecar / "turn.lock"
+        courtesy = Courtesy(turns) if role in _COURTEOUS else None
+        return BlockingSqlite(partial(self.connect, role), str(self.path), self._clock, courtesy, turns)
 
     def database(self, role: Role) -> AwaitingSqlite:
         return AwaitingSqlite(self.blocking(role), f"remit-{role}")
