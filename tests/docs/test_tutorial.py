@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.docs.pages import DOCS, ROOT, blocks
 
-SEND = 'from hello import *; mail.sync.enqueue(Greet(name="Grace"))'
+SEND = 'from hello import *; mail.sync.enqueue(Greet(name="again"))'
 
 
 def test_the_readme_and_the_tutorial_begin_with_the_same_file() -> None:
@@ -34,7 +34,7 @@ def test_a_worker_in_one_terminal_runs_what_is_sent_from_another(tmp_path: Path)
         assert worker.stdout is not None
         assert any(line.rstrip().endswith("is ready") for line in worker.stderr)
         subprocess.run([sys.executable, "-c", SEND], cwd=tmp_path, env=here, check=True, timeout=30)
-        assert worker.stdout.readline() == "Hello, Grace!\n"
+        assert worker.stdout.readline() == "Hello, again!\n"
         worker.send_signal(signal.SIGINT)
         assert worker.wait(30) == 0
 

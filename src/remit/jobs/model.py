@@ -109,7 +109,7 @@ class JobRecord:
 
     @property
     def requested_by(self) -> Any:
-        """Who asked for it: a text, or a mapping with name, role, email."""
+        """Who asked for it: a mapping of any of name, role and email; None where nobody said."""
         return None if self.requested_by_text is None else json.loads(self.requested_by_text)
 
     @classmethod
