@@ -79,10 +79,11 @@ class PostgresStore:
     def cautions(self) -> list[str]:
         if not self._pooler:
             return []
-        return [
-            "behind a pooler nobody can LISTEN, so idle workers look for jobs again and again: give workers a URL of the "
-            "server itself, without pooler=True"
-        ]
+        warning = (
+            "behind a pooler nobody can LISTEN, so idle workers look for jobs again and again: "
+            "give workers a URL of the server itself, without pooler=True"
+        )
+        return [warning]
 
     def _conninfo(self, role: Role) -> str:
         extra: dict[str, Any] = {"application_name": f"{self.schema}:{role}"}
