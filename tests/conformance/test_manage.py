@@ -93,6 +93,21 @@ async def test_a_retry_keeps_the_history_and_gives_all_attempts_again(desk: Desk
         await desk(jobs.retry, claim.id, token=new_token())
 
 
+async def test_a_job_that_killed_its_workers_is_retried_without_suspicion(desk: Desk) -> None:
+    await desk.enqueue(attempts=1)
+    for started in (False, True):
+        worker = await desk.register()
+        claim = await desk.claim_one(worker)
+        if started:
+            await desk(jobs.start_suspect, claim.id, token=claim.token)
+        await desk.die(worker)
+        await desk.rescue()
+    assert await desk.state(claim.id) is State.DEAD
+    await desk(jobs.retry, claim.id, token=new_token())
+    again = await desk.claim_one()
+    assert (again.suspect, again.failures) == (False, 0)
+
+
 @pytest.mark.parametrize("state", [State.READY, State.RUNNING, State.COMPLETED])
 async def test_what_runs_or_succeeded_cannot_be_retried(desk: Desk, state: State) -> None:
     id = await desk.in_state(state)
