@@ -33,6 +33,9 @@ class Remit:
     Nothing is opened before it is used: an enqueue on an unopened application opens it, per process and event loop.
     `async with app:` opens it and closes it again. A domain belongs to one open application at a time.
 
+    `app.jobs`, `app.queues` and `app.workers` look at what is in the database, and act on it; `app.sync` has the same,
+    blocking.
+
     Raises `ConfigurationError`, `MissingExtra`, `CatalogError`, `InvalidArgument`.
 
         app = Remit("sqlite:///shop.db", domains=[billing])
@@ -100,7 +103,10 @@ class Remit:
 
     @contextmanager
     def bound(self) -> Iterator[Self]:
-        """Be the application of all our domains for a while, whoever was; for tests."""
+        """Be the application of all our domains for a while, whoever was; for tests.
+
+            with Remit("sqlite://", domains=[billing]).bound() as app: ...
+        """
         before = [(domain, domain.rebind(self._binding)) for domain in self.catalog.domains]
         try:
             yield self
@@ -111,17 +117,28 @@ class Remit:
     # --- what can be done with it
 
     async def migrate(self) -> list[str]:
-        """Bring the database to the schema that this release needs; answers what ran."""
+        """Bring the database to the schema that this release needs; answers what ran.
+
+        Safe at any time and from any number of processes: all that is missing runs in one transaction, under a lock.
+        Raises `StoreError`.
+        """
         steps = await asyncio.to_thread(schema.migrate, self.store)
         return [f"{step.version:04d} {step.name}" for step in steps]
 
     def worker(self) -> Worker:
-        """A worker in this process: `async with app.worker():`, or `await app.worker().run()`."""
+        """A worker in this process: `async with app.worker():`, or `await app.worker().run()`.
+
+        Raises `AlreadyBound`; what keeps it from starting (`WrongSchema`, `MissingHandler` …) is raised when it starts.
+        """
         self._take_domains()
         return Worker(self.store, self.catalog, self._settings, self._surroundings)
 
     async def drain(self) -> None:
-        """Run what is ready, with a real worker in this process, until nothing is left; for tests and scripts."""
+        """Run what is ready, with a real worker in this process, until nothing is left; for tests and scripts.
+
+        What is due later stays, retries that wait for their backoff among it, and so does what is in paused queues.
+        Raises `AlreadyBound`, `WrongSchema`, `MissingHandler` and `StoreError`.
+        """
         async with self.worker() as worker:
             await worker.drain()
 
