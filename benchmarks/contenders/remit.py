@@ -1,4 +1,4 @@
-"""remit, on both stores, as its users run it: a domain, a job, an async handler, and and no setting at all."""
+"""remit, on both stores, as its users run it: a domain, a job, an async handler, and no setting at all."""
 
 from __future__ import annotations
 
@@ -37,9 +37,7 @@ async def noop(job: Noop, _run: Run[Bench]) -> None:
 
 class _Remit(Contender):
     distribution = "remit"
-    settings = (
-        f"asyncio, {CONCURRENCY} slots (default 10), everything else by default; the client through the async API"
-    )
+    settings = f"asyncio, {SLOTS} slots, everything by default; client: the async API"
     drain_n = 100_000
     app: Remit
 
