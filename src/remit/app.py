@@ -105,6 +105,8 @@ class Remit:
     def bound(self) -> Iterator[Self]:
         """Be the application of all our domains for a while, whoever was; for tests.
 
+        They go back to it at the end of the block.
+
             with Remit("sqlite://", domains=[billing]).bound() as app: ...
         """
         before = [(domain, domain.rebind(self._binding)) for domain in self.catalog.domains]
