@@ -53,7 +53,16 @@ class LogRecord:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job as it stood when it was read. Times are aware, in UTC; `errors` and `logs` are filled by `get` alone."""
+    """A job as it stood when it was read. Times are aware, in UTC; `errors` and `logs` are filled by `get` alone.
+
+    - `failures` of its `attempts` are used up. `suspect`: it was running when its worker died.
+    - `created_at` is when it was sent, `run_at` when it is due or became ready, `claimed_at` when it was last claimed,
+      `finished_at` when it ended. `expires_at`: it does not start after that.
+    - `cancel_requested_at` and `cancelled_by`: it was cancelled, or asked to stop. `deleted_at`: lists hide it.
+    - `worker` is who holds it while it runs. `reason` is why it was skipped, cancelled or is dead.
+    - `causation` is the job whose run sent this one, `correlation` the first of the chain; None where a caller sent it.
+    - `payload_text`, `result_text` and `requested_by_text` are what is stored; the properties without `_text` read it.
+    """
 
     id: str
     state: State

@@ -14,7 +14,11 @@ from remit.runtime import queries
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
-    """A registered worker. `seen_at` is for people: whether it lives is judged by its counter."""
+    """A registered worker. `seen_at` is for people: whether it lives is judged by its counter.
+
+    `about` holds `version`, `queues` (slots by queue) and `jobs`, `health` what it says of itself: `ok`, and else
+    `trouble` by part; `unknown` are ready jobs that it leaves to others. `running` is how many jobs name it.
+    """
 
     id: str
     started_at: datetime
