@@ -160,6 +160,13 @@ class Parent(Job[Yard], queue=holds):
     gate: str = ""
 
 
+class Fork(Job[Yard], queue=holds):
+    """Leaves a forked child behind, which lives until its gate opens, and holds what it has inherited."""
+
+    number: int
+    gate: str
+
+
 class Burden(Job[Yard], queue=quick, max_payload=2**28):
     """Anything as payload; what arrives is written beside the ledger."""
 
@@ -371,6 +378,16 @@ async def parent(job: Parent, run: Run[Yard]) -> None:
     with told(job, run):
         for number in range(job.number + 1, job.number + 1 + job.children):
             run.enqueue(Note(number=number))
+        await passing(job.gate)
+
+
+@yard.handles(Fork)
+async def fork(job: Fork, run: Run[Yard]) -> None:
+    with told(job, run):
+        if os.fork() == 0:
+            write("forked", job, run)
+            pass_blocking(job.gate)
+            os._exit(0)
         await passing(job.gate)
 
 
