@@ -287,11 +287,14 @@ FROM remit.failure WHERE job = :id::uuid ORDER BY failed_at, attempt;
 SELECT attempt, remit.micros(logged_at), level, message FROM remit.log WHERE job = :id::uuid ORDER BY id;
 
 -- name: cancel
--- A waiting job ends; a running one is asked. The row is locked before its state is read.
-WITH job AS MATERIALIZED (SELECT id, state AS was FROM remit.job WHERE id = :id::uuid FOR UPDATE),
+-- A waiting job ends; a running one is asked. The row is locked before its state is read. What a CHECK ties together is
+-- set together, here and below, from the locked row: PostgreSQL first tries an UPDATE on the version that its snapshot
+-- holds, and that row must be possible too.
+WITH job AS MATERIALIZED (SELECT id, state AS was, worker FROM remit.job WHERE id = :id::uuid FOR UPDATE),
 done AS (
     UPDATE remit.job AS target
     SET state = CASE WHEN was = 'running' THEN 'running' ELSE 'cancelled' END,
+        worker = CASE WHEN was = 'running' THEN job.worker END,
         finished_at = CASE WHEN was = 'running' THEN NULL ELSE remit.clock(:now::bigint) END,
         cancel_at = remit.clock(:now::bigint),
         cancel_by = :by::text,
@@ -305,8 +308,9 @@ SELECT was FROM job;
 WITH job AS MATERIALIZED (SELECT id, state AS was FROM remit.job WHERE id = :id::uuid FOR UPDATE),
 done AS (
     UPDATE remit.job AS target
-    SET state = 'ready', run_at = remit.clock(:now::bigint), finished_at = NULL, expires_at = NULL, reason = NULL,
-        cancel_at = NULL, cancel_by = NULL, deleted_at = NULL, failures = 0, suspect = 0, token = :token::bigint
+    SET state = 'ready', worker = NULL, run_at = remit.clock(:now::bigint), finished_at = NULL, expires_at = NULL,
+        reason = NULL, cancel_at = NULL, cancel_by = NULL, deleted_at = NULL, failures = 0, suspect = 0,
+        token = :token::bigint
     FROM job WHERE target.id = job.id AND was IN ('scheduled', 'dead', 'cancelled', 'skipped')
     RETURNING 1
 )
@@ -316,11 +320,12 @@ FROM job;
 
 -- name: delete
 -- Hides an ended job, and ends a waiting one; the pruner removes it with the others of its age.
-WITH job AS MATERIALIZED (SELECT id, state AS was FROM remit.job WHERE id = :id::uuid FOR UPDATE),
+WITH job AS MATERIALIZED (SELECT id, state AS was, finished_at FROM remit.job WHERE id = :id::uuid FOR UPDATE),
 done AS (
     UPDATE remit.job AS target
     SET state = CASE WHEN was IN ('scheduled', 'ready') THEN 'cancelled' ELSE was END,
-        finished_at = coalesce(target.finished_at, remit.clock(:now::bigint)),
+        worker = NULL,
+        finished_at = coalesce(job.finished_at, remit.clock(:now::bigint)),
         reason = CASE WHEN was IN ('scheduled', 'ready') THEN 'deleted' ELSE target.reason END,
         deleted_at = remit.clock(:now::bigint)
     FROM job WHERE target.id = job.id AND was <> 'running'
