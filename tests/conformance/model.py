@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from remit.jobs.model import Allotment
 from remit.jobs.states import FINAL, Command, Interrupted, Outcome, State, allows, decide
@@ -38,6 +39,9 @@ class ModelJob:
         self.state, self.finished_at, self.reason, self.worker = state, now, reason, None
 
 
+COLUMNS = [column.name for column in fields(ModelJob) if column.name not in ("line", "queue")]
+
+
 @dataclass
 class Model:
     """Each method does what the operation of its name does, and answers the same."""
@@ -45,6 +49,9 @@ class Model:
     jobs: dict[str, ModelJob] = field(default_factory=dict)
     workers: set[str] = field(default_factory=set)
     paused: set[str] = field(default_factory=set)
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        return {job.id: {name: getattr(job, name) for name in COLUMNS} for job in self.jobs.values()}
 
     def enqueue(self, job: ModelJob, now: int) -> None:
         job.state = State.READY if job.run_at <= now else State.SCHEDULED
