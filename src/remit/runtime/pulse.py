@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from remit.db import forks
 from remit.db.store import Store
 from remit.db.transaction import BlockingDatabase, Role
 from remit.errors import StoreError
@@ -40,7 +41,7 @@ class Pulse(Protocol):
 
 
 def pulse_of(store: Store, worker: str) -> Pulse:
-    """The pulse of a worker that is registered, in the way that its store allows."""
+    """The pulse of a worker, in the way that its store allows."""
     database = store.blocking(Role.HEARTBEAT)
     if store.sidecar is None:
         return RowPulse(database, worker)
@@ -82,9 +83,9 @@ class FilePulse:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._path = self._folder / worker
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(self._file, fcntl.LOCK_EX)  # an observer that looks at it now lets go at once
         self._write()
-        _close_in_children(self._file)
+        forks.close_in_children(self._file)
 
     def _write(self) -> None:
         os.pwrite(self._file, f"{self._count:020d} {boot_id()}\n".encode(), 0)
@@ -118,8 +119,7 @@ class FilePulse:
         return _is_locked(self._folder / worker)
 
     def close(self) -> None:
-        _forget_in_children(self._file)
-        os.close(self._file)
+        forks.close(self._file)
         self._path.unlink(missing_ok=True)
         self._database.close()
 
@@ -158,26 +158,3 @@ def boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return "unknown"
-
-
-_inherited: set[int] = set()
-
-
-def _close_in_children(file: int) -> None:
-    if not _registered:
-        os.register_at_fork(after_in_child=_close_inherited)
-        _registered.append(True)
-    _inherited.add(file)
-
-
-_registered: list[bool] = []
-
-
-def _forget_in_children(file: int) -> None:
-    _inherited.discard(file)
-
-
-def _close_inherited() -> None:
-    for file in _inherited:
-        os.close(file)
-    _inherited.clear()

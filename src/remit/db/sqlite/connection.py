@@ -170,6 +170,8 @@ class BlockingSqlite:
     def close(self) -> None:
         with self._lock:
             self._discard()
+            if self._courtesy is not None:
+                self._courtesy.close()
 
 
 class ThreadedSession:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from remit.db import forks
+
 LONGEST_PAUSE = 0.25
 
 
@@ -44,12 +46,13 @@ class Courtesy:
     def close(self) -> None:
         """Give the file back."""
         if self._file is not None and self._pid == os.getpid():
-            os.close(self._file)
+            forks.close(self._file)
         self._file = None
 
     def _open(self) -> int:
-        if self._file is None or self._pid != os.getpid():  # a fork shares the lock with its parent
+        if self._file is None or self._pid != os.getpid():  # a forked child has closed it
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             self._pid = os.getpid()
+            forks.close_in_children(self._file)
         return self._file
