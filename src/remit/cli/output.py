@@ -88,7 +88,9 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], width: int)
     for row in body:
         grid.add_row(*(row[place] for place in widths))
     needed = _total(widths.values())
-    grid.width = needed if needed > width else None  # then the terminal breaks the lines, which breaks no id for copying
+    grid.width = (
+        needed if needed > width else None
+    )  # then the terminal breaks the lines, which breaks no id for copying
     return grid
 
 

@@ -7,9 +7,9 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
-from remit import schema
 from remit.app import Remit
 from remit.cli import logs
 from remit.cli.applications import naming
@@ -48,6 +48,7 @@ def serve(orders: Orders, stop: StopSwitch, ready: Callable[[], None] = lambda: 
     """
     app = load(orders.application)
     ours = logs.configure(orders.log_level, orders.log_format, orders.number)
+    stop.hold()
     if stop.asked:
         return Exit.OK
     with naming(orders.application):
@@ -82,13 +83,13 @@ class _Service:
             loop.call_soon_threadsafe(asked)
 
         with self._stop.telling(heard):
-            async with self._app:
-                if await self._started(worker):
+            async with AsyncExitStack() as stack:
+                if await self._started(worker, stack):
                     await self._work(worker)
 
-    async def _started(self, worker: Worker) -> bool:
+    async def _started(self, worker: Worker, stack: AsyncExitStack) -> bool:
         """Start, unless a stop is asked for meanwhile."""
-        starting = asyncio.create_task(self._start(worker))
+        starting = asyncio.create_task(self._start(worker, stack))
         asked = asyncio.create_task(self._asked.wait())
         await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
         asked.cancel()
@@ -100,8 +101,8 @@ class _Service:
         await starting
         return True
 
-    async def _start(self, worker: Worker) -> None:
-        await asyncio.to_thread(schema.check, self._app.store)
+    async def _start(self, worker: Worker, stack: AsyncExitStack) -> None:
+        await stack.enter_async_context(self._app)  # checks the schema
         self._app.catalog.load_handlers()
         if self._orders.introduces:
             self._show(await examine(self._app, worker, self._orders.processes))

@@ -13,13 +13,13 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class StopSwitch:
-    """Counts the signals and tells a listener. While there is none, nothing has begun: the first ends the program.
+    """Counts the signals and tells a listener. Until `hold`, nothing has begun: the first ends the program.
 
     The handlers are Python's, not the event loop's, so that the third signal ends a process whose loop is blocked.
     """
 
     class Stopped(BaseException):
-        """Raised where the program stands, when a signal comes before there is a listener."""
+        """Raised where the program stands, when a signal comes before anything has begun."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -44,6 +44,10 @@ class StopSwitch:
         elif self.asked == 1:
             raise StopSwitch.Stopped
 
+    def hold(self) -> None:
+        """From now on a signal is kept for the listener: an event loop begins, and must not be torn from its work."""
+        self._listener = self._listener or _nobody
+
     @contextmanager
     def telling(self, listener: Callable[[], None]) -> Iterator[None]:
         """Call `listener` at each signal, from now on for good. It is called at once where one came just before."""
@@ -62,4 +66,4 @@ class StopSwitch:
 
 
 def _nobody() -> None:
-    """The work is over; the process is on its way out."""
+    """The work has not begun yet, or is over."""
