@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from pathlib import Path
 from remit.db import forks
 
 LONGEST_PAUSE = 0.25
+LONGEST_WAIT = 5.0
+"""Seconds that a turn is waited for; then the holder may stand still, and SQLite's own lock says what there is to say."""
 
 
 class Courtesy:
@@ -26,6 +29,7 @@ class Courtesy:
         self._file: int | None = None
         self._pid = 0
         self._free_at = 0.0
+        self._place: _Place | None = None
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -34,25 +38,85 @@ class Courtesy:
         if pause > 0:
             time.sleep(pause)
         file = self._open()
-        fcntl.flock(file, fcntl.LOCK_EX)
+        mine = self._take(file)
         begun = time.monotonic()
         try:
             yield
         finally:
             ended = time.monotonic()
             self._free_at = ended + min(ended - begun, LONGEST_PAUSE)
-            fcntl.flock(file, fcntl.LOCK_UN)
+            if mine:
+                fcntl.flock(file, fcntl.LOCK_UN)
+
+    def _take(self, file: int) -> bool:
+        if self._place is None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                self._place = _Place(file)
+        mine = self._place.wait(LONGEST_WAIT)
+        if mine:
+            self._place = None
+        return mine
 
     def close(self) -> None:
         """Give the file back."""
-        if self._file is not None and self._pid == os.getpid():
-            forks.close(self._file)
-        self._file = None
+        file, place = self._file, self._place
+        self._file = self._place = None
+        if file is None or self._pid != os.getpid():
+            return
+        if place is None:
+            forks.close(file)
+        else:
+            place.leave()  # its thread has the file, and closes it
 
     def _open(self) -> int:
         if self._file is None or self._pid != os.getpid():  # a forked child has closed it
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             self._pid = os.getpid()
+            self._place = None
             forks.close_in_children(self._file)
         return self._file
+
+
+class _Place:
+    """A place in the queue that `flock` keeps, taken by a thread: the call itself knows no time limit."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._changed = threading.Condition()
+        self._wanted = True
+        self._reached = False
+        self._left = False
+        threading.Thread(target=self._stand, name="remit-turn", daemon=True).start()
+
+    def _stand(self) -> None:
+        while True:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            with self._changed:
+                if self._left:
+                    forks.close(self._file)
+                    return
+                if self._wanted:
+                    self._reached = True
+                    self._changed.notify()
+                    return
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+                self._changed.wait_for(lambda: self._wanted or self._left)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it is our turn; when that takes too long the place is kept for the next time."""
+        with self._changed:
+            self._wanted = True
+            self._changed.notify()
+            self._changed.wait_for(lambda: self._reached, seconds)
+            self._wanted = False
+            return self._reached
+
+    def leave(self) -> None:
+        """Give up the place, and the file."""
+        with self._changed:
+            self._left = True
+            self._changed.notify()
