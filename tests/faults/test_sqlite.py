@@ -74,6 +74,23 @@ def test_fault_38_a_process_is_killed_with_the_write_lock(sqlite_site: Site) -> 
     assert other.process.poll() is None
 
 
+def test_fault_38_a_process_that_stands_with_the_write_lock_does_not_keep_others_from_stopping(
+    sqlite_site: Site,
+) -> None:
+    site = sqlite_site
+    holder, other = site.started(2, grace=0.5, url=site.url + "?busy_timeout=0.2")
+    id = site.send(Deposit(number=1, gate="a"))
+    site.await_line("deposited", id)
+    if site.database.rows()[id].worker == other.id:
+        holder, other = other, holder
+    holder.freeze()
+    assert other.stop() == 0
+    holder.thaw()
+    site.open("a")
+    site.await_final(id)
+    site.check()
+
+
 def test_fault_39_fork_after_open(site: Site) -> None:
     site.worker()
     script = [sys.executable, "-m", "tests.faults.fork_main", site.url, str(site.folder)]
