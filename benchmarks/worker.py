@@ -28,7 +28,8 @@ class WorkerProcess:
     def __init__(self, contender: Contender, ledger: Ledger, log: Path) -> None:
         self._log = log
         self._name = contender.name
-        environment = os.environ | {PLACE: str(ledger.path), "PYTHONPATH": str(ROOT)}
+        path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = os.environ | {PLACE: str(ledger.path), "PYTHONPATH": os.pathsep.join(path)}
         kind = type(contender)
         command = [sys.executable, "-m", "benchmarks.child", kind.__module__, kind.__name__, contender.url]
         with log.open("ab") as output:

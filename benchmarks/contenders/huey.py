@@ -21,8 +21,7 @@ class Huey(Contender):
         f"{DELAY} to {LONGEST_DELAY} s (default 0.1 to 10); it has no bulk call, and removes a job as it claims it"
     )
     measures = frozenset(Measure) - {Measure.BULK}
-    enqueue_n = 5_000
-    drain_n = 20_000
+    drain_n = 10_000
 
     def _huey(self) -> Any:
         from huey import SqliteHuey
