@@ -18,7 +18,7 @@ from remit.db import forks
 
 LONGEST_PAUSE = 0.25
 LONGEST_WAIT = 5.0
-"""Seconds that a turn is waited for; then the holder may stand still, and SQLite's own lock says what there is to say."""
+"""Seconds that a turn is waited for; beyond, its holder may stand still, and SQLite's own lock has the word."""
 
 
 class Courtesy:
