@@ -90,12 +90,6 @@ class AlreadyBound(RemitError):
     code = "already-bound"
 
 
-class NotOpen(RemitError):
-    """The application is closed, or not open yet in this process or on this event loop."""
-
-    code = "not-open"
-
-
 class ConfigurationError(RemitError):
     """An option of the application, its environment or its file is wrong."""
 
@@ -142,12 +136,6 @@ class LeaseLost(RemitError):
     """This run no longer holds its job: another worker took it over, so nothing that it does may be committed."""
 
     code = "lease-lost"
-
-
-class TransactionRequired(RemitError):
-    """The application allows no send outside a transaction (`require_tx`): pass `tx=`."""
-
-    code = "transaction-required"
 
 
 class TransactionError(RemitError):

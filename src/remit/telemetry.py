@@ -109,7 +109,10 @@ class Telemetry:
 
     def adopted(self, name: str, queue: str, into: str) -> None:
         log.warning(
-            "jobs %s wait in the queue %s, which is not declared: they run in the slots of %s", name, queue, into
+            "jobs %s wait in the queue %s, to which they are sent no more: they run in the slots of %s",
+            name,
+            queue,
+            into,
         )
 
     def undecodable(self, name: str, id: str, error: BaseException) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from remit import Domain, Job, JobRef, Remit, State
+from remit import Domain, Job, JobRef, Keep, Remit, State
 from remit.errors import AlreadyBound, ForeignTransaction, InvalidArgument, JobNotFound
 
 
@@ -28,6 +29,17 @@ class Ship(Job[Sending]):
 
 class Newest(Job[Sending], queue=hot):
     order: str
+
+
+class Brief(Job[Sending], keep=Keep(age=30)):
+    order: str
+
+
+class Kept(Job[Sending], keep=Keep(age=math.inf)):
+    order: str
+
+
+async def ignore(job: object, run: object) -> None: ...
 
 
 @pytest.fixture
@@ -139,8 +151,8 @@ def test_a_lifo_queue_gives_the_newest_first(app: Remit) -> None:
     async def newest(job: Newest, run: object) -> None:
         ran.append(job.order)
 
-    @sending.handles(Ship)
-    async def ship(job: Ship, run: object) -> None: ...
+    for other in (Ship, Brief, Kept):
+        sending.handles(other)(ignore)
 
     try:
         for number in range(5):
@@ -164,3 +176,18 @@ def test_a_domain_belongs_to_one_open_application(app: Remit, tmp_path_factory: 
     assert app.sync.jobs.get(here.id).state is State.READY
     with pytest.raises(JobNotFound, match="there is no job"):
         app.sync.jobs.get(there.id)
+
+
+def test_a_job_class_says_how_long_its_jobs_are_kept_and_a_call_overrules_it(app: Remit, store_url: str) -> None:
+    refs = [
+        sending.sync.enqueue(Brief(order="7")),
+        sending.sync.enqueue(Brief(order="7"), keep=5),
+        sending.sync.enqueue(Ship(order="7")),
+        sending.sync.enqueue(Kept(order="7")),
+    ]
+    table = "remit_job" if store_url.startswith("sqlite") else "remit.job"
+    with caller(store_url) as connection:
+        rows = dict(connection.execute(f"SELECT CAST(id AS text), keep FROM {table}").fetchall())
+    connection.close()
+    assert [rows[ref.id] for ref in refs[:3]] == [30.0, 5.0, None]
+    assert rows[refs[3].id] > 50 * 365 * 86_400

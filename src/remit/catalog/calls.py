@@ -112,7 +112,9 @@ def prepare(spec: JobSpec, message: Message[Any], options: EnqueueOptions, polic
     """
     payload = spec.codec.dump(message, limit=policy.max_payload)
     if not options and policy.expires is None:
-        return EnqueueRequest(spec=spec, payload=payload, priority=policy.priority, attempts=policy.attempts)
+        return EnqueueRequest(
+            spec=spec, payload=payload, priority=policy.priority, attempts=policy.attempts, keep=spec.keep
+        )
     try:
         return _with_options(spec, payload, options, policy)
     except InvalidArgument as error:
@@ -137,7 +139,7 @@ def _with_options(spec: JobSpec, payload: str, options: EnqueueOptions, policy: 
         at=None if at is None else _instant("at", at),
         backoff=None if backoff is None else _declared(backoff).dump(),
         expires=policy.expires if expires is None else expires,
-        keep=None if keep is None else in_seconds("keep", keep),
+        keep=spec.keep if keep is None else in_seconds("keep", keep),
         label=_text("label", given.get("label"), LONGEST_LABEL),
         requested_by=_requester(given.get("requested_by")),
         attachment=_address(given.get("attachment")),

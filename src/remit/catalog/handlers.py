@@ -59,6 +59,8 @@ def _problem(function: HandlerFunction, mode: str | None) -> str | None:
         return f"takes {inspect.signature(function)}, and is called with two positional arguments, (job, run)"
     if mode in {"thread", "process"} and _is_async(function):
         return f'is async, and mode="{mode}" needs a plain `def`'
+    if mode == "process" and function.__module__ == "__main__":
+        return 'is in the script that is run, and mode="process" imports it in another process: put it into a module'
     if mode == "process" and not _is_importable(function):
         return 'is not at the top level of its module, so mode="process" cannot import it in the other process'
     return None

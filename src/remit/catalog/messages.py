@@ -178,4 +178,6 @@ def _queue_of(cls: type, queue: object, domain: DomainSpec) -> Queue[Any] | None
 def _keep_of(cls: type, keep: Keep | None) -> Keep | None:
     if keep is not None and keep.count is not None:
         raise CatalogError(f"{cls.__qualname__} has Keep(count=…), which counts a whole queue; say it on the queue.")
+    if keep is not None and keep.dead_age is not None:
+        raise CatalogError(f"{cls.__qualname__} has Keep(dead_age=…), which holds for a whole queue; say it there.")
     return keep

@@ -18,13 +18,15 @@ from remit.catalog.fields import check_fields
 from remit.catalog.handlers import Handler
 from remit.catalog.names import check_segment
 from remit.catalog.policies import Defaults, Policy, resolve
-from remit.catalog.quantities import whole
+from remit.catalog.quantities import in_seconds_or_forever, whole
 from remit.codec import Codec
 from remit.errors import CatalogError, DuplicateHandler, DuplicateName
 
 C = TypeVar("C", default=object)
 D = TypeVar("D", bound="Owner[Any]")  # invariant and without a default: else ty misses foreign messages
 DEFAULT_QUEUE: Final = "default"
+FOREVER: Final = 100 * 365 * 86_400.0
+"""Seconds that stand for an age without limit where a number must be stored."""
 
 
 class Owner(Generic[C]):
@@ -94,6 +96,15 @@ class JobSpec:
     def path(self) -> str:
         """`module:Class`, where it was declared."""
         return f"{self.message.__module__}:{self.message.__qualname__}"
+
+    @cached_property
+    def keep(self) -> float | None:
+        """Seconds for which the class says that its completed jobs are kept; a queue's rule is read when it prunes."""
+        stated = self.defaults.keep
+        if stated is None or stated.age is None:
+            return None
+        age = in_seconds_or_forever("age", stated.age, zero=True)
+        return FOREVER if age is None else age
 
     def resolve(self) -> None:
         """Resolve the types of the fields, which may name what is defined later. Raises `CatalogError`."""

@@ -182,6 +182,7 @@ class Ended(Struct):
     attempt: int
     transition: Transition
     messages: list[dict[str, Any]]
+    attempts: int = 0
 
 
 class Landed(Struct, frozen=True):

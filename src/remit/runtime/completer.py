@@ -132,6 +132,9 @@ class Completer(Loop):
         if state is State.DEAD:
             self._telemetry.dead(name, ended.id, transition.reason or "")
         elif state is State.SCHEDULED and transition.delay is not None:
+            if transition.failure is not None:
+                error = f"{transition.failure.kind}: {transition.failure.message}"
+                self._telemetry.failed(name, ended.id, ended.attempt, ended.attempts, error, transition.delay)
             self._promote_in(transition.delay)
 
     async def _bisect(self, batch: list[Ended], names: dict[str, str], ledger: Ledger, error: StoreError) -> None:

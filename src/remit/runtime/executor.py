@@ -298,11 +298,9 @@ class Executor:
 
     def _put(self, claim: Claim, outcome: Outcome, messages: list[dict[str, Any]]) -> None:
         transition = decide(outcome, failures=claim.failures, attempts=claim.attempts)
-        if transition.failure is not None and transition.delay is not None:
-            failure = f"{transition.failure.kind}: {transition.failure.message}"
-            self._telemetry.failed(claim.name, claim.id, claim.failures + 1, claim.attempts, failure, transition.delay)
         sent = messages if isinstance(outcome, Completed) else []
-        self._completer.put(Ended(claim.id, claim.token, claim.failures + 1, transition, sent), claim.name)
+        ended = Ended(claim.id, claim.token, claim.failures + 1, transition, sent, claim.attempts)
+        self._completer.put(ended, claim.name)
 
     # --- from outside
 

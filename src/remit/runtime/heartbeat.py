@@ -92,6 +92,9 @@ class Heartbeat:
 
     async def stop(self) -> None:
         self._stopping.set()
+        if self._beats.ident is None:
+            self._pulse.close()  # it never began
+            return
         for thread in (self._beats, self._watch):
             await asyncio.to_thread(thread.join, 10.0)
 

@@ -86,7 +86,4 @@ class Prober:
         claim = run.claim
         outcome = otherwise or Failed(ROLLED_BACK, 0.0)
         transition = decide(outcome, failures=claim.failures, attempts=claim.attempts)
-        if transition.failure is not None and transition.delay is not None:
-            error = f"{transition.failure.kind}: {transition.failure.message}"
-            self._telemetry.failed(run.name, run.job_id, run.attempt, run.attempts, error, transition.delay)
-        self._completer.put(Ended(claim.id, claim.token, run.attempt, transition, []), run.name)
+        self._completer.put(Ended(claim.id, claim.token, run.attempt, transition, [], run.attempts), run.name)

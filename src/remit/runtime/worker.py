@@ -90,6 +90,7 @@ class Worker:
         self._unknown: set[str] = set()
         self._stop = asyncio.Event()
         self._now = asyncio.Event()
+        self._built = False
         self._started = False
         self._fencing: asyncio.Task[None] | None = None
 
@@ -212,8 +213,8 @@ class Worker:
                 else:
                     self._contexts[spec.name] = self._stack.enter_context(manager)
         self._build()
-        await self._register()
-        self._beat()
+        await self._register(self.ledger)
+        self.heartbeat.start()
         self.executor.start()
         for loop in self._loops:
             loop.start()
@@ -271,15 +272,17 @@ class Worker:
             databases.leader, self._ledger, self.executor.active, self._adopt, interval, telemetry
         )
         self.leader.on_elected += [self.rescuer.wake, self.pruner.wake]
+        self.heartbeat = self._heartbeat()
         self._loops: list[Loop] = [
             self.completer, self.promoter, self.journal, self.leader, self.rescuer, self.pruner, self.reconciler,
             self.producer,
         ]  # fmt: skip
+        self._built = True
 
     def _ledger(self) -> Ledger:
         return self.ledger
 
-    async def _register(self) -> None:
+    async def _register(self, ledger: Ledger) -> None:
         about = {
             "version": _version(),
             "queues": {name: intake.concurrency for name, intake in self._intakes.items()},
@@ -287,13 +290,13 @@ class Worker:
         }
         await self._databases.leader.run(
             lambda tx: operations.register(
-                tx, self.ledger.worker, host=socket.gethostname(), pid=os.getpid(), about=json.dumps(about)
+                tx, ledger.worker, host=socket.gethostname(), pid=os.getpid(), about=json.dumps(about)
             ),
             atomic=False,
         )
 
-    def _beat(self) -> None:
-        self.heartbeat = Heartbeat(
+    def _heartbeat(self) -> Heartbeat:
+        return Heartbeat(
             pulse_of(self.store, self.ledger.worker),
             self.settings.lease,
             self.telemetry,
@@ -301,7 +304,6 @@ class Worker:
             health=self.health,
             on_loop=self.executor.on_loop,
         )
-        self.heartbeat.start()
 
     def _prepare(self, sender: Owner[Any], job: Job[Any], options: EnqueueOptions) -> EnqueueRequest:
         spec = spec_of(job)
@@ -360,21 +362,19 @@ class Worker:
     async def _live_again(self) -> None:
         """A new id, a new registration, a new heartbeat; the parts go on."""
         await self.prober.kill()
-        old, self.heartbeat_old = self.heartbeat, None
-        await old.stop()
-        fresh = Ledger()
-        pause = 0.1
+        await self.heartbeat.stop()
+        fresh, pause = Ledger(), 0.1
         while True:
-            self.ledger, previous = fresh, self.ledger
             try:
-                await self._register()
+                await self._register(fresh)
                 break
             except StoreError:
-                self.ledger = previous
                 await asyncio.sleep(pause)
                 pause = min(5.0, pause * 2)
+        self.ledger = fresh
         self.telemetry.worker = fresh.worker
-        self._beat()
+        self.heartbeat = self._heartbeat()
+        self.heartbeat.start()
         self.producer.wake()
 
     # --- the end
@@ -383,7 +383,7 @@ class Worker:
         if self._fencing is not None:
             self._fencing.cancel()
             await asyncio.gather(self._fencing, return_exceptions=True)
-        if hasattr(self, "executor"):
+        if self._built:
             await self.executor.close()
             # A second cancellation ends what the first one cannot: a statement whose server answers nothing.
             await asyncio.gather(*(_within(loop.kill(), LAST_MOMENTS) for loop in self._loops))
@@ -396,8 +396,7 @@ class Worker:
 
     async def _leave(self) -> None:
         """Sign off; what could not be written meanwhile is the rescuer's at once."""
-        if hasattr(self, "heartbeat"):
-            await self.heartbeat.stop()
+        await self.heartbeat.stop()
         try:
             async with asyncio.timeout(LAST_MOMENTS):
                 await self.leader.stop()

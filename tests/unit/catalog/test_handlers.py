@@ -117,3 +117,11 @@ def test_a_misspelled_mode_is_named_with_the_nearest() -> None:
     with pytest.raises(InvalidArgument) as refused:
         look(blocking, "proces")
     assert str(refused.value) == "mode must be one of async, thread, process, not 'proces'. Did you mean 'process'?"
+
+
+def test_a_process_cannot_import_the_script_that_is_run() -> None:
+    def build(job: object, run: object) -> None: ...
+
+    build.__module__, build.__qualname__ = "__main__", "build"
+    with pytest.raises(HandlerShape, match="is in the script that is run"):
+        examine(build, "Sync", "Billing", "process")
