@@ -263,6 +263,7 @@ FROM remit.job WHERE id = :id::uuid;
 
 -- name: list
 -- Newest first, paged by key: ids are ordered by time, and a page begins below the last id of the one before it.
+-- Ordered by job.id: a bare id would be the text of the first column, which no index knows.
 SELECT
     id::text, state, domain, queue, name, version, priority, failures, attempts, suspect > 0,
     remit.micros(created_at), remit.micros(run_at), remit.micros(claimed_at), remit.micros(finished_at),
@@ -276,7 +277,7 @@ WHERE (:state::text IS NULL OR state = :state::text)
     AND (:label::text IS NULL OR label = :label::text)
     AND (:deleted::boolean OR deleted_at IS NULL)
     AND (:after::uuid IS NULL OR id < :after::uuid)
-ORDER BY id DESC
+ORDER BY job.id DESC
 LIMIT :limit::integer;
 
 -- name: failures
