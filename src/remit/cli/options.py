@@ -10,16 +10,31 @@ from cyclopts.validators import Number
 AppPath: TypeAlias = Annotated[
     str | None, Parameter(name=("--app", "-a"), help="The application: module:attribute, or module for module:app.")
 ]
-AsJson: TypeAlias = Annotated[bool, Parameter(name="--json", negative=(), help="Write JSON, for programs.")]
-JobName: TypeAlias = Annotated[str | None, Parameter(name="--job", help="Only this job, e.g. billing.sync-invoice.")]
-QueueName: TypeAlias = Annotated[str | None, Parameter(name="--queue", help="Only this queue, e.g. billing.invoices.")]
-DomainName: TypeAlias = Annotated[str | None, Parameter(name="--domain", help="Only this domain, e.g. billing.")]
-Limit: TypeAlias = Annotated[int, Parameter(name="--limit", validator=Number(gte=1), help="At most so many.")]
-After: TypeAlias = Annotated[
-    str | None, Parameter(name="--after", help="Go on after this id, the last of the page before.")
+AsJson: TypeAlias = Annotated[
+    bool, Parameter(name="--json", negative=(), show_default=False, help="Write JSON, for programs.")
 ]
-By: TypeAlias = Annotated[str | None, Parameter(name="--by", help="Who does it; whoever is logged in, by default.")]
+JobName: TypeAlias = Annotated[
+    str | None, Parameter(name="--job", metavar="NAME", help="Only this job, e.g. billing.sync-invoice.")
+]
+QueueName: TypeAlias = Annotated[
+    str | None, Parameter(name="--queue", metavar="NAME", help="Only this queue, e.g. billing.invoices.")
+]
+DomainName: TypeAlias = Annotated[
+    str | None, Parameter(name="--domain", metavar="NAME", help="Only this domain, e.g. billing.")
+]
+Limit: TypeAlias = Annotated[
+    int, Parameter(name="--limit", validator=Number(gte=1), metavar="N", help="At most so many.")
+]
+After: TypeAlias = Annotated[
+    str | None, Parameter(name="--after", metavar="ID", help="Go on after this id, the last of the page before.")
+]
+JobIds: TypeAlias = Annotated[str, Parameter(name="ID", help="The ids of jobs.")]
+QueueNames: TypeAlias = Annotated[str, Parameter(name="QUEUE", help="Whole names, e.g. billing.invoices.")]
+By: TypeAlias = Annotated[
+    str | None, Parameter(name="--by", metavar="NAME", help="Who does it; whoever is logged in, by default.")
+]
 Window: TypeAlias = Annotated[
-    float, Parameter(name="--window", validator=Number(gt=0), help="Seconds over which rates are taken.")
+    float,
+    Parameter(name="--window", validator=Number(gt=0), metavar="SECONDS", help="Seconds over which rates are taken."),
 ]
 StateName: TypeAlias = Literal["scheduled", "ready", "running", "completed", "skipped", "cancelled", "dead"]

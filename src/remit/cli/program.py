@@ -39,9 +39,8 @@ def build(stop: StopSwitch) -> App:
         help_format="plaintext",
         version=f"remit {remit.__version__}",
     )
-    app.command(worker.command(stop), name="worker")
-    app.command(migrate.migrate)
-    app.command(status.status)
+    for name, command in (("worker", worker.command(stop)), ("migrate", migrate.migrate), ("status", status.status)):
+        app.command(command, name=name, usage=f"Usage: remit {name} [APP] [OPTIONS]", help_epilogue="")
     for noun in (jobs, dead, queues, workers):
         app.command(noun.group)
     return app

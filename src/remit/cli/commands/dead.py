@@ -21,12 +21,12 @@ from remit.cli.wording import count
 from remit.client.jobs import LONGEST_PAGE
 from remit.jobs.model import JobRecord, Page
 
-group = App(name="dead", help="List dead letters, and replay them.")
+group = App(name="dead", help="List dead letters, and replay them.", help_epilogue="")
 
 Reason = Annotated[str | None, Parameter(help="Only where the reason of death contains this text.")]
 
 
-@group.command(name="list")
+@group.command(name="list", usage="Usage: remit dead list [APP] [OPTIONS]")
 def list_(
     app: AppPath = None,
     *,
@@ -90,14 +90,16 @@ def _search(face: SyncRemit, filters: _Filters, limit: int, after: str | None) -
 
 @group.command(usage="Usage: remit dead replay [APP] [ID...] [OPTIONS]")
 def replay(
-    *ids: Annotated[str, Parameter(help="These; without an id, all that match the filters.")],
+    *ids: Annotated[str, Parameter(name="ID", help="These; without an id, all that match the filters.")],
     app: AppPath = None,
     job: JobName = None,
     queue: QueueName = None,
     domain: DomainName = None,
     reason: Reason = None,
-    dry_run: Annotated[bool, Parameter(negative=(), help="Say how many would be replayed, and do nothing.")] = False,
-    yes: Annotated[bool, Parameter(name=("--yes", "-y"), negative=(), help="Do not ask.")] = False,
+    dry_run: Annotated[
+        bool, Parameter(negative=(), show_default=False, help="Say how many would be replayed, and do nothing.")
+    ] = False,
+    yes: Annotated[bool, Parameter(name=("--yes", "-y"), negative=(), show_default=False, help="Do not ask.")] = False,
     json: AsJson = False,
 ) -> None:
     """Make dead letters ready again, with all their attempts: some by id, or all that match, oldest first."""

@@ -11,7 +11,7 @@ from rich.text import Text
 from remit.cli import records
 from remit.cli.applications import opened, split, whoever
 from remit.cli.exits import Exit, complain, exit_of
-from remit.cli.options import After, AppPath, AsJson, By, DomainName, JobName, Limit, QueueName, StateName
+from remit.cli.options import After, AppPath, AsJson, By, DomainName, JobIds, JobName, Limit, QueueName, StateName
 from remit.cli.output import say, tell
 from remit.cli.views import job_sheet, job_table
 from remit.client.jobs import LONGEST_PAGE
@@ -19,10 +19,10 @@ from remit.errors import RemitError
 from remit.jobs.model import JobRecord
 from remit.jobs.states import State
 
-group = App(name="jobs", help="List jobs, show one, retry, cancel and delete them.")
+group = App(name="jobs", help="List jobs, show one, retry, cancel and delete them.", help_epilogue="")
 
 
-@group.command(name="list")
+@group.command(name="list", usage="Usage: remit jobs list [APP] [OPTIONS]")
 def list_(
     app: AppPath = None,
     *,
@@ -31,7 +31,7 @@ def list_(
     queue: QueueName = None,
     domain: DomainName = None,
     label: Annotated[str | None, Parameter(help="Only jobs with exactly this label.")] = None,
-    deleted: Annotated[bool, Parameter(negative=(), help="Deleted jobs too.")] = False,
+    deleted: Annotated[bool, Parameter(negative=(), show_default=False, help="Deleted jobs too.")] = False,
     limit: Limit = 50,
     after: After = None,
     json: AsJson = False,
@@ -71,10 +71,13 @@ def _nothing(state: str | None, job: str | None, queue: str | None, domain: str 
 
 @group.command(usage="Usage: remit jobs show [APP] ID... [OPTIONS]")
 def show(
-    *ids: str,
+    *ids: JobIds,
     app: AppPath = None,
     traceback: Annotated[
-        bool, Parameter(negative=(), help="The traceback of every failed attempt, not of the last alone.")
+        bool,
+        Parameter(
+            negative=(), show_default=False, help="The traceback of every failed attempt, not of the last alone."
+        ),
     ] = False,
     json: AsJson = False,
 ) -> int:
@@ -89,14 +92,14 @@ def show(
 
 
 @group.command(usage="Usage: remit jobs retry [APP] ID... [OPTIONS]")
-def retry(*ids: str, app: AppPath = None, json: AsJson = False) -> int:
+def retry(*ids: JobIds, app: AppPath = None, json: AsJson = False) -> int:
     """Make scheduled, dead, cancelled or skipped jobs ready now, with all their attempts."""
     return _each(ids, app, json, lambda face, id: face.jobs.retry(id), _write_state)
 
 
 @group.command(usage="Usage: remit jobs cancel [APP] ID... [OPTIONS]")
 def cancel(
-    *ids: str,
+    *ids: JobIds,
     app: AppPath = None,
     reason: Annotated[str | None, Parameter(help="Why, for the record.")] = None,
     by: By = None,
@@ -109,9 +112,11 @@ def cancel(
 
 @group.command(usage="Usage: remit jobs delete [APP] ID... [OPTIONS]")
 def delete(
-    *ids: str,
+    *ids: JobIds,
     app: AppPath = None,
-    purge: Annotated[bool, Parameter(negative=(), help="Remove them at once, with their failures and logs.")] = False,
+    purge: Annotated[
+        bool, Parameter(negative=(), show_default=False, help="Remove them at once, with their failures and logs.")
+    ] = False,
     json: AsJson = False,
 ) -> int:
     """Hide jobs that do not run from lists; their retention removes them in time."""

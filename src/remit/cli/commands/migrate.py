@@ -19,7 +19,9 @@ from remit.db.store import Store
 def migrate(
     app: AppPath = None,
     *,
-    sql: Annotated[bool, Parameter(negative=(), help="Print the SQL instead of running it, for a DBA.")] = False,
+    sql: Annotated[
+        bool, Parameter(negative=(), show_default=False, help="Print the SQL instead of running it, for a DBA.")
+    ] = False,
     since: Annotated[
         int | None,
         Parameter(help="With --sql: from this version on, without asking the database; 0 is an empty one."),

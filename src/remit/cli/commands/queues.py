@@ -9,15 +9,15 @@ from remit.app import SyncRemit
 from remit.cli import records
 from remit.cli.applications import opened, split, whoever
 from remit.cli.exits import QueueNotFound
-from remit.cli.options import AppPath, AsJson, By, Window
+from remit.cli.options import AppPath, AsJson, By, QueueNames, Window
 from remit.cli.output import say, tell
 from remit.cli.views import queue_table
 from remit.errors import nearest
 
-group = App(name="queues", help="List queues, pause and resume them.")
+group = App(name="queues", help="List queues, pause and resume them.", help_epilogue="")
 
 
-@group.command(name="list")
+@group.command(name="list", usage="Usage: remit queues list [APP] [OPTIONS]")
 def list_(app: AppPath = None, *, window: Window = 60.0, json: AsJson = False) -> None:
     """List every queue that is declared, or has jobs."""
     with opened(app) as (_, face):
@@ -31,7 +31,7 @@ def list_(app: AppPath = None, *, window: Window = 60.0, json: AsJson = False) -
 
 
 @group.command(usage="Usage: remit queues pause [APP] QUEUE... [OPTIONS]")
-def pause(*queues: str, app: AppPath = None, by: By = None, json: AsJson = False) -> None:
+def pause(*queues: QueueNames, app: AppPath = None, by: By = None, json: AsJson = False) -> None:
     """Claim no more from queues; what runs, runs on."""
     path, names = split(queues, app, "the name of a queue")
     with opened(path) as (_, face):
@@ -42,7 +42,7 @@ def pause(*queues: str, app: AppPath = None, by: By = None, json: AsJson = False
 
 
 @group.command(usage="Usage: remit queues resume [APP] QUEUE... [OPTIONS]")
-def resume(*queues: str, app: AppPath = None, json: AsJson = False) -> None:
+def resume(*queues: QueueNames, app: AppPath = None, json: AsJson = False) -> None:
     """Claim from queues again."""
     path, names = split(queues, app, "the name of a queue")
     with opened(path) as (_, face):

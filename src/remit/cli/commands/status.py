@@ -36,7 +36,9 @@ def status(
         bool | None,
         Parameter(negative="--once", help="Go on until Ctrl-C; by default in a terminal, without --json."),
     ] = None,
-    interval: Annotated[float, Parameter(validator=Number(gte=0.1), help="Seconds between two looks.")] = 1.0,
+    interval: Annotated[
+        float, Parameter(validator=Number(gte=0.1), metavar="SECONDS", help="Seconds between two looks.")
+    ] = 1.0,
     window: Window = 10.0,
     json: AsJson = False,
 ) -> None:

@@ -27,15 +27,23 @@ def command(stop: StopSwitch) -> Callable[..., int]:
         app: AppPath = None,
         *,
         processes: Annotated[
-            int, Parameter(validator=Number(gte=1), help="Worker processes, kept alive by this one.")
+            int, Parameter(validator=Number(gte=1), metavar="N", help="Worker processes, kept alive by this one.")
         ] = 1,
         lease: Annotated[
             float | None,
-            Parameter(validator=Number(gt=0), help="Seconds without a sign of life after which others take its jobs."),
+            Parameter(
+                validator=Number(gt=0),
+                metavar="SECONDS",
+                help="Seconds without a sign of life after which others take its jobs.",
+            ),
         ] = None,
         grace: Annotated[
             float | None,
-            Parameter(validator=Number(gte=0), help="Seconds that runs get to end when the worker is stopped."),
+            Parameter(
+                validator=Number(gte=0),
+                metavar="SECONDS",
+                help="Seconds that runs get to end when the worker is stopped.",
+            ),
         ] = None,
         log_level: Annotated[logs.LogLevel, Parameter(help="The least that is logged.")] = "info",
         log_format: Annotated[logs.LogFormat, Parameter(help="Lines for people, or JSON lines.")] = "text",

@@ -10,10 +10,10 @@ from remit.cli.options import AppPath, AsJson
 from remit.cli.output import say, tell
 from remit.cli.views import worker_table
 
-group = App(name="workers", help="List workers.")
+group = App(name="workers", help="List workers.", help_epilogue="")
 
 
-@group.command(name="list")
+@group.command(name="list", usage="Usage: remit workers list [APP] [OPTIONS]")
 def list_(app: AppPath = None, *, json: AsJson = False) -> None:
     """List every registered worker. One that died is listed until another one has noticed."""
     with opened(app) as (_, face):
