@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report.show()
         if options.json:
             report.write_json(Path(options.json))
+        if options.markdown:
+            report.write_markdown(Path(options.markdown))
     return 1 if report.failed else 0
 
 
@@ -48,6 +50,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=200.0, help="jobs a second in busy-latency (200)")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of busy-latency and footprint (10)")
     parser.add_argument("--json", help="a file for the results, machine-readable")
+    parser.add_argument("--markdown", help="a file for the tables of the README")
     parser.add_argument(
         "--smoke",
         action="store_true",

@@ -112,6 +112,7 @@ class _Peak:
         self._worker = worker
         self._next = 0.0
         self.megabytes = 0.0
+        self.check()
 
     def check(self) -> None:
         self._worker.check()
@@ -123,10 +124,11 @@ class _Peak:
 
 async def _all_done(contender: Contender) -> float:
     """When it was first seen that the store holds everything for done."""
-    end = time.time() + 30
-    while (asked := time.time()) < end:
-        if await asyncio.to_thread(contender.unfinished) == 0:
-            return asked
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        unfinished = await asyncio.to_thread(contender.unfinished)
+        if unfinished.number == 0:
+            return unfinished.asked
         await asyncio.sleep(0.005)
     raise TimeoutError("the store did not hold all jobs for done 30 s after the last handler began")
 

@@ -50,7 +50,11 @@ class Report:
         self._console = Console(width=None if sys.stdout.isatty() else 120)
         self._machine: dict[str, Any] = {}
         self._begun = time.monotonic()
-        self.failed = False
+        self._failures: list[str] = []
+
+    @property
+    def failed(self) -> bool:
+        return bool(self._failures)
 
     def describe(self, *, postgres: str | None, fsync: float) -> None:
         """Note on what this run is made. `fsync` is in microseconds."""
@@ -67,7 +71,7 @@ class Report:
 
     def add(self, measure: Measure, kind: type[Contender], figures: Figures | Exception) -> None:
         if isinstance(figures, Exception):
-            self.failed = True
+            self._failures.append(f"{measure} · {kind.store} · {kind.name}: {type(figures).__name__}: {figures}")
         else:
             self._figures.setdefault((measure, kind.store, kind.name), []).append(figures)
 
@@ -80,15 +84,8 @@ class Report:
         print(f"{time.monotonic() - self._begun:6.0f} s  {what}: {text}", flush=True)
 
     def show(self) -> None:
-        machine = self._machine
-        machine["load"].append(round(os.getloadavg()[0], 1))
-        self._console.print(
-            f"\n{machine['date']} · {machine['cores']} cores, load {machine['load'][0]} to {machine['load'][1]} · "
-            f"fsync {machine['fsync_us']:,} µs · {machine['system']} · Python {machine['python']} · "
-            f"PostgreSQL {machine['postgres']} · SQLite {machine['sqlite']} · "
-            f"medians of {self._rounds} (lowest to highest)",
-            highlight=False,
-        )
+        self._machine["load"].append(round(os.getloadavg()[0], 1))
+        self._console.print(f"\n{self._made_on()}", highlight=False)
         for measure in Measure:
             for store in Store:
                 if kinds := [one for one in self._contenders if one.store is store and self._measured(measure, one)]:
@@ -96,6 +93,17 @@ class Report:
         for kind in self._contenders:
             release = f" {version(kind.distribution)}" if kind.distribution else ""
             self._console.print(f"[bold]{kind.name}[/bold]{release} ({kind.store}): {kind.settings}", highlight=False)
+        for failure in self._failures:
+            self._console.print(f"failed: {failure}", style="red", markup=False, highlight=False)
+
+    def _made_on(self) -> str:
+        machine = self._machine
+        return (
+            f"{machine['date']} · {machine['cores']} cores, load {machine['load'][0]} to {machine['load'][1]} · "
+            f"fsync {machine['fsync_us']:,} µs · {machine['system']} · Python {machine['python']} · "
+            f"PostgreSQL {machine['postgres']} · SQLite {machine['sqlite']} · "
+            f"medians of {self._rounds}"
+        )
 
     def _measured(self, measure: Measure, kind: type[Contender]) -> bool:
         return (measure, kind.store, kind.name) in self._figures
@@ -133,6 +141,32 @@ class Report:
             if own and other and statistics.median(other):
                 ratios[figure] = statistics.median(own) / statistics.median(other)
         return ratios
+
+    def write_markdown(self, path: Path) -> None:
+        """A table for each store: medians, and in brackets remit's divided by this one's."""
+        lines = [self._made_on(), ""]
+        for store in Store:
+            kinds = [one for one in self._contenders if one.store is store]
+            rows = [(measure, figure) for measure in Measure for figure in _COLUMNS[measure]]
+            rows = [row for row in rows if any(self._measured(row[0], kind) for kind in kinds)]
+            if rows:
+                lines += [
+                    f"| {store} | {' | '.join(kind.name for kind in kinds)} |",
+                    "| --- |" + " ---: |" * len(kinds),
+                ]
+                for measure, figure in rows:
+                    cells = [self._brief(measure, kind, figure) for kind in kinds]
+                    lines.append(f"| {measure}, {_COLUMNS[measure][figure][0]} | {' | '.join(cells)} |")
+                lines.append("")
+        path.write_text("\n".join(lines))
+
+    def _brief(self, measure: Measure, kind: type[Contender], figure: str) -> str:
+        if not self._measured(measure, kind):
+            return "–"  # noqa: RUF001
+        median = statistics.median(self._values(measure, kind.store, kind.name, figure))
+        text = f"{median:{_COLUMNS[measure][figure][1]}}"
+        ratio = self._ratios(measure, kind).get(figure)
+        return text if ratio is None or kind.name == BASELINE else f"{text} ({ratio:.2f})"
 
     def write_json(self, path: Path) -> None:
         results = [

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 PADDING = "x" * 76
 """Makes a payload of about 100 bytes of JSON: `{"number": 12345, "padding": "xxx…"}`."""
@@ -29,6 +30,39 @@ class Measure(StrEnum):
     IDLE_LATENCY = "idle-latency"
     BUSY_LATENCY = "busy-latency"
     FOOTPRINT = "footprint"
+
+
+class Count(NamedTuple):
+    """How many there were when the store was asked: after connecting, before it answered."""
+
+    number: int
+    asked: float
+
+
+def count_postgres(url: str, query: str) -> Count:
+    """Ask a PostgreSQL database."""
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        asked = time.time()
+        [number] = connection.execute(query.encode()).fetchone() or [0]
+    return Count(int(number), asked)
+
+
+def count_sqlite(url: str, query: str) -> Count:
+    """Ask a SQLite file."""
+    import sqlite3
+
+    connection = sqlite3.connect(file_of(url))
+    asked = time.time()
+    [number] = connection.execute(query).fetchone()
+    connection.close()
+    return Count(int(number), asked)
+
+
+def file_of(url: str) -> str:
+    """The path in `sqlite:////path`."""
+    return url.removeprefix("sqlite:///")
 
 
 class Contender(ABC):
@@ -74,7 +108,7 @@ class Contender(ABC):
             await self.enqueue(number)
 
     @abstractmethod
-    def unfinished(self) -> int:
+    def unfinished(self) -> Count:
         """How many jobs its store does not yet hold for done. Called without an open client."""
 
     @abstractmethod

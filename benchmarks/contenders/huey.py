@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from benchmarks.contenders.contender import PADDING, Contender, Measure, Store
+from benchmarks.contenders.contender import PADDING, Contender, Count, Measure, Store, count_sqlite, file_of
 from benchmarks.ledger import hit
 
 WORKERS = 2
@@ -26,7 +26,7 @@ class Huey(Contender):
     def _huey(self) -> Any:
         from huey import SqliteHuey
 
-        huey = SqliteHuey("bench", filename=self.url.removeprefix("sqlite:///"), results=False)
+        huey = SqliteHuey("bench", filename=file_of(self.url), results=False)
 
         @huey.task()
         def noop(number: int, padding: str) -> None:
@@ -47,11 +47,8 @@ class Huey(Contender):
     async def enqueue(self, number: int) -> None:
         self.noop(number, PADDING)
 
-    def unfinished(self) -> int:
-        huey = self._huey()
-        count = int(huey.pending_count())
-        huey.storage.close()
-        return count
+    def unfinished(self) -> Count:
+        return count_sqlite(self.url, "SELECT count(*) FROM task")
 
     def work(self) -> None:
         logging.getLogger("huey").setLevel(logging.WARNING)

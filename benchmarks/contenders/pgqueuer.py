@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from benchmarks.contenders.contender import PADDING, Contender, Store
+from benchmarks.contenders.contender import PADDING, Contender, Count, Store, count_postgres
 from benchmarks.ledger import hit
 
 if TYPE_CHECKING:
@@ -50,12 +50,8 @@ class Pgqueuer(Contender):
         count = len(numbers)
         await self.queries.enqueue(["noop"] * count, [_payload(number) for number in numbers], [0] * count)
 
-    def unfinished(self) -> int:
-        import psycopg
-
-        with psycopg.connect(self.url) as connection:
-            [count] = connection.execute("SELECT count(*) FROM pgqueuer").fetchone() or [0]
-        return int(count)
+    def unfinished(self) -> Count:
+        return count_postgres(self.url, "SELECT count(*) FROM pgqueuer")
 
     def work(self) -> None:
         import uvloop

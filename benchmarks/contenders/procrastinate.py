@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.contenders.contender import PADDING, Contender, Store
+from benchmarks.contenders.contender import PADDING, Contender, Count, Store, count_postgres
 from benchmarks.ledger import hit
 
 CONCURRENCY = 10
@@ -48,14 +48,8 @@ class Procrastinate(Contender):
     async def enqueue_many(self, numbers: Sequence[int]) -> None:
         await self.noop.batch_defer_async(*({"number": number, "padding": PADDING} for number in numbers))
 
-    def unfinished(self) -> int:
-        import psycopg
-
-        with psycopg.connect(self.url) as connection:
-            [count] = connection.execute(
-                "SELECT count(*) FROM procrastinate_jobs WHERE status <> 'succeeded'"
-            ).fetchone() or [0]
-        return int(count)
+    def unfinished(self) -> Count:
+        return count_postgres(self.url, "SELECT count(*) FROM procrastinate_jobs WHERE status <> 'succeeded'")
 
     def work(self) -> None:
         self._app(smallest=4, largest=20).run_worker(concurrency=CONCURRENCY)

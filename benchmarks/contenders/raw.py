@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from benchmarks.contenders.contender import PADDING, Contender, Store
+from benchmarks.contenders.contender import PADDING, Contender, Count, Store, count_postgres, count_sqlite, file_of
 from benchmarks.ledger import hit
 
 if TYPE_CHECKING:
@@ -89,12 +89,8 @@ class RawPostgres(Contender):
             for number in numbers:
                 copy.write_row([_payload(number)])
 
-    def unfinished(self) -> int:
-        import psycopg
-
-        with psycopg.connect(self.url) as connection:
-            [count] = connection.execute("SELECT count(*) FROM job WHERE state <> 2").fetchone() or [0]
-        return int(count)
+    def unfinished(self) -> Count:
+        return count_postgres(self.url, "SELECT count(*) FROM job WHERE state <> 2")
 
     def work(self) -> None:
         import psycopg
@@ -121,7 +117,7 @@ class RawSqlite(Contender):
     connection: sqlite3.Connection
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.url.removeprefix("sqlite:///"), isolation_level=None)
+        connection = sqlite3.connect(file_of(self.url), isolation_level=None)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         return connection
@@ -146,11 +142,8 @@ class RawSqlite(Contender):
         self.connection.executemany("INSERT INTO job (run_at, payload) VALUES (?, ?)", rows)
         self.connection.execute("COMMIT")
 
-    def unfinished(self) -> int:
-        connection = self._connect()
-        [count] = connection.execute("SELECT count(*) FROM job WHERE state <> 2").fetchone()
-        connection.close()
-        return int(count)
+    def unfinished(self) -> Count:
+        return count_sqlite(self.url, "SELECT count(*) FROM job WHERE state <> 2")
 
     def work(self) -> None:
         connection = self._connect()

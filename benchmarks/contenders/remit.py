@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 from collections.abc import Sequence
 
-from benchmarks.contenders.contender import PADDING, Contender, Measure, Store
+from benchmarks.contenders.contender import PADDING, Contender, Count, Measure, Store, count_postgres, count_sqlite
 from benchmarks.ledger import hit
 from remit import Domain, Job, Remit, Run
 
@@ -64,23 +63,16 @@ class RemitPostgres(_Remit):
     name = "remit"
     store = Store.POSTGRES
 
-    def unfinished(self) -> int:
-        import psycopg
-
-        with psycopg.connect(self.url) as connection:
-            [count] = connection.execute("SELECT count(*) FROM remit.job WHERE state <> 'completed'").fetchone() or [0]
-        return int(count)
+    def unfinished(self) -> Count:
+        return count_postgres(self.url, "SELECT count(*) FROM remit.job WHERE state <> 'completed'")
 
 
 class RemitSqlite(_Remit):
     name = "remit"
     store = Store.SQLITE
 
-    def unfinished(self) -> int:
-        connection = sqlite3.connect(self.url.removeprefix("sqlite:///"))
-        [count] = connection.execute("SELECT count(*) FROM remit_job WHERE state <> 'completed'").fetchone()
-        connection.close()
-        return int(count)
+    def unfinished(self) -> Count:
+        return count_sqlite(self.url, "SELECT count(*) FROM remit_job WHERE state <> 'completed'")
 
 
 class _Blocking(_Remit):
