@@ -18,7 +18,7 @@ quick = yard.queue("quick", concurrency=5)
 retired = yard.queue("retired", concurrency=1)
 
 
-class Retired(Job[OldYard], queue=retired, name="note-in-thread"):
+class Retired(Job[OldYard], queue=retired, name="yard.note-in-thread"):
     """Named as a job that has moved to another queue since."""
 
     number: int

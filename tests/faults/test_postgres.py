@@ -215,7 +215,7 @@ def test_fault_24_the_connection_is_cut_around_the_commit_of_outcomes(far_site: 
     assert "outcome refused" not in worker.log, "no row means unknown here, not lost"
 
 
-@pytest.mark.parametrize(("side", "failures"), [("client", 1), ("server", 0)])
+@pytest.mark.parametrize("side, failures", [("client", 1), ("server", 0)])
 def test_fault_24_the_connection_is_cut_around_the_commit_of_a_transaction(
     far_site: Site, proxy: Proxy, side: str, failures: int
 ) -> None:

@@ -89,7 +89,7 @@ def test_fault_18_sigterm_during_start_up(site: Site) -> None:
     assert site.check()[id].failures == 0
 
 
-@pytest.mark.parametrize(("table", "role"), [("job", "claim"), ("leader", "leader")])
+@pytest.mark.parametrize("table, role", [("job", "claim"), ("leader", "leader")])
 def test_fault_18_sigterm_during_a_claim_or_an_election(site: Site, table: str, role: str) -> None:
     worker = site.worker(grace=0.5).ready()
     first = site.send(Note(number=1))
