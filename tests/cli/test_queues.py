@@ -1,10 +1,15 @@
 """`remit queues`, and `remit status` and `remit workers` while nobody works (see `test_worker.py`)."""
 
 import json
+import os
+import pty
+import signal
+import subprocess
+import sys
 
 import pytest
 
-from tests.cli.harness import Command, Depot
+from tests.cli.harness import HERE, Command, Depot
 
 
 def test_list_shows_every_declared_queue(each_depot: Depot, remit: Command) -> None:
@@ -84,3 +89,24 @@ def test_status_that_is_watched_in_json_is_a_line_each(
     result = remit("status", "--watch", "--json")
     assert result.status == 0  # Ctrl-C is how one ends it
     assert [json.loads(line)["totals"]["ready"] for line in result.out.splitlines()] == [0, 0, 0]
+
+
+def test_status_in_a_terminal_is_live_until_ctrl_c(depot: Depot) -> None:
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "remit.cli", "status", "--interval", "0.1"],
+        cwd=HERE, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+    )  # fmt: skip
+    os.close(slave)
+    seen = b""
+    while seen.count(b"QUEUE") < 3:
+        seen += os.read(master, 4096)
+    process.send_signal(signal.SIGINT)
+    while True:
+        try:
+            seen += os.read(master, 4096)
+        except OSError:  # the last of them has closed the terminal
+            break
+    assert process.wait(20) == 0
+    assert b"Traceback" not in seen
+    os.close(master)

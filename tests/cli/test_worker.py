@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from tests.cli.harness import Command, Depot, Start, eventually
+from tests.servers import PgBouncer
 
 
 def _banner(lines: list[str]) -> list[str]:
@@ -165,6 +166,20 @@ def test_a_worker_warns_of_what_somebody_should_mend(depot: Depot, start: Start,
     assert warnings[3].endswith(": remit queues resume depot.parcels")
     assert warnings[4].endswith(": depot.gone v3")
     assert "depot.old" in warnings[5]
+
+
+def test_a_worker_behind_a_pooler_works_and_says_what_it_costs(
+    postgres_url: str, pgbouncer: PgBouncer, start: Start, remit: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REMIT_DATABASE_URL", pgbouncer.through(postgres_url))
+    monkeypatch.setenv("REMIT_APP", "depot.pooled")
+    assert remit("migrate").status == 0
+    worker = start("worker")
+    worker.wait_for(" is ready")
+    assert "  warning  behind a pooler nobody can LISTEN" in worker.output
+    assert "1 worker, 0 of 6 slots busy" in remit("status").out
+    worker.signal(signal.SIGTERM)
+    assert worker.end() == 0
 
 
 def test_the_log_in_json_is_json_alone(depot: Depot, start: Start) -> None:
