@@ -1,18 +1,13 @@
 """`make demo`, or `PYTHONPATH=examples:. python -m shop.demo`."""
 
 import argparse
-import asyncio
 import os
 import shutil
-import signal
 import sys
 import tempfile
 from pathlib import Path
 
-from rich.console import Console
-
-from shop.demo.conductor import Options, play
-from shop.demo.refusal import Refusal
+from shop.demo.options import Options
 
 CLEAN, FAULTS, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
@@ -20,32 +15,21 @@ CLEAN, FAULTS, REFUSED, INTERRUPTED = 0, 1, 2, 130
 def main() -> int:
     """Play the demo. Exit status: 0 clean, 1 faults found, 2 could not be played, 130 interrupted."""
     options, kept = _read(sys.argv[1:])
-    console = Console(highlight=False)
     folder = kept or Path(tempfile.mkdtemp(prefix="remit-shop-"))
     try:
-        return CLEAN if asyncio.run(_interruptible(options, folder, console)) else FAULTS
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        console.print("interrupted: every process has ended, and the demo's data are gone", style="yellow")
+        from shop.demo.conductor import play_in  # takes a second to import, in which Ctrl-C may come
+
+        clean = play_in(folder, options)
+    except KeyboardInterrupt:
+        left = f"its files are in {kept}" if kept else "its data are gone"
+        print(f"interrupted: every process of the demo has ended, and {left}", file=sys.stderr)
         return INTERRUPTED
-    except Refusal as refusal:
-        Console(stderr=True, highlight=False).print(str(refusal), style="red", markup=False)
-        return REFUSED
     finally:
         if kept is None:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-async def _interruptible(options: Options, folder: Path, console: Console) -> bool:
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    try:
-        return await play(options, folder, console)
-    except* Refusal as refusals:
-        first: BaseException = refusals
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        raise first from None
+    if clean is None:
+        return REFUSED
+    return CLEAN if clean else FAULTS
 
 
 def _read(arguments: list[str]) -> tuple[Options, Path | None]:
@@ -61,6 +45,8 @@ def _read(arguments: list[str]) -> tuple[Options, Path | None]:
     kept: Path | None = given.keep
     if kept is not None:
         kept = kept.absolute()
+        if kept.exists():
+            parser.error(f"--keep: {kept} is there already; name a new folder")
         kept.mkdir(parents=True)
     options = Options(
         url=os.environ.get("DATABASE_URL"),

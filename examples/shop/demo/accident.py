@@ -23,9 +23,7 @@ async def kill_a_worker(
     story.phase = f"kill -9 {victim.name} (pid {victim.pid})"
     await victim.kill()
     killed = asyncio.get_running_loop().time()
-    story.tell(
-        f"killed {victim.name} (pid {victim.pid}) with kill -9 while it led the workers and ran {jobs} jobs", "bold red"
-    )
+    story.tell(f"kill -9 {victim.name} (pid {victim.pid}), the leader, with {jobs} jobs in its hands", "bold red")
     await asyncio.sleep(PAUSE)
     fresh = await team.start_worker(environment)
     workers.append(fresh)

@@ -47,7 +47,9 @@ class Finding:
     came_out: int
     lost: int = 0
     twice: int = 0
-    note: str = ""
+    again: int | None = None
+    """What came once more under the same key, which is allowed outside the database; None where it cannot be told."""
+    remark: str = ""
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -103,7 +105,10 @@ def _orders(evidence: Evidence) -> Finding:
     finding.faults += [
         f"order {number} was refused, and is there" for number in sorted(refused & evidence.orders.keys())
     ]
-    finding.note = f"{len(refused)} refused: sold out" if refused else ""
+    if refused:
+        finding.remark = (
+            f"{len(refused)} orders were refused, sold out: their jobs were in the transaction that was rolled back."
+        )
     return finding
 
 
@@ -121,7 +126,7 @@ def _stock(evidence: Evidence) -> Finding:
 
 def _payments(evidence: Evidence) -> Finding:
     booked = Counter(number for number, _ in evidence.payments)
-    finding = Finding("payments booked", len(evidence.orders), len(evidence.payments), note="inside the database")
+    finding = Finding("payments booked", len(evidence.orders), len(evidence.payments))
     finding.lost = len(evidence.orders.keys() - booked.keys())
     finding.twice = sum(times - 1 for times in booked.values())
     finding.faults += [f"order {number} was booked {times} times" for number, times in booked.items() if times > 1]
@@ -150,8 +155,12 @@ def _mails(evidence: Evidence) -> Finding:
     finding = Finding("e-mails in the mailbox", len(evidence.orders), sum(map(len, ids.values())))
     finding.lost = len(evidence.orders.keys() - ids.keys())
     finding.twice = sum(len(several) - 1 for several in ids.values())
-    again = len(evidence.mails) - finding.came_out
-    finding.note = f"{again} sent again, same id" if again else "none sent again"
+    finding.again = len(evidence.mails) - finding.came_out
+    if finding.again:
+        finding.remark = (
+            f"{finding.again} e-mails were sent again: their worker was killed after it had sent them, before it could "
+            "say so. Outside the database things happen at least once: each has the Message-ID that it had before."
+        )
     finding.faults += _without_order("e-mail", ids, evidence)
     for mail in evidence.mails:
         order = evidence.orders.get(mail.order)
@@ -166,8 +175,11 @@ def _parcels(evidence: Evidence) -> Finding:
     finding = Finding("parcels at the warehouse", len(evidence.orders), packed.total())
     finding.lost = len(evidence.orders.keys() - packed.keys())
     finding.twice = sum(times - 1 for times in packed.values())
-    troubles, known = sum(answers[answer] for answer in TRIED_AGAIN), answers[Answer.KNOWN]
-    finding.note = f"{troubles} calls failed, {known} known keys"
+    finding.again = answers[Answer.KNOWN]
+    finding.remark = (
+        f"{sum(answers[answer] for answer in TRIED_AGAIN)} calls of the warehouse failed or were answered too late, "
+        f"and were tried again; {finding.again} came with a key that it knew, so it packed nothing twice."
+    )
     finding.faults += _without_order("parcel", packed, evidence)
     return finding
 
@@ -192,8 +204,6 @@ def _jobs(evidence: Evidence) -> Finding:
     due = JOBS_PER_ORDER * len(evidence.orders) + len(evidence.answers.days)
     completed = ended.pop(State.COMPLETED.value)
     finding = Finding("jobs completed", due, completed, lost=max(0, due - completed))
-    left = [f"{count} {state}" for state, count in sorted(ended.items()) if count]
-    finding.note = ", ".join(left) or "none dead, none left"
     finding.faults += [f"{count} jobs are {state}" for state, count in sorted(ended.items()) if count]
     if completed > due:
         finding.faults.append(f"{completed - due} jobs ran that no order or day asked for")
@@ -209,12 +219,11 @@ def _without_order(what: str, found: Mapping[str, object], evidence: Evidence) -
 
 def table(findings: Sequence[Finding]) -> Table:
     """The findings for people."""
-    shown = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     shown.add_column("")
     shown.add_column("what", no_wrap=True)
-    for heading in ("went in", "came out", "lost", "twice"):
+    for heading in ("went in", "came out", "lost", "twice", "again"):
         shown.add_column(heading, justify="right", no_wrap=True)
-    shown.add_column("", style="dim")
     for finding in findings:
         shown.add_row(
             Text("✓", "green") if finding.clean else Text("✗", "bold red"),
@@ -223,7 +232,7 @@ def table(findings: Sequence[Finding]) -> Table:
             f"{finding.came_out:,}",
             _count(finding.lost),
             _count(finding.twice),
-            finding.note,
+            Text("-" if finding.again is None else f"{finding.again:,}", "dim"),
         )
     return shown
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import signal
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import httpx
 from rich.console import Console
+from rich.padding import Padding
 from sqlalchemy import func, select
 
 from remit import Remit
@@ -19,6 +21,7 @@ from shop.demo.audit import DAY, audit, collect, table
 from shop.demo.customers import Customers, read_orders, read_products
 from shop.demo.display import Display, display
 from shop.demo.guard import Guard
+from shop.demo.options import Options
 from shop.demo.outside import Outside
 from shop.demo.place import Place, find_place
 from shop.demo.refusal import Refusal
@@ -34,28 +37,42 @@ HOST = "127.0.0.1"
 LOOK = 0.25
 """Seconds between two looks at the state of things."""
 START_PATIENCE = 30.0
+MOST_FAULTS = 20
 STUCK_AFTER = 60.0
 """Seconds without any job done, while some are left, after which the demo gives up."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How the demo is to be played."""
+def play_in(folder: Path, options: Options) -> bool | None:
+    """Play the demo with its data in `folder`; answers whether the audit found nothing, None if it could not be played.
 
-    url: str | None = None
-    store: str | None = None
-    orders: int | None = None
-    rate: float = 90.0
-    clients: int = 8
-    workers: int = 2
-    lease: float = 3.0
-    kill_at: float = 0.4
-    """After which share of the orders a worker is killed."""
-    port: int | None = None
+    Raises `KeyboardInterrupt` for Ctrl-C and for SIGTERM, when all is tidied up.
+    """
+    console = Console(highlight=False)
+    try:
+        return asyncio.run(_play_or_explain(options, folder, console))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
-async def play(options: Options, folder: Path, console: Console) -> bool:
-    """Play the demo with its data in `folder`; answers whether the audit found nothing. Raises `Refusal`."""
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]
+
+
+async def _play_or_explain(options: Options, folder: Path, console: Console) -> bool | None:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await _play(options, folder, console)
+    except* Refusal as refusals:
+        for refusal in _leaves(refusals):
+            Console(stderr=True, highlight=False).print(str(refusal), style="red", markup=False, soft_wrap=True)
+    return None
+
+
+async def _play(options: Options, folder: Path, console: Console) -> bool:
     guard = await Guard.post(folder)
     try:
         async with find_place(options.url, options.store, folder, guard) as place:
@@ -112,10 +129,15 @@ class Stage:
         console.print()
         console.print(table(findings))
         console.print()
-        for fault in [fault for finding in findings for fault in finding.faults][:20]:
-            console.print(f"  {fault}", style="red", highlight=False)
+        for remark in [finding.remark for finding in findings if finding.remark]:
+            console.print(Padding(remark, (0, 0, 0, 3)), style="dim")
+        for fault in [fault for finding in findings for fault in finding.faults][:MOST_FAULTS]:
+            console.print(Padding(fault, (0, 0, 0, 3)), style="red")
+        console.print()
         clean = all(finding.clean for finding in findings)
-        verdict = "nothing lost, nothing done twice inside the database" if clean else "the audit found faults"
+        verdict = (
+            "nothing is lost, and nothing inside the database happened twice" if clean else "the audit found faults"
+        )
         console.print(
             f"{self.story.seconds:.0f} s: {verdict}", style="bold green" if clean else "bold red", highlight=False
         )
@@ -123,7 +145,7 @@ class Stage:
 
     async def clear(self) -> None:
         """End every process and close every connection."""
-        await self.team.stop(patience=3.0)
+        await self.team.stop(patience=1.0)
         await self.app.__aexit__()
         self.database.close()
 
@@ -138,7 +160,7 @@ class Stage:
     async def _acts(self) -> None:
         story, customers = self.story, self.customers
         environment = await self._open()
-        story.phase = f"orders come in over HTTP, {self.options.rate:.0f} a second"
+        story.phase = f"orders come in over HTTP, up to {self.options.rate:.0f} a second"
         story.tell(f"{self.options.clients} clients begin to order")
         async with asyncio.TaskGroup() as group:
             group.create_task(self._accident(environment))
@@ -160,6 +182,7 @@ class Stage:
     async def _open(self) -> Mapping[str, str]:
         """Make the tables, start every process, wait until each is ready; answers the processes' environment."""
         story, team = self.story, self.team
+        story.tell(f"a shop on {story.store}")
         story.phase = "starting a mail server, a warehouse, the shop and its workers"
         await self.app.migrate()
         await asyncio.to_thread(self._fill_database)
@@ -186,8 +209,8 @@ class Stage:
         for _ in range(self.options.workers):
             story.workers.append(await team.start_worker(environment))
         await self._until_ready(story.workers)
-        story.tell(f"mail server and warehouse (pid {world.pid}), the shop on {self.shop} (pid {web.pid})")
-        story.tell("workers: " + ", ".join(f"{child.name} (pid {child.pid})" for child in story.workers))
+        story.tell(f"the shop is open on {self.shop} (pid {web.pid})")
+        story.tell(f"a mail server and a warehouse listen (pid {world.pid}), {len(story.workers)} workers wait")
         return environment
 
     def _fill_database(self) -> None:
@@ -203,9 +226,12 @@ class Stage:
         return addresses
 
     async def _until_ready(self, workers: list[Child]) -> None:
-        async with asyncio.timeout(START_PATIENCE), httpx.AsyncClient() as http:
-            await until(lambda: self._work(workers))
-            await until(lambda: self._answers(http))
+        try:
+            async with asyncio.timeout(START_PATIENCE), httpx.AsyncClient() as http:
+                await until(lambda: self._work(workers))
+                await until(lambda: self._answers(http))
+        except TimeoutError:
+            raise Refusal(f"not ready after {START_PATIENCE:.0f} s\n{self.team.last_words()}") from None
 
     async def _work(self, workers: list[Child]) -> bool:
         return {child.pid for child in workers} <= {record.pid for record in await self.app.workers.list()}

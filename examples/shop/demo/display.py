@@ -99,10 +99,10 @@ def _progress(story: Story) -> RenderableType:
 
 
 def _queues(story: Story) -> RenderableType:
-    table = Table(box=None, padding=(0, 1), pad_edge=False, expand=True, header_style="bold")
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, expand=True, header_style="bold")
     table.add_column("queue", no_wrap=True)
     for heading in ("ready", "running", "retry", "dead", "done"):
-        table.add_column(heading, justify="right", no_wrap=True, min_width=6)
+        table.add_column(heading, justify="right", no_wrap=True, min_width=5)
     table.add_column("counted outside", justify="right", no_wrap=True)
     for name, outside in _counted_outside(story):
         queue = story.queues.get(name) or QueueRecord(name, 1.0)
@@ -155,13 +155,14 @@ def _worker(story: Story, place: int) -> Text:
 
 
 def _latest(story: Story) -> list[RenderableType]:
-    return [_event(event) for event in story.events[-LATEST:]]
+    latest = [_event(event) for event in story.events[-LATEST:]]
+    for line in latest:
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return [*latest]
 
 
 def _event(event: Event) -> Text:
-    text = Text.assemble((f"{event.at:5.1f} s  ", "dim"), (event.text, event.style))
-    text.overflow = "ellipsis"
-    return text
+    return Text.assemble((f"{event.at:5.1f} s  ", "dim"), (event.text, event.style))
 
 
 def _in_a_line(story: Story) -> str:

@@ -47,9 +47,7 @@ def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise Refusal(
-            f"DATABASE_URL={url} is no URL: write sqlite:///file.db or postgresql://user@host/database"
-        ) from None
+        raise Refusal("DATABASE_URL is no URL: write sqlite:///file.db or postgresql://user@host/database") from None
     if parsed.get_backend_name() not in ("sqlite", "postgresql", "postgres"):
         raise Refusal(f"DATABASE_URL: remit knows sqlite:///… and postgresql://…, not {parsed.drivername}://")
     return parsed

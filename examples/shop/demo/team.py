@@ -51,10 +51,13 @@ class Child:
         except TimeoutError:
             await self.kill()
 
-    def failure(self) -> Refusal:
-        """What to say about an end that nobody asked for."""
-        lines = self.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
-        return Refusal("\n".join([f"{self.name} ended by itself, with {self._process.returncode}:", *lines]))
+    @property
+    def status(self) -> int | None:
+        return self._process.returncode
+
+    def last_words(self) -> str:
+        """The end of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-LAST_LINES:])
 
 
 class Team:
@@ -97,7 +100,11 @@ class Team:
         """Raise when one has ended that should not have."""
         for child in self.members:
             if not child.alive and not child.leaving:
-                raise child.failure()
+                raise Refusal(f"{child.name} ended by itself, with {child.status}:\n{child.last_words()}")
+
+    def last_words(self) -> str:
+        """The end of every log."""
+        return "\n".join(f"{child.name}:\n{child.last_words()}" for child in self.members)
 
     async def stop(self, *children: Child, patience: float = 10.0) -> None:
         await asyncio.gather(*(child.stop(patience) for child in children or self.members))

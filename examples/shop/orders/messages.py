@@ -16,7 +16,7 @@ class Orders(Domain["Services"]):
 
 orders = Orders()
 
-payments = orders.queue("payments", concurrency=4)
+payments = orders.queue("payments", concurrency=8)
 invoices = orders.queue("invoices", concurrency=8)
 mails = orders.queue("mails", concurrency=8)
 warehouse = orders.queue("warehouse", concurrency=16)
