@@ -44,6 +44,7 @@ class NoteInThread(Job[Yard], queue=threads):
     """The same, blocking."""
 
     number: int
+    since: str = "a field that older payloads lack"
 
 
 class Hold(Job[Yard], queue=holds):
@@ -158,6 +159,13 @@ class Parent(Job[Yard], queue=holds):
     number: int
     children: int
     gate: str = ""
+
+
+class Versioned(Job[Yard], queue=quick, version=2):
+    """Its payload has changed: an older release knows version 1 alone."""
+
+    number: int
+    currency: str
 
 
 class Fork(Job[Yard], queue=holds):
@@ -379,6 +387,12 @@ async def parent(job: Parent, run: Run[Yard]) -> None:
         for number in range(job.number + 1, job.number + 1 + job.children):
             run.enqueue(Note(number=number))
         await passing(job.gate)
+
+
+@yard.handles(Versioned)
+async def versioned(job: Versioned, run: Run[Yard]) -> str:
+    with told(job, run):
+        return f"new, in {job.currency}"
 
 
 @yard.handles(Fork)

@@ -24,6 +24,18 @@ class Retired(Job[OldYard], queue=retired, name="yard.note-in-thread"):
     number: int
 
 
+class Versioned(Job[OldYard], queue=quick):
+    """What the present release knows as version 2 only."""
+
+    number: int
+
+
+@yard.handles(Versioned)
+async def versioned(job: Versioned, run: Run[OldYard]) -> str:
+    with told(job, run):
+        return "old"
+
+
 @yard.handles(Retired)
 async def run_retired(job: Retired, run: Run[OldYard]) -> None:
     with told(job, run):

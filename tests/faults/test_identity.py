@@ -58,9 +58,7 @@ def test_fault_49_cancel_retry_delete_and_complete_at_once(site: Site) -> None:
     jobs = [Parent(number=10 * n, children=1) for n in range(1, 11)] + [Fail(number=n, times=9) for n in range(10)]
     ids = site.send_all([*jobs, *(Hold(number=n, gate=f"gate-{n}") for n in range(10))])
     site.started(2, lease=5.0)
-    hands = [
-        subprocess.Popen([sys.executable, "-c", HANDS, site.url, str(seed + n), *ids], cwd=ROOT) for n in range(3)
-    ]
+    hands = [subprocess.Popen([sys.executable, "-c", HANDS, site.url, str(seed + n), *ids], cwd=ROOT) for n in range(3)]
     for n in range(10):
         site.open(f"gate-{n}")
     assert [hand.wait(60) for hand in hands] == [0, 0, 0]

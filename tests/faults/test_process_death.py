@@ -130,7 +130,9 @@ def test_fault_07_the_children_of_a_killed_parent_end(site: Site) -> None:
 
 
 def test_fault_08_a_job_that_kills_its_worker_is_dead_after_its_attempts(site: Site) -> None:
-    site.worker(lease=1.0, application="tests.faults.keeper").ready()  # leads, rescues, and knows none of the jobs below
+    site.worker(
+        lease=1.0, application="tests.faults.keeper"
+    ).ready()  # leads, rescues, and knows none of the jobs below
     first = site.worker(lease=1.0)
     neighbours = site.send_all([Neighbour(number=n, gate="a") for n in range(3)])
     for id in neighbours:
