@@ -1,7 +1,6 @@
 """`remit worker` as a real process: its banner, its work, and its ends."""
 
 import json
-import os
 import re
 import signal
 import sqlite3
@@ -279,19 +278,35 @@ def test_workers_end_when_their_supervisor_is_killed(depot: Depot, start: Start,
     assert {depot.states()[id] for id in ids} == {"completed"}
 
 
-def test_ctrl_c_comes_once_to_each(depot: Depot, start: Start, tmp_path: Path) -> None:
-    """A terminal sends SIGINT to its whole foreground group; what runs must get its time all the same."""
+def test_a_signal_to_every_process_at_once_is_one(depot: Depot, start: Start, tmp_path: Path) -> None:
+    """So does a service manager stop a group; what runs must get its time all the same."""
     from depot.messages import Pack
 
     done = tmp_path / "done"
     [id] = depot.enqueue(Pack(until=str(done)))
-    supervisor = start("worker", "depot.serving", "--processes", "2", prefix=("setsid",))
+    supervisor = start("worker", "depot.serving", "--processes", "2")
     supervisor.wait_for("packing parcel")
-    os.killpg(os.getpgid(supervisor.popen.pid), signal.SIGINT)
+    supervisor.wait_for(" is ready", times=2)
+    for process in (supervisor.popen, *_workers_of(supervisor.popen.pid)):
+        process.send_signal(signal.SIGTERM)
     supervisor.wait_for(" stopping; 1 run")
+    supervisor.wait_for(" stopped after ")  # the other has ended: every message has come
     done.touch()
     assert supervisor.end() == 0
     assert depot.states() == {id: "completed"}
+
+
+def test_a_second_signal_to_the_supervisor_ends_runs_now(depot: Depot, start: Start) -> None:
+    from depot.messages import Pack
+
+    [id] = depot.enqueue(Pack(until="/nowhere"))
+    supervisor = start("worker", "depot.serving", "--processes", "2", "--grace", "60")
+    supervisor.wait_for("packing parcel")
+    supervisor.signal(signal.SIGINT)
+    supervisor.wait_for(" stopping; 1 run")
+    supervisor.signal(signal.SIGINT)
+    assert supervisor.end() == 0
+    assert depot.states() == {id: "ready"}
 
 
 def test_what_keeps_one_from_starting_is_said_once(start: Start, postgres_url: str) -> None:

@@ -38,10 +38,8 @@ def ready(): channel.send(b"r"); say(f"ready {os.getpid()}")
 """
 
 _OBEDIENT = """
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 ready()
-channel.recv(1)
-say("orphaned")
+say("told to stop" if channel.recv(1) else "orphaned")
 """
 
 
@@ -120,6 +118,7 @@ def test_workers_are_fresh_processes_that_end_with_a_signal(supervise: Supervise
     assert supervised.end() == 0
     assert not any(psutil.pid_exists(pid) for pid in pids)
     assert "INFO SIGTERM: stopping 3 worker processes" in supervised.lines
+    assert len(supervised.having("told to stop")) == 3
 
 
 def test_the_first_is_started_alone(supervise: Supervise, tmp_path: Path) -> None:
@@ -166,7 +165,7 @@ def test_a_worker_that_ends_unasked_is_replaced_too(supervise: Supervise) -> Non
     [first] = supervised.pids(1)
     os.kill(first, signal.SIGTERM)  # a person restarts one of them
     supervised.pids(2)
-    assert "died: exit status 0; it is started again" in supervised.wait_for("died")
+    assert "died: signal SIGTERM; it is started again" in supervised.wait_for("died")
 
 
 def test_a_crash_loop_is_slowed_down_and_said_once(supervise: Supervise) -> None:
@@ -203,31 +202,32 @@ def test_workers_learn_that_the_supervisor_is_gone(supervise: Supervise) -> None
     eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids), lambda: "the workers end")
 
 
-def test_a_second_signal_is_passed_on_and_a_third_kills(supervise: Supervise) -> None:
+def test_a_second_signal_is_told_and_a_third_kills(supervise: Supervise) -> None:
     supervised = supervise(
         """
-        signal.signal(signal.SIGTERM, lambda *_: say("asked"))
+        signal.signal(signal.SIGTERM, lambda *_: say("a signal"))
         ready()
-        while True: time.sleep(1)
+        while True: say("told " + channel.recv(1).decode())
         """
     )
     supervised.pids(1)
     supervised.signal(signal.SIGINT)
-    supervised.wait_for("asked")
+    supervised.wait_for("told 1")
     supervised.signal(signal.SIGTERM)
-    supervised.wait_for("asked", times=2)
+    supervised.wait_for("told 2")
     supervised.signal(signal.SIGTERM)
     assert supervised.end() == 1
     assert [line.split(":")[1].split(" 1 ")[0] for line in supervised.having("INFO")] == [
         " stopping", " stopping now", " killing",
     ]  # fmt: skip
     assert supervised.lines[-1].endswith("ended badly: signal SIGKILL")
+    assert not supervised.having("a signal")
 
 
 def test_a_signal_during_the_start_ends_it_cleanly(supervise: Supervise) -> None:
-    supervised = supervise("say('booting'); time.sleep(60)", 3)
+    supervised = supervise("say('booting'); time.sleep(0.2); sys.exit(0 if channel.recv(1) == b'1' else 5)", 3)
     supervised.wait_for("booting")
-    supervised.signal(signal.SIGTERM)  # the worker has no handler yet: it dies of the signal
+    supervised.signal(signal.SIGTERM)  # the worker does not listen yet
     assert supervised.end() == 0
 
 
@@ -239,7 +239,7 @@ def test_a_signal_between_two_restarts_ends_it(supervise: Supervise) -> None:
 
 
 def test_a_worker_that_ends_badly_at_a_stop_shows_in_the_status(supervise: Supervise) -> None:
-    supervised = supervise("signal.signal(signal.SIGTERM, lambda *_: os._exit(9)); ready(); time.sleep(60)")
+    supervised = supervise("ready(); channel.recv(1); sys.exit(9)")
     supervised.pids(1)
     supervised.signal(signal.SIGTERM)
     assert supervised.end() == 1
@@ -252,7 +252,6 @@ def test_what_a_worker_left_behind_does_not_keep_it_alive(supervise: Supervise) 
         """
         import subprocess
         subprocess.Popen(["sleep", "5"], close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         ready()
         channel.recv(1)
         """
@@ -268,13 +267,15 @@ def test_the_workers_end_of_the_channel() -> None:
     ours, theirs = socket.socketpair()
     os.set_inheritable(theirs.fileno(), True)
     end = SupervisedEnd(theirs.detach())
-    gone = threading.Event()
-    end.watch(gone.set)
+    told: list[int] = []
+    end.watch(told.append)
     end.ready()
     assert ours.recv(10)
-    assert not gone.is_set()
+    ours.send(b"1")
+    ours.send(b"2")
+    eventually(lambda: told == [1, 2], lambda: f"told to stop, and to stop now: {told}")
     ours.close()
-    assert gone.wait(PATIENCE)
+    eventually(lambda: told == [1, 2, 1], lambda: f"told that the supervisor is gone: {told}")
     end.ready()  # too late, and no error
 
 

@@ -16,13 +16,16 @@ class StopSwitch:
     """Counts the signals and tells a listener. Until `hold`, nothing has begun: the first ends the program.
 
     The handlers are Python's, not the event loop's, so that the third signal ends a process whose loop is blocked.
+    Under a supervisor signals do not add up: it says itself, by `ask`, when they should.
     """
 
     class Stopped(BaseException):
         """Raised where the program stands, when a signal comes before anything has begun."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, supervised: bool = False) -> None:
         self.asked = 0
+        self._supervised = supervised
+        self._wanted = 0
         self._listener: Callable[[], None] | None = None
         self._before: dict[signal.Signals, Any] = {}
 
@@ -35,14 +38,22 @@ class StopSwitch:
         while self._before:
             signal.signal(*self._before.popitem())
 
+    def ask(self, level: int) -> None:
+        """Ask to stop, gracefully (1) or at once (2), unless that was asked already; from any thread."""
+        if self.asked < level:
+            self._wanted = level
+            os.kill(os.getpid(), signal.SIGTERM)  # it is the main thread that must hear it
+
     def _heard(self, number: int, _: object) -> None:
-        self.asked += 1
-        if self.asked > 2:
-            os._exit(128 + number)
-        if self._listener is not None:
-            self._listener()
-        elif self.asked == 1:
-            raise StopSwitch.Stopped
+        level = 1 if self._supervised else self.asked + 1
+        while self.asked < max(level, self._wanted):
+            self.asked += 1
+            if self.asked > 2:
+                os._exit(128 + number)
+            if self._listener is not None:
+                self._listener()
+            elif self.asked == 1:
+                raise StopSwitch.Stopped
 
     def hold(self) -> None:
         """From now on a signal is kept for the listener: an event loop begins, and must not be torn from its work."""
@@ -58,11 +69,6 @@ class StopSwitch:
             yield
         finally:
             self._listener = _nobody
-
-    def ask(self) -> None:
-        """Ask as a first signal would, unless one has come already; from any thread."""
-        if not self.asked:
-            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _nobody() -> None:

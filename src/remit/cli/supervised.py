@@ -13,8 +13,8 @@ from remit.runtime.supervisor import Supervised
 
 
 def main() -> int:
-    """Serve as ordered, until a signal, or the end of the supervisor."""
-    stop = StopSwitch()
+    """Serve as ordered, until the supervisor, its end or a signal says stop."""
+    stop = StopSwitch(supervised=True)
     stop.install()
     try:
         supervised = Supervised(int(sys.argv[2]))

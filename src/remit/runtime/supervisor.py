@@ -1,8 +1,10 @@
-"""Keeps a number of worker processes alive: starts them, passes signals on, replaces those that die, ends with them.
+"""Keeps a number of worker processes alive: starts them, stops them, replaces those that die, ends with them.
 
 Every worker is a fresh interpreter, never a fork, with one end of a socket whose other end only the supervisor holds.
-The worker says there that it is ready, and learns from the end of the stream that the supervisor is gone, however it
-went. No thread and no event loop runs here, so a signal finds the supervisor in one place only.
+The worker says there that it is ready, and is told to stop. From the end of the stream it learns that the supervisor is
+gone, however it went. Signals are not passed on as signals: a service manager may send its own to every process at
+once, and the two together would look like a person who cannot wait. No thread and no event loop runs here, so a signal
+finds the supervisor in one place only.
 
 A supervisor owns its process: it waits for any child, so that it can be the first process of a container, which
 inherits the orphans of all the others.
@@ -30,9 +32,10 @@ STABLE_AFTER = 10.0
 """Seconds that a worker must have lived for its death to be an accident, not a habit."""
 
 _READY = b"r"
+_STOP, _STOP_NOW = b"1", b"2"
 _ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _GRACEFUL = (0, -signal.SIGTERM)
-"""How a worker ends that was asked to; by the signal itself, where it had not come far enough to see it."""
+"""How a worker ends that was asked to; by a signal, where somebody sends one to all and it came too early."""
 
 
 @dataclass(slots=True)
@@ -116,7 +119,7 @@ class Supervisor:
                     self._command(place.number, theirs.fileno()),
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
-                    process_group=0,  # a Ctrl-C in the terminal comes to us alone, and from us once to each
+                    process_group=0,  # a Ctrl-C in the terminal is for us alone
                 )
             except OSError as error:  # no memory, or too many processes, at this moment
                 ours.close()
@@ -226,15 +229,20 @@ class Supervisor:
                 self._ask(signal.Signals(number))
 
     def _ask(self, number: signal.Signals) -> None:
-        """Pass a signal on: the first stops the workers gracefully, the second at once, the third kills them."""
+        """The first signal stops the workers gracefully, the second at once, the third kills them."""
         self._asked += 1
         words = {1: "stopping", 2: "stopping now"}.get(self._asked, "killing")
-        running = [place.process for place in self._places if place.process is not None]
-        log.info("%s: %s %d worker processes", number.name, words, len(running))
-        for process in running:
-            with suppress(ProcessLookupError):
-                # Never SIGINT: an interpreter that is still starting would answer with a traceback.
-                os.kill(process.pid, signal.SIGTERM if self._asked < 3 else signal.SIGKILL)
+        running = [place for place in self._places if place.process is not None]
+        log.info("%s: %s %d worker process%s", number.name, words, len(running), "es" if len(running) != 1 else "")
+        for place in running:
+            self._tell(place)
+
+    def _tell(self, place: _Place) -> None:
+        with suppress(OSError):  # it has ended meanwhile
+            if self._asked > 2 and place.process is not None:
+                os.kill(place.process.pid, signal.SIGKILL)
+            elif place.channel is not None:
+                place.channel.send(_STOP if self._asked == 1 else _STOP_NOW)
 
     def _patience(self) -> float | None:
         """Seconds until something is due without a signal; None where nothing is."""
@@ -275,16 +283,19 @@ class Supervised:
         self._channel = socket.socket(fileno=descriptor)
         self._channel.set_inheritable(False)  # what a handler starts must not keep the channel open
 
-    def watch(self, orphaned: Callable[[], None]) -> None:
-        """Call `orphaned`, in a thread of its own, when the supervisor is gone."""
+    def watch(self, stop: Callable[[int], None]) -> None:
+        """Call `stop`, in a thread of its own, when the supervisor says so: with 1 gracefully, with 2 now.
 
-        def wait() -> None:
+        It is called with 1 when the supervisor is gone.
+        """
+
+        def listen() -> None:
             with suppress(OSError):
-                while self._channel.recv(64):
-                    pass
-            orphaned()
+                while heard := self._channel.recv(1):
+                    stop(int(heard))
+            stop(1)
 
-        threading.Thread(target=wait, name="remit-supervisor", daemon=True).start()
+        threading.Thread(target=listen, name="remit-supervisor", daemon=True).start()
 
     def ready(self) -> None:
         """Tell the supervisor that this worker has started."""
