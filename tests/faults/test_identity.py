@@ -38,6 +38,7 @@ def test_fault_46_the_same_host_and_pid_again(site: Site) -> None:
 
 HANDS = """
 import sys, random
+from remit import Remit
 from remit.errors import RemitError
 from tests.faults.application import yard
 url, seed, *ids = sys.argv[1:]
