@@ -29,9 +29,6 @@ from remit.runtime.runs import Completion, Interruption, LiveRun, Services
 from remit.runtime.threads import Raised, ThreadCrew
 from remit.runtime.watchdog import Watchdog
 
-BREATH = 0.005
-"""Seconds after which a slot whose handlers never wait lets the loop breathe."""
-
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -112,8 +109,6 @@ class Executor:
     # --- one job after the other
 
     async def _work(self, slot: Slot, intake: Intake) -> None:
-        clock = asyncio.get_running_loop().time
-        breath = clock()
         while not slot.abandoned:
             claim = await intake.take()
             try:
@@ -121,9 +116,6 @@ class Executor:
             finally:
                 if not slot.abandoned:
                     intake.done()
-            if clock() - breath > BREATH:
-                await asyncio.sleep(0)
-                breath = clock()
 
     async def _handle(self, claim: Claim, slot: Slot) -> None:
         ledger = self._ledger()

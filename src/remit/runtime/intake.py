@@ -12,11 +12,17 @@ from remit.jobs.model import Claim
 MOST_AHEAD = 1000
 HORIZON = 0.05
 """Seconds of work that are claimed ahead of the slots; so long jobs are not claimed ahead at all."""
+QUANTUM = 0.002
+"""Seconds for which slots may take jobs in one turn of the loop: handlers that never wait must let it breathe."""
 _SAMPLE = 0.01
 
 
 class Intake:
-    """Claimed jobs of one queue. `starving` is called when a slot finds less here than it could use."""
+    """Claimed jobs of one queue. `starving` is called when a slot finds less here than it could use.
+
+    Slots are woken one after the other, a turn of the loop apart, each by the one before it when it takes a job. So
+    handlers that never wait are run by one slot, in one go; if they do wait, all slots are soon at work.
+    """
 
     def __init__(self, queue: str, concurrency: int, starving: Callable[[], None]) -> None:
         self.queue = queue
@@ -27,7 +33,9 @@ class Intake:
         """Whether the database may hold more than was claimed."""
         self._starving = starving
         self._waiting: deque[Claim] = deque()
-        self._idle: deque[asyncio.Future[None]] = deque()
+        self._idle: list[asyncio.Future[None]] = []
+        self._waking = False
+        self._until = 0.0
         self._ahead = 0
         self._finished = 0
         self._sampled = (time.monotonic(), 0)
@@ -53,29 +61,38 @@ class Intake:
 
     def put(self, claims: Iterable[Claim]) -> None:
         self._waiting.extend(claims)
-        for _ in range(min(len(self._waiting), len(self._idle))):
-            self._wake_one()
+        self._wake_next()
+
+    def _wake_next(self) -> None:
+        if self._waiting and self._idle and not self._waking:
+            self._waking = True
+            asyncio.get_running_loop().call_soon(self._wake_one)
 
     def _wake_one(self) -> None:
         while self._idle:
-            slot = self._idle.popleft()
+            slot = self._idle.pop()
             if not slot.done():
                 slot.set_result(None)
                 return
+        self._waking = False
 
     async def take(self) -> Claim:
         """The next job, when there is one. The caller says `done` when its run has ended."""
-        while not self._waiting:
+        while not self._waiting or time.monotonic() > self._until:
             slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._idle.append(slot)
+            self._wake_next()
             try:
                 await slot
             except asyncio.CancelledError:
                 if slot.done() and not slot.cancelled():
-                    self._wake_one()
+                    self._wake_one()  # its turn passes on
                 raise
+            self._waking = False
+            self._until = time.monotonic() + QUANTUM
         claim = self._waiting.popleft()
         self.running += 1
+        self._wake_next()
         if self.more and len(self._waiting) <= self._ahead // 2:
             self._starving()
         return claim

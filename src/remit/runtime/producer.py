@@ -43,14 +43,19 @@ class Producer(Loop):
         self._bell: Bell = store.bell(self.wake)
         self._looks_first = Capability.SEVERAL_WRITERS not in store.capabilities
         self._turns = 0
+        self._busy = False
         self.claims = 0
 
     async def turn(self) -> float:
-        pause = await self._bell.settle() if self._has_room() else SATURATED
-        if await self.claim_once():
+        """Idle: settle, scan once more, sleep. Busy: claim, and leave the bell alone until a claim comes back empty."""
+        if not self._has_room():
+            return SATURATED
+        was_busy = self._busy
+        pause = 0.0 if was_busy else await self._bell.settle()
+        self._busy = await self.claim_once()
+        if self._busy and not was_busy:
             await self._bell.rouse()
-            return 0.0
-        return pause if self._has_room() else SATURATED
+        return 0.0 if self._busy or was_busy else pause
 
     def _has_room(self) -> bool:
         return any(intake.room() for intake in self._intakes.values())
