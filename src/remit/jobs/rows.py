@@ -41,7 +41,7 @@ def row(request: EnqueueRequest, id: str, **origin: str | None) -> dict[str, Any
     }
     if isinstance(request.expires, datetime):
         optional["expires_at"] = micros(request.expires)
-    elif request.expires is not None:
-        optional["expires"] = request.expires + request.delay
+    else:
+        optional["expires"] = request.expires  # seconds after it is due; the store knows when that is
     job.update((name, value) for name, value in optional.items() if value is not None)
     return job

@@ -20,7 +20,10 @@ sent AS (
     )
     SELECT
         id, line, coalesce(lane, 0), CASE WHEN due.at <= here.now THEN 'ready' ELSE 'scheduled' END, due.at, here.now,
-        coalesce('epoch'::timestamptz + expires_at * interval '1 microsecond', here.now + expires * interval '1 second'),
+        coalesce(
+            'epoch'::timestamptz + expires_at * interval '1 microsecond',
+            greatest(due.at, here.now) + expires * interval '1 second'
+        ),
         version, coalesce(priority, 0), attempts, domain, queue, name,
         encoding, payload, backoff, keep, correlation, causation, traceparent, label, requested_by, attachment
     FROM here
@@ -128,7 +131,10 @@ sent AS (
     SELECT
         job.id, line, coalesce(lane, 0), CASE WHEN due.at <= clock.now THEN 'ready' ELSE 'scheduled' END, due.at,
         clock.now,
-        coalesce('epoch'::timestamptz + expires_at * interval '1 microsecond', clock.now + expires * interval '1 second'),
+        coalesce(
+            'epoch'::timestamptz + expires_at * interval '1 microsecond',
+            greatest(due.at, clock.now) + expires * interval '1 second'
+        ),
         version, coalesce(priority, 0), attempts, domain, queue, name,
         encoding, payload, backoff, keep, correlation, causation, traceparent, label, requested_by, attachment
     FROM clock

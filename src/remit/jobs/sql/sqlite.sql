@@ -15,7 +15,11 @@ SELECT
     CASE WHEN coalesce(j.value ->> 'run_at', :now + coalesce(j.value ->> 'delay', 0) * 1000000) <= :now THEN 'ready'
         ELSE 'scheduled' END,
     CAST(coalesce(j.value ->> 'run_at', :now + coalesce(j.value ->> 'delay', 0) * 1000000) AS INTEGER), :now,
-    CAST(coalesce(j.value ->> 'expires_at', :now + (j.value ->> 'expires') * 1000000) AS INTEGER),
+    CAST(coalesce(
+        j.value ->> 'expires_at',
+        max(coalesce(j.value ->> 'run_at', :now + coalesce(j.value ->> 'delay', 0) * 1000000), :now)
+            + (j.value ->> 'expires') * 1000000
+    ) AS INTEGER),
     j.value ->> 'version', coalesce(j.value ->> 'priority', 0), j.value ->> 'attempts', j.value ->> 'domain',
     j.value ->> 'queue', j.value ->> 'name', j.value ->> 'encoding', j.value ->> 'payload', j.value ->> 'backoff',
     j.value ->> 'keep', j.value ->> 'correlation', j.value ->> 'causation', j.value ->> 'traceparent',
@@ -109,7 +113,11 @@ SELECT
     CASE WHEN coalesce(j.value ->> 'run_at', :now + coalesce(j.value ->> 'delay', 0) * 1000000) <= :now THEN 'ready'
         ELSE 'scheduled' END,
     CAST(coalesce(j.value ->> 'run_at', :now + coalesce(j.value ->> 'delay', 0) * 1000000) AS INTEGER), :now,
-    CAST(coalesce(j.value ->> 'expires_at', :now + (j.value ->> 'expires') * 1000000) AS INTEGER),
+    CAST(coalesce(
+        j.value ->> 'expires_at',
+        max(coalesce(j.value ->> 'run_at', :now + coalesce(j.value ->> 'delay', 0) * 1000000), :now)
+            + (j.value ->> 'expires') * 1000000
+    ) AS INTEGER),
     j.value ->> 'version', coalesce(j.value ->> 'priority', 0), j.value ->> 'attempts', j.value ->> 'domain',
     j.value ->> 'queue', j.value ->> 'name', j.value ->> 'encoding', j.value ->> 'payload', j.value ->> 'backoff',
     j.value ->> 'keep', j.value ->> 'correlation', j.value ->> 'causation', j.value ->> 'traceparent',
