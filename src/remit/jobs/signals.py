@@ -5,10 +5,13 @@ They are raised, and derive from `BaseException`, so that a handler's own `excep
 
 from __future__ import annotations
 
-import math
 from datetime import timedelta
+from typing import Final
 
 from remit.errors import InvalidArgument
+
+LONGEST: Final = 1000 * 365 * 86_400.0
+"""A thousand years, in seconds: beyond it, databases and calendars overflow."""
 
 
 class Signal(BaseException):
@@ -53,8 +56,10 @@ class DeadLetter(Signal):
 
 def _seconds(what: str, value: float | timedelta) -> float:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
-        raise InvalidArgument(f"{what} takes a number of seconds from 0 on, or a timedelta, not {value!r}")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST:
+        raise InvalidArgument(
+            f"{what} takes a number of seconds from 0 on, or a timedelta, up to a thousand years, not {value!r}"
+        )
     return float(seconds)
 
 
