@@ -9,8 +9,8 @@ from remit.errors import ForeignTransaction, StoreError
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id
 from remit.jobs.model import moment
-from remit.jobs.states import State
-from tests.conformance.desk import DAWN, LINE, QUEUE, SECOND, Desk, a_job
+from remit.jobs.states import Completed, State
+from tests.conformance.desk import DAWN, LINE, QUEUE, SECOND, Desk, a_job, message_of
 
 
 def at(seconds: float) -> datetime:
@@ -67,10 +67,22 @@ async def test_a_job_is_scheduled_while_its_time_is_to_come(desk: Desk, seconds:
     assert (job.state, job.run_at) == (state, at(seconds))
 
 
-async def test_a_job_expires_so_many_seconds_after_it_was_sent_or_at_an_instant(desk: Desk) -> None:
-    relative, absolute = await desk.enqueue(expires=90.5), await desk.enqueue(expires_at=desk.now + 7)
-    assert (await desk.get(relative)).expires_at == at(90.5)
-    assert (await desk.get(absolute)).expires_at == moment(desk.now + 7)
+@pytest.mark.parametrize(
+    "when, expiry",
+    [({}, 90.5), ({"delay": 10}, 100.5), ({"run_at": DAWN + 3600 * SECOND}, 3690.5), ({"run_at": DAWN - 60}, 90.5)],
+    ids=["now", "delay", "at", "at, in the past"],
+)
+async def test_a_job_expires_so_many_seconds_after_it_is_due(desk: Desk, when: dict[str, float], expiry: float) -> None:
+    assert (await desk.get(await desk.enqueue(expires=90.5, **when))).expires_at == at(expiry)
+    claim = await desk.running(line=1)
+    sent = message_of(claim, expires=90.5, **when)
+    await desk.finish(claim, Completed(), messages=[sent])
+    assert (await desk.get(sent["id"])).expires_at == at(expiry)
+
+
+async def test_a_job_expires_at_an_instant(desk: Desk) -> None:
+    job = await desk.get(await desk.enqueue(expires_at=desk.now + 7, delay=5))
+    assert job.expires_at == moment(desk.now + 7)
 
 
 @pytest.mark.parametrize("at", [datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)])

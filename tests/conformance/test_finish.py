@@ -165,7 +165,7 @@ async def test_messages_are_sent_with_the_outcome_that_lands(desk: Desk) -> None
     assert (sent.causation, sent.correlation, sent.label) == (claim.id, claim.correlation, "now")
     sent = await desk.get(later["id"])
     assert (sent.state, sent.run_at, sent.priority) == (State.SCHEDULED, moment(desk.now + 9 * SECOND), 4)
-    assert sent.expires_at == moment(desk.now + 60 * SECOND)
+    assert sent.expires_at == moment(desk.now + 69 * SECOND)
 
 
 async def test_messages_of_an_outcome_that_does_not_land_are_not_sent(desk: Desk) -> None:

@@ -87,7 +87,7 @@ class Twins:
         if expires is not None:
             row["expires"] = expires
         due = self.now + delay * SECOND
-        until = None if expires is None else self.now + expires * SECOND
+        until = None if expires is None else due + expires * SECOND
         return row, ModelJob(id=row["id"], state=State.READY, run_at=due, expires_at=until, **said)
 
     def register(self) -> str:

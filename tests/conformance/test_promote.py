@@ -55,8 +55,8 @@ async def test_what_waits_again_is_promoted_as_well(desk: Desk, outcome: Failed 
 
 
 async def test_a_job_that_expired_while_it_waited_is_promoted_and_then_expires(desk: Desk) -> None:
-    id = await desk.enqueue(delay=10, expires=10)
-    desk.wait(10)
+    id = await desk.enqueue(delay=10, expires=5)
+    desk.wait(15)
     await desk.promote()
     assert await desk.claim(await desk.register()) == []
     assert await desk.state(id) is State.CANCELLED
