@@ -31,10 +31,6 @@ class Database:
         """A statement for `run.transaction()` with the placeholders of the driver: SQLite's `?`, or psycopg's `%s`."""
         return text if self.is_sqlite else text.replace("?", "%s")
 
-    def create_tables(self) -> None:
-        """Create what is missing. An application that lives longer than a demo uses Alembic."""
-        Base.metadata.create_all(self.engine)
-
     def close(self) -> None:
         self.engine.dispose()
 

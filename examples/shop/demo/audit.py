@@ -12,10 +12,11 @@ from sqlalchemy import select
 
 from remit import Remit, State
 from shop.database import Database
-from shop.demo.customers import Answers, read_products
+from shop.demo.customers import Answers
 from shop.demo.outside import PACKED, TRIED_AGAIN, Answer, Delivery, Mail, Outside
 from shop.orders.invoices import euros
 from shop.orders.models import Order, Payment, Product
+from shop.setup import read_products
 
 JOBS_PER_ORDER = 4
 DAY = 86_400.0

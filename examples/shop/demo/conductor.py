@@ -18,7 +18,7 @@ from remit import Remit
 from shop.database import Database
 from shop.demo.accident import kill_a_worker
 from shop.demo.audit import DAY, audit, collect, table
-from shop.demo.customers import Customers, read_orders, read_products
+from shop.demo.customers import Customers, read_orders
 from shop.demo.display import Display, display
 from shop.demo.guard import Guard
 from shop.demo.options import Options
@@ -29,9 +29,10 @@ from shop.demo.story import Seen, Story
 from shop.demo.team import Child, Team
 from shop.demo.waiting import until
 from shop.orders.messages import orders
-from shop.orders.models import Payment, Product
+from shop.orders.models import Payment
 from shop.reports.messages import reports
 from shop.settings import Settings
+from shop.setup import set_up
 
 HOST = "127.0.0.1"
 LOOK = 0.25
@@ -185,7 +186,7 @@ class Stage:
         story.tell(f"a shop on {story.store}")
         story.phase = "starting a mail server, a warehouse, the shop and its workers"
         await self.app.migrate()
-        await asyncio.to_thread(self._fill_database)
+        await asyncio.to_thread(set_up, self.database)
         world = await team.start_module("the outside world", "shop.demo.world", str(self.folder), environment={})
         addresses = await self._addresses()
         self.settings = replace(
@@ -212,11 +213,6 @@ class Stage:
         story.tell(f"the shop is open on {self.shop} (pid {web.pid})")
         story.tell(f"a mail server and a warehouse listen (pid {world.pid}), {len(story.workers)} workers wait")
         return environment
-
-    def _fill_database(self) -> None:
-        self.database.create_tables()
-        with self.database.sessions.begin() as session:
-            session.add_all(Product(**product) for product in read_products())
 
     async def _addresses(self) -> dict[str, int]:
         path = self.folder / "addresses.json"

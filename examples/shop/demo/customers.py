@@ -18,13 +18,6 @@ DATA = Path(__file__).parent / "data"
 TRIES = 10
 
 
-def read_products() -> list[dict[str, Any]]:
-    with (DATA / "products.csv").open(newline="") as file:
-        return [
-            row | {"price_cents": int(row["price_cents"]), "stock": int(row["stock"])} for row in csv.DictReader(file)
-        ]
-
-
 def read_orders(limit: int | None = None) -> list[dict[str, Any]]:
     """The orders of the CSV, as `POST /orders` takes them."""
     with (DATA / "orders.csv").open(newline="") as file:

@@ -14,6 +14,7 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 class Guard:
@@ -66,7 +67,7 @@ def drop_schemas(url: str, schemas: Sequence[str]) -> None:
 def main() -> None:
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    estate: dict[str, object] = {}
+    estate: dict[str, Any] = {}
     for line in sys.stdin.buffer:
         estate |= json.loads(line)
     if "farewell" in estate or os.fork() != 0:
@@ -74,10 +75,9 @@ def main() -> None:
     group = os.getpgrp()
     os.setpgid(0, 0)  # out of the group that is about to end
     os.killpg(group, signal.SIGKILL)
-    shutil.rmtree(str(estate["folder"]), ignore_errors=True)
-    match estate:
-        case {"url": str(url), "schemas": list(schemas)}:
-            drop_schemas(url, schemas)
+    shutil.rmtree(estate["folder"], ignore_errors=True)
+    if "url" in estate:
+        drop_schemas(estate["url"], estate["schemas"])
 
 
 if __name__ == "__main__":

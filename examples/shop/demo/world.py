@@ -60,6 +60,8 @@ class Warehouse:
                 return JSONResponse({"error": "too much at once"}, 429, headers={"Retry-After": "1"})
             case Answer.LATE:
                 await asyncio.sleep(LATE_BY)
+            case Answer.ACCEPTED | Answer.KNOWN:
+                pass
         return JSONResponse({"parcel": f"P-{order['order']}"})
 
     def _answer(self, key: str, number: int) -> Answer:

@@ -1,4 +1,4 @@
-"""Makes up `products.csv` and `orders.csv`; the same seed makes the same files.
+"""Makes up what the shop sells and who orders it; the same seed makes the same files.
 
 PYTHONPATH=examples python -m shop.demo.data.generate
 """
@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 HERE = Path(__file__).parent
+PRODUCTS_FILE = HERE.parents[1] / "orders" / "products.csv"
 SEED = 20260302
 FIRST_DAY = datetime(2026, 3, 2, tzinfo=UTC)
 ORDERS = 2_000
@@ -104,7 +105,7 @@ def _pick(chance: random.Random, weights: dict[str, int]) -> str:
 
 
 def main() -> None:
-    with (HERE / "products.csv").open("w", newline="") as file:
+    with PRODUCTS_FILE.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["sku", "title", "price_cents", "stock"])
         writer.writerows(PRODUCTS)
