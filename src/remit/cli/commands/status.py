@@ -22,7 +22,7 @@ from remit.cli.applications import opened
 from remit.cli.options import AppPath, AsJson, Window
 from remit.cli.output import console, say, tell, tell_line
 from remit.cli.views import queue_table, slots_of
-from remit.cli.wording import clock, count, line, rate
+from remit.cli.wording import count, line, rate
 from remit.client import QueueRecord
 from remit.errors import StoreBusy, StoreError, StoreUnavailable
 from remit.jobs.states import State
@@ -102,7 +102,9 @@ class _Snapshot:
         }
 
     def screen(self) -> RenderableType:
-        head = Text.assemble((self.store, "bold"), f", schema version {self.version}", (f"  {clock(self.at)}", "dim"))
+        head = Text.assemble(
+            (self.store, "bold"), f", schema version {self.version}", (f"  {self.at.astimezone():%H:%M:%S %Z}", "dim")
+        )
         table = queue_table([*self.queues, *self._total()], self.slots)
         return Group(head, self._workers(), Text(""), table if self.queues else Text("no queues"), self._rates())
 
@@ -176,4 +178,4 @@ def _live(app: Remit, face: SyncRemit, window: float, interval: float) -> None:
 
 
 def _trouble(error: StoreError) -> Text:
-    return Text(f"\n{clock(datetime.now(UTC))}: {line(str(error))}; trying again", "red")
+    return Text(f"\n{datetime.now().astimezone():%H:%M:%S %Z}: {line(str(error))}; trying again", "red")
