@@ -17,7 +17,7 @@ def open_store(url: str, *, schema: str = "remit", pooler: bool = False, now: in
     scheme = url.partition("://")[0].partition("+")[0]
     if "://" not in url or scheme not in _SCHEMES:
         raise ConfigurationError(
-            f"{url.partition('@')[2] or url!r} is no database URL that remit knows: use sqlite:///file.db or "
+            f"{url.rpartition('@')[2]!r} is no database URL that remit knows: use sqlite:///file.db or "
             f"postgresql://user@host/database.{nearest(scheme, _SCHEMES)}"
         )
     if scheme == "sqlite":

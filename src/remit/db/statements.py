@@ -18,7 +18,8 @@ Style = Literal["named", "numbered", "pyformat", "format", "qmark"]
 """How a driver spells parameters: `:a`, `$1`, `%(a)s`, `%s`, `?`."""
 
 _HEADER = re.compile(r"^-- name: ([a-z_]+)\n", re.MULTILINE)
-_TOKEN = re.compile(r"(?<![:\w]):([a-z_]+)")
+_TOKEN = re.compile(r"'[^']*'|--[^\n]*|(?<![:\w]):([a-z_]+)")
+"""A parameter; or a literal or a comment, in which nothing is one."""
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 _WRITE = re.compile(r"\b(INSERT|UPDATE|DELETE)\b")
 _SCHEMA = re.compile(r"\bremit\.")
@@ -74,7 +75,7 @@ def parse(text: str) -> dict[str, str]:
 
 def parameters(sql: str) -> frozenset[str]:
     """Name the parameters that a statement takes."""
-    return frozenset(_TOKEN.findall(sql))
+    return frozenset(filter(None, _TOKEN.findall(sql)))
 
 
 @cache
@@ -109,7 +110,9 @@ def _spell(sql: str, style: Style) -> tuple[str, tuple[str, ...]]:
     names: list[str] = []
 
     def one(match: re.Match[str]) -> str:
-        name = match[1]
+        name: str | None = match[1]
+        if name is None:
+            return match[0]
         if style == "numbered":
             if name not in names:
                 names.append(name)

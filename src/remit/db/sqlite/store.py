@@ -28,6 +28,7 @@ from remit.db.transaction import Role, Transaction
 from remit.errors import ConfigurationError, nearest
 
 OLDEST = (3, 38, 0)
+LONGEST_BUSY_TIMEOUT = 86_400.0
 _OPTIONS = {"synchronous": "full", "busy_timeout": "5"}
 _COURTEOUS = frozenset({Role.CLAIM, Role.COMPLETE, Role.LEADER})
 
@@ -56,7 +57,7 @@ class SqliteStore:
             raise ConfigurationError("synchronous in the SQLite URL is `full`, `extra` or `normal`")
         self.path = local_path(unquote(place))
         self._synchronous = options["synchronous"]
-        self._busy_timeout = float(options["busy_timeout"])
+        self._busy_timeout = _seconds("busy_timeout", options["busy_timeout"])
         self._clock = clock
 
     @property
@@ -115,6 +116,16 @@ class SqliteStore:
             raise translate(error) from error
         finally:
             connection.close()
+
+
+def _seconds(option: str, text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= LONGEST_BUSY_TIMEOUT:
+        raise ConfigurationError(f"{option} in the SQLite URL is a number of seconds from 0 to 86400, not {text!r}")
+    return seconds
 
 
 class _Target:
