@@ -1,0 +1,122 @@
+"""From a URL to a store: nothing is connected, and what cannot be meant is refused in words that help."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from remit.db.opening import open_store
+from remit.db.postgres import PostgresStore
+from remit.db.sqlite import SqliteStore
+from remit.db.sqlite.place import file_system, local_path
+from remit.db.store import Capability
+from remit.errors import ConfigurationError
+
+
+def test_a_file_is_opened_when_it_is_used(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'a b%20c.db'}?synchronous=normal&busy_timeout=0.5")
+    assert isinstance(store, SqliteStore)
+    assert store.path == tmp_path / "a b c.db"
+    assert list(tmp_path.iterdir()) == []
+    assert (store.dialect, store.capabilities, store.schema_version()) == ("sqlite", frozenset(), None)
+    assert store.describe() == f"SQLite {tmp_path / 'a b c.db'}"
+    assert store.sidecar == tmp_path / "a b c.db-remit"
+
+
+def test_a_relative_file_lies_in_the_folder_of_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = open_store("sqlite:///shop.db")
+    assert isinstance(store, SqliteStore)
+    assert store.path == tmp_path / "shop.db"
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_file_that_is_thrown_away_is_a_real_one_and_nobody_elses(url: str) -> None:
+    one, other = open_store(url), open_store(url)
+    assert isinstance(one, SqliteStore)
+    assert isinstance(other, SqliteStore)
+    assert one.path != other.path
+    assert one.path.parent.is_dir()
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg", "postgresql+asyncpg"])
+def test_a_server_is_named_without_its_password(scheme: str) -> None:
+    store = open_store(f"{scheme}://ada:secret@db.example:6432/shop?sslmode=require", schema="work")
+    assert isinstance(store, PostgresStore)
+    assert (store.dialect, store.schema, store.sidecar) == ("postgres", "work", None)
+    assert store.describe() == "PostgreSQL db.example:6432/shop, schema work"
+
+
+def test_a_pooler_takes_away_what_needs_a_session() -> None:
+    plain, pooled = (open_store("postgresql://u@h/d", pooler=pooler) for pooler in (False, True))
+    assert plain.capabilities - pooled.capabilities == {Capability.NOTIFY}
+    assert pooled.describe().endswith("behind a pooler")
+
+
+@pytest.mark.parametrize(
+    "url, words",
+    [
+        ("mysql://ada:secret@db.example/shop", "^'db.example/shop' is no database URL that remit knows"),
+        ("mysql://ada:p@secret@db.example/shop", "^'db.example/shop' is no database URL"),
+        ("sqlit:///shop.db", "Did you mean 'sqlite'"),
+        ("shop.db", "^'shop.db' is no database URL"),
+        ("", "is no database URL"),
+        ("sqlite://shop.db", "has two slashes: write sqlite:///shop.db"),
+        (
+            "sqlite:///shop.db?synchronus=full",
+            "unknown option 'synchronus' in the SQLite URL. Did you mean 'synchronous'",
+        ),
+        ("sqlite:///shop.db?synchronous=off", "synchronous in the SQLite URL is"),
+        ("sqlite:///shop.db?busy_timeout=soon", "busy_timeout in the SQLite URL is a number of seconds"),
+        ("sqlite:///shop.db?busy_timeout=-1", "busy_timeout in the SQLite URL is a number of seconds"),
+        ("sqlite:///shop.db?busy_timeout=nan", "busy_timeout in the SQLite URL is a number of seconds"),
+        ("postgresql://u@h:port/d?nonsense=1", "this is not a PostgreSQL URL"),
+    ],
+)
+def test_a_url_that_cannot_be_meant(url: str, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words) as refused:
+        open_store(url)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["", "Work", 'a"b', "1st", "a.b", "x" * 42, "pg catalog"])
+def test_the_name_of_a_schema_is_plain(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="use lower-case letters, digits and _"):
+        open_store("postgresql://u@h/d", schema=name)
+
+
+def test_a_missing_driver_names_the_extra() -> None:
+    code = (
+        "import sys; sys.modules['psycopg'] = None\n"
+        "from remit.db.opening import open_store\n"
+        "from remit.errors import MissingExtra\n"
+        "try: open_store('postgresql://u@h/d')\n"
+        "except MissingExtra as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout == "PostgreSQL needs psycopg: pip install 'remit[postgres]'\n"
+
+
+def test_a_file_does_not_load_the_driver_of_a_server() -> None:
+    code = (
+        "import sys; from remit.db.opening import open_store; open_store('sqlite:///x.db')\n"
+        "print(sorted({'psycopg', 'asyncpg', 'sqlalchemy', 'django', 'aiosqlite'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout == "[]\n"
+
+
+def test_the_file_system_of_a_path_is_known() -> None:
+    if not os.path.exists("/proc/self/mounts"):
+        pytest.skip("mounts can be read on Linux only")
+    assert file_system(Path("/proc/self")) == "proc"
+
+
+def test_a_network_file_system_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("remit.db.sqlite.place.file_system", lambda path: "nfs4")
+    with pytest.raises(ConfigurationError, match=r"lies on a network file system \(nfs4\).*use a local disk"):
+        local_path("/shop.db")
