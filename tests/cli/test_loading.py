@@ -1,6 +1,5 @@
 """APP is a dotted path as in uvicorn; every way to get it wrong is told apart."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -27,16 +26,14 @@ def test_a_factory_without_parameters_is_called() -> None:
     assert isinstance(load("depot.app:make_app"), Remit)
 
 
-def test_the_attribute_may_be_dotted() -> None:
-    assert load("depot:serving.app") is load("depot.serving:app")
+def test_the_attribute_may_be_dotted(tmp_path: Path) -> None:
+    (tmp_path / "composed.py").write_text("class container:\n    from depot.serving import app")
+    assert load("composed:container.app") is load("depot.serving:app")
 
 
 def test_the_current_directory_is_searched_first(tmp_path: Path) -> None:
     (tmp_path / "only_here.py").write_text("from depot.serving import app as application")
-    try:
-        assert load("only_here:application") is load("depot.serving:app")
-    finally:
-        sys.modules.pop("only_here")
+    assert load("only_here:application") is load("depot.serving:app")
 
 
 @pytest.mark.parametrize(
