@@ -175,7 +175,11 @@ class Stage:
         await self._until_done()
         story.tell("all jobs are done")
         story.phase = "closing"
+        working = [child for child in story.workers if child.alive]
         await self.team.stop()
+        for child in working:
+            if child.status != 0:
+                raise Refusal(f"{child.name} did not end in good order, but with {child.status}:\n{child.last_words()}")
         story.tell("workers and servers have ended")
 
     # --- the acts

@@ -16,7 +16,7 @@ from typing import Any
 import uvicorn
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
@@ -50,7 +50,10 @@ class Warehouse:
         self._packed: set[str] = set()
 
     async def post_parcel(self, request: Request) -> JSONResponse:
-        key, order = request.headers["Idempotency-Key"], await request.json()
+        try:
+            key, order = request.headers["Idempotency-Key"], await request.json()
+        except ClientDisconnect:  # its worker was killed
+            return JSONResponse({}, 400)
         answer = self._answer(key, int(order["order"][-6:]))
         self._write(key, order, answer)
         match answer:
