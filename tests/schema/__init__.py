@@ -1,0 +1,1 @@
+"""How a store is brought to the present, and what its tables refuse."""
