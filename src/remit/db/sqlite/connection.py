@@ -219,7 +219,12 @@ class AwaitingSqlite:
         manager = self._blocking.session()
         mark = inside.set(self._blocking._path)
         try:
-            session = await loop.run_in_executor(thread, manager.__enter__)
+            try:
+                session = await loop.run_in_executor(thread, manager.__enter__)
+            except asyncio.CancelledError:
+                # The thread still waits for the write lock, and would hold it for nobody: it gives it back at once.
+                thread.submit(manager.__exit__, asyncio.CancelledError, asyncio.CancelledError(), None)
+                raise
             try:
                 yield ThreadedSession(session, thread)
             except BaseException as error:

@@ -1,0 +1,72 @@
+"""`run.transaction()` on SQLite: what becomes of the write lock."""
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from remit.db.sqlite import SqliteStore
+from remit.db.transaction import Role
+
+WRITERS = 5
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SqliteStore:
+    return SqliteStore(f"sqlite:///{tmp_path / 'x.db'}")
+
+
+@pytest.fixture
+def somebody(store: SqliteStore) -> Iterator[sqlite3.Connection]:
+    """The application's own connection."""
+    connection = store.connect()
+    connection.execute("CREATE TABLE t (a)")
+    yield connection
+    connection.close()
+
+
+async def test_a_session_that_is_cancelled_while_it_waits_does_not_take_the_lock_later(
+    store: SqliteStore, somebody: sqlite3.Connection
+) -> None:
+    database = store.database(Role.HANDLER)
+
+    async def write() -> None:
+        async with database.session() as session:
+            await session.execute("INSERT INTO t VALUES (1)")
+
+    somebody.execute("BEGIN IMMEDIATE")
+    waiting = [asyncio.create_task(write()) for _ in range(WRITERS)]
+    await asyncio.sleep(0.1)
+    for task in waiting:
+        task.cancel()
+    errors = await asyncio.gather(*waiting, return_exceptions=True)  # kept: they must not be what holds the lock
+    somebody.execute("ROLLBACK")
+
+    async with asyncio.timeout(5):
+        await write()
+    assert [type(error) for error in errors] == [asyncio.CancelledError] * WRITERS
+    assert somebody.execute("SELECT count(*) FROM t").fetchone() == (1,)
+    await database.close()
+
+
+async def test_handlers_that_want_to_write_at_once_stand_in_a_queue(
+    store: SqliteStore, somebody: sqlite3.Connection
+) -> None:
+    database = store.database(Role.HANDLER)
+    inside = 0
+
+    async def write(number: int) -> None:
+        nonlocal inside
+        async with database.session() as session:
+            inside += 1
+            assert inside == 1
+            await session.execute("INSERT INTO t VALUES (?)", [number])
+            inside -= 1
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(WRITERS * 4):
+            group.create_task(write(number))
+    assert somebody.execute("SELECT count(*) FROM t").fetchone() == (WRITERS * 4,)
+    await database.close()
