@@ -79,6 +79,7 @@ class Executor:
         self._processes = processes
         self._threads = ThreadCrew()
         self._suspects = asyncio.Lock()
+        self._suspect: LiveRun | None = None
         self._queueing: dict[str, Claim] = {}
         """Suspects that wait for the one before them."""
         self._starting = False
@@ -136,9 +137,18 @@ class Executor:
             await self._attempt(entry, message, run, slot)
             return
         self._queueing[claim.id] = claim
-        async with self._suspects:
+        await self._suspects.acquire()
+        self._suspect = run
+        try:
             if self._queueing.pop(claim.id, None) is claim and await self._start_suspect(claim, ledger):
                 await self._attempt(entry, message, run, slot)
+        finally:
+            self._let_next_suspect(run)
+
+    def _let_next_suspect(self, run: LiveRun) -> None:
+        if self._suspect is run:
+            self._suspect = None
+            self._suspects.release()
 
     async def _start_suspect(self, claim: Claim, ledger: Ledger) -> bool:
         """Note the start, as something that a shutdown waits for: what is noted and not run looks like a crash."""
@@ -306,6 +316,7 @@ class Executor:
         intake = next(one for one in self._intakes.values() if run.claim.line in one.lines)
         outcome = self._outcome(run, asyncio.CancelledError())
         self._leave(run, slot)
+        self._let_next_suspect(run)
         self._settle(run, outcome, asyncio.CancelledError())
         intake.done()
         self._open_slot(intake)

@@ -88,6 +88,8 @@ class ProcessCrew:
         """Run a handler in a child; answers its outcome, and its error if it raised."""
         child = await self._child()
         run.stop = child.kill
+        if run.interruption is not None:  # it was stopped while its process was being started
+            child.kill()
         claim = run.claim
         owner = run.domain.__remit__.path
         call = Call(path, owner, run.spec.path, claim.id, claim.token, run.worker, run.name, claim.payload,
