@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-PACE = ((1.0, 0.001), (10.0, 0.002), (float("inf"), 0.005))
+PACE = ((0.1, 0.0003), (1.0, 0.001), (10.0, 0.002), (float("inf"), 0.005))
 """(seconds without a commit, seconds between two looks): the second number holds until the first has passed."""
 SLEEP = 1.0
 """Seconds that a sleep may last: the bound on what a missed commit would cost."""
