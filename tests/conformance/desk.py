@@ -108,7 +108,7 @@ class Desk:
         return await self.database(role).run(work, atomic=atomic)
 
     @asynccontextmanager
-    async def session(self, role: Role = Role.HANDLER) -> AsyncIterator[tuple[At, Session]]:
+    async def session(self, role: Role = Role.CLIENT) -> AsyncIterator[tuple[At, Session]]:
         """An open transaction: as operations take it, and for SQL of one's own."""
         if self.style == "blocking":
             with self.blocking(role).session() as session:
@@ -179,9 +179,7 @@ class Desk:
         return worker
 
     async def claim(self, worker: str, quota: int = 100, *, line: int = LINE, queue: str = QUEUE) -> list[Claim]:
-        claims, _ = await self(
-            jobs.claim, [Allotment(line, queue, quota)], worker=worker, token=new_token(), role=Role.CLAIM
-        )
+        claims, _ = await self(jobs.claim, [Allotment(line, queue, quota)], worker=worker, token=new_token())
         return claims
 
     async def claim_one(self, worker: str | None = None, *, line: int = LINE) -> Claim:
@@ -201,7 +199,6 @@ class Desk:
             [ended(claim, outcome, messages)],
             worker=worker or new_id(),
             stamp=new_token(),
-            role=Role.COMPLETE,
         )
 
     async def die(self, worker: str) -> None:

@@ -366,7 +366,7 @@ def set_the_stage(twins: Twins, situation: str) -> Stage:
             twins.does(jobs.start_suspect, id, token=token)
         if situation == "asked to stop":
             twins.manage("cancel", id, alive, 0)
-        ends = {"completed": 0, "skipped": 1, "retrying": 3, "dead": 4}
+        ends = {"completed": 0, "dead": 4}
         if situation in ends:
             twins.manage("wait", id, alive, 1)
             twins.end(claim, OUTCOMES[ends[situation]], [])
@@ -375,13 +375,12 @@ def set_the_stage(twins: Twins, situation: str) -> Stage:
         twins.end(claim, Interrupted(), [])
     twins.die(doomed)
     twins.now += 10 * SECOND
-    twins.check()
     return Stage(twins, id, token, alive)
 
 
 SITUATIONS = [
-    "scheduled", "ready", "expired", "running", "lost", "lost suspect", "asked to stop", "completed", "skipped",
-    "cancelled", "retrying", "dead",
+    "scheduled", "ready", "expired", "running", "lost", "lost suspect", "asked to stop", "completed", "cancelled",
+    "dead",
 ]  # fmt: skip
 
 

@@ -49,9 +49,9 @@ FIRST_LIFE = {
     "lines": 1,
     "held": 1,
     "rescue": 1,
-    "claim": 6,
-    "finish": 10,
-    "promote": 3,
+    "claim": 4,
+    "finish": 8,
+    "promote": 2,
     "begin": 2,
     "execute": 2,
     "commit": 2,
@@ -65,7 +65,7 @@ FIRST_LIFE = {
 
 FIRST_TURNS = {"elect", "lines", "held", "rescue", "promote", "final_queues", "prune_kept"}
 
-SECOND_LIFE = {"elect": 1, "rescue": 1, "start_suspect": 10, "claim": 4, "finish": 10, "begin": 2, "commit": 2}
+SECOND_LIFE = {"elect": 1, "rescue": 1, "start_suspect": 5, "claim": 2, "finish": 6, "begin": 2, "commit": 2}
 """Of the worker that comes after a crash, with suspects among its jobs."""
 
 
