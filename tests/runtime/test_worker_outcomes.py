@@ -62,11 +62,14 @@ class CustomBroken(Job[Mill], retry=Retry(attempts=2, backoff=broken)):
     pass
 
 
-behaviour: Any = None
+class Behaviour:
+    """What the handlers do, as the test says."""
+
+    does: Any = None
 
 
 async def behave(job: Any, run: Run[Mill]) -> Any:
-    result = behaviour(job, run)
+    result = Behaviour.does(job, run)
     return await result if asyncio.iscoroutine(result) else result
 
 
@@ -76,19 +79,17 @@ for kind in (Grind, GiveUp, Custom, CustomBroken):
 
 @mill.handles(GrindInThread)
 def behave_in_thread(job: GrindInThread, run: Run[Mill]) -> Any:
-    return behaviour(job, run)
+    return Behaviour.does(job, run)
 
 
 @pytest.fixture(autouse=True)
 def _clean() -> None:
-    global behaviour
-    behaviour = None
+    Behaviour.does = None
     seen.clear()
 
 
 def does(function: Any) -> Any:
-    global behaviour
-    behaviour = function
+    Behaviour.does = staticmethod(function)
     return function
 
 
@@ -319,7 +320,7 @@ async def logged(app: Remit, ref: JobRef, count: int) -> tuple[LogRecord, ...]:
 async def test_a_line_that_cannot_be_formatted_is_kept_as_far_as_it_goes(store_url: str) -> None:
     @does
     def logs(_: Any, run: Run[Mill]) -> None:
-        run.log.info("%s and %s", 1)
+        run.log.info("%s and %s", 1)  # noqa: PLE1206
 
     async with working(store_url, mill) as (app, _):
         ref = await mill.enqueue(Grind())

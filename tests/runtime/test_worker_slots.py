@@ -83,11 +83,11 @@ class Impatient(Job[Yard], queue=processes, timeout=0.001, retry=ONCE):
 class State:
     """What the handlers below share with the test."""
 
-    running = 0
-    most = 0
-    order: list[int] = []
-    gate = asyncio.Event()
-    late: list[object] = []
+    def __init__(self) -> None:
+        self.running = self.most = 0
+        self.order: list[int] = []
+        self.late: list[object] = []
+        self.gate = asyncio.Event()
 
 
 state = State()
@@ -95,8 +95,7 @@ state = State()
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    state.running = state.most = 0
-    state.order, state.late, state.gate = [], [], asyncio.Event()
+    state.__init__()  # type: ignore[misc]
     monkeypatch.setattr(watchdog, "GRACE_AFTER_CANCEL", 0.1)
     yield
     state.gate.set()
