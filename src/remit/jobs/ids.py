@@ -18,7 +18,11 @@ class IdSource:
 
     def __init__(self) -> None:
         self._last = 0
-        self._lock = threading.Lock()
+        self._begin()
+        os.register_at_fork(after_in_child=self._begin)
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()  # another thread may have held it when the process was forked
 
     def __call__(self) -> str:
         with self._lock:
@@ -35,9 +39,13 @@ new_id = IdSource()
 
 
 class TokenSource:
-    """Nonces: a random start per boot, plus a counter; positive 63-bit numbers, never used twice in practice."""
+    """Nonces: a random start per process, plus a counter; positive 63-bit numbers, never used twice in practice."""
 
     def __init__(self) -> None:
+        self._begin()
+        os.register_at_fork(after_in_child=self._begin)  # else the child would make the same ones as its parent
+
+    def _begin(self) -> None:
         self._next = secrets.randbits(62)
         self._lock = threading.Lock()
 

@@ -76,7 +76,6 @@ class Heartbeat:
         self._stopping = threading.Event()
         self._good = time.monotonic()
         self._failing_since: float | None = None
-        self._told_health = ""
         self._fenced = False
         self._ticked = True
         self._asked = 0.0
@@ -129,7 +128,7 @@ class Heartbeat:
         if self._fenced or sent - self._good > self._lease - self._interval:
             return  # too late: the watch ends this incarnation
         try:
-            if not self._pulse.beat(self._changed_health()):
+            if not self._pulse.beat(json.dumps(self._health(), sort_keys=True)):
                 self._fence("its registration is gone: another worker declared it dead")
                 return
             self._good = sent
@@ -155,13 +154,6 @@ class Heartbeat:
         with self._lock:
             self._observer.skip(time.monotonic() - sent + self._interval)
             self._silent = []
-
-    def _changed_health(self) -> str | None:
-        text = json.dumps(self._health(), sort_keys=True)
-        if text == self._told_health:
-            return None
-        self._told_health = text
-        return text
 
     def _fence(self, why: str) -> None:
         with self._lock:

@@ -25,8 +25,8 @@ from remit.runtime import operations
 class Pulse(Protocol):
     """How a worker shows that it lives, and sees who else does."""
 
-    def beat(self, health: str | None) -> bool:
-        """Show life; False when the registration is gone, which ends that incarnation. `health` is JSON, if changed."""
+    def beat(self, health: str) -> bool:
+        """Show life; False when the registration is gone, which ends that incarnation. `health` is JSON."""
         ...
 
     def observe(self) -> dict[str, int]:
@@ -55,7 +55,7 @@ class RowPulse:
         self._database = database
         self._worker = worker
 
-    def beat(self, health: str | None) -> bool:
+    def beat(self, health: str) -> bool:
         return self._database.run(lambda tx: operations.beat(tx, self._worker, health=health), atomic=False)
 
     def observe(self) -> dict[str, int]:
@@ -90,7 +90,7 @@ class FilePulse:
     def _write(self) -> None:
         os.pwrite(self._file, f"{self._count:020d} {boot_id()}\n".encode(), 0)
 
-    def beat(self, health: str | None) -> bool:
+    def beat(self, health: str) -> bool:
         registered = self._worker in self.observe()
         self._count += 1
         self._write()
