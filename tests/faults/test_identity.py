@@ -36,6 +36,23 @@ def test_fault_46_the_same_host_and_pid_again(site: Site) -> None:
     assert other.id != victim.id
 
 
+FORKED = """
+import os
+from remit.jobs.ids import new_id, new_token
+child = os.fork()
+if child:
+    os.waitpid(child, 0)
+print(*(new_token() for _ in range(100)), *(new_id() for _ in range(100)), flush=True)
+"""
+
+
+def test_fault_46_a_forked_process_makes_ids_and_tokens_of_its_own() -> None:
+    """Equal tokens in two workers would let a zombie complete what the other has claimed."""
+    done = subprocess.run([sys.executable, "-c", FORKED], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    made = done.stdout.split()
+    assert len(made) == len(set(made)) == 400
+
+
 HANDS = """
 import sys, random
 from remit import Remit

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -282,6 +284,26 @@ async def test_what_a_worker_says_of_itself_stands_in_the_store(store_url: str) 
         await until(unwell)
         worker.pruner.trouble = None
         await until(well)
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+async def test_what_it_could_not_say_while_others_wrote_it_says_later(store_url: str) -> None:
+    async with working(store_url, busy, lease=1.0) as (app, worker):
+        beats = lambda: worker.heartbeat._good  # noqa: E731 - there is no other sign of a beat that cannot write
+        with contextlib.closing(sqlite3.connect(store_url.removeprefix("sqlite:///"))) as application:
+            application.execute("BEGIN IMMEDIATE")
+            worker.pruner.trouble = "out of order"
+            for _ in range(3):
+                before = beats()
+                await until(lambda before=before: beats() > before)
+            application.commit()
+
+        async def told() -> bool:
+            [record] = await app.workers.list()
+            return record.health.get("trouble") == {"pruner": "out of order"}
+
+        await until(told)
+        worker.pruner.trouble = None
 
 
 # Retention
