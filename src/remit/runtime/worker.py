@@ -386,7 +386,8 @@ class Worker:
         if self._built:
             await self.executor.close()
             # A second cancellation ends what the first one cannot: a statement whose server answers nothing.
-            await asyncio.gather(*(_within(loop.kill(), LAST_MOMENTS) for loop in self._loops))
+            others = (loop for loop in self._loops if loop is not self.leader)
+            await asyncio.gather(*(_within(loop.kill(), LAST_MOMENTS) for loop in others))
             await self.prober.kill()
             await self._leave()
             for database in self._databases.all:
@@ -397,9 +398,11 @@ class Worker:
     async def _leave(self) -> None:
         """Sign off; what could not be written meanwhile is the rescuer's at once."""
         await self.heartbeat.stop()
+        # An election under way may be won: a term that nobody knows of would have to run out.
+        await _within(self.leader.stop(), LAST_MOMENTS)
+        await _within(self.leader.kill(), LAST_MOMENTS)
         try:
             async with asyncio.timeout(LAST_MOMENTS):
-                await self.leader.stop()
                 await self._databases.leader.run(lambda tx: operations.deregister(tx, self.ledger.worker), atomic=False)
         except (StoreError, TimeoutError) as error:
             log.warning("could not sign off: %s", error)
