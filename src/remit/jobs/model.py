@@ -20,8 +20,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def moment(micros: int | None) -> datetime | None:
-    """A time as the store counts it, for people."""
-    return None if micros is None else _EPOCH + timedelta(microseconds=micros)
+    """A time as the store counts it, for people; one beyond the year 9999 is the last that Python knows."""
+    if micros is None:
+        return None
+    try:
+        return _EPOCH + timedelta(microseconds=micros)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC) if micros > 0 else datetime.min.replace(tzinfo=UTC)
 
 
 def micros(at: datetime) -> int:
