@@ -116,6 +116,23 @@ async def test_many_jobs_are_sent_in_one_statement_each_with_its_own_options(des
     assert (await desk.get(rows[999]["id"])).label == "job 999"
 
 
+async def test_an_enqueue_answers_how_many_jobs_are_new(desk: Desk) -> None:
+    rows = [a_job() for _ in range(3)]
+    identity = await desk.identity()
+    assert await desk(jobs.enqueue, rows, store=identity) == 3
+    assert await desk(jobs.enqueue, [*rows, a_job()], store=identity) == 1
+    assert await desk(jobs.enqueue, rows, store=identity) == 0
+
+
+async def test_more_jobs_than_one_statement_takes(desk: Desk) -> None:
+    rows = [a_job() for _ in range(2 * jobs.LARGEST_INSERT + 1)]
+    assert await desk(jobs.enqueue, rows, store=await desk.identity(), atomic=True) == len(rows)
+    rows = [*(a_job() for _ in range(jobs.LARGEST_INSERT)), a_job(attempts=0)]
+    with pytest.raises(StoreError):
+        await desk(jobs.enqueue, rows, store=await desk.identity(), atomic=True)
+    assert await desk.count("job") == 2 * jobs.LARGEST_INSERT + 1
+
+
 async def test_nothing_is_sent_when_there_is_nothing_to_send(desk: Desk) -> None:
     await desk.enqueue_many([])
     assert await desk.count("job") == 0

@@ -3,6 +3,7 @@
 import json
 from contextlib import suppress
 
+from remit.db.store import Capability
 from remit.errors import StoreError
 from remit.jobs.ids import new_id
 from remit.jobs.model import moment
@@ -63,6 +64,15 @@ async def test_a_silent_worker_is_buried(desk: Desk) -> None:
     assert await desk(workers.bury, id, beat=0)
     assert await desk(workers.beats) == {}
     assert not await desk(workers.bury, id, beat=0)
+
+
+async def test_a_worker_that_has_beaten_since_it_was_looked_at_is_not_buried(desk: Desk) -> None:
+    """Where all workers share one machine, a lock on a file proves their life, and the counter in the row is a hint."""
+    id = await desk.register()
+    await desk(workers.beat, id, health=None)
+    assert await desk(workers.bury, id, beat=0) != desk.can(Capability.SEVERAL_MACHINES)
+    await desk(workers.bury, id, beat=1)
+    assert await desk(workers.beats) == {}
 
 
 async def test_a_worker_that_deregisters_is_gone(desk: Desk) -> None:

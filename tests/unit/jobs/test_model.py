@@ -52,6 +52,14 @@ def test_an_instant_is_the_same_in_every_zone(at: datetime, hours: int) -> None:
     assert micros(there) == micros(at.replace(tzinfo=UTC))
 
 
+@pytest.mark.parametrize("micros", [2**63 - 1, -(2**63), micros(datetime.max.replace(tzinfo=UTC)) + 1])
+def test_a_time_that_no_calendar_holds_makes_no_list_fail(micros: int) -> None:
+    """A job for the end of 9999 that expires a year later can be stored."""
+    job = a_job(expires_at=micros)
+    assert job.expires_at is not None
+    assert job.expires_at.year == (9999 if micros > 0 else 1)
+
+
 def test_no_time_is_no_moment() -> None:
     assert moment(None) is None
 
