@@ -84,7 +84,8 @@ class Jobs:
 
         Raises `JobNotFound`, and `InvalidTransition` for a job in another state.
         """
-        return await self._act(id, Command.RETRY, lambda tx: operations.retry(tx, id, token=new_token()))
+        token = new_token()
+        return await self._act(id, Command.RETRY, lambda tx: operations.retry(tx, id, token=token))
 
     async def delete(self, id: str, *, purge: bool = False) -> None:
         """Hide a job from lists; one that waits is cancelled. The retention of its queue removes it in time.

@@ -234,8 +234,10 @@ async def cancel(tx: Transaction, id: str, *, reason: str | None, by: str | None
 
 
 async def retry(tx: Transaction, id: str, *, token: int) -> tuple[State | None, bool]:
-    """Make a job ready again, with all its attempts."""
-    return _command(await tx.fetch(queries.RETRY, id=id, token=token), Command.RETRY)
+    """Make a job ready again, with all its attempts. Repeated with the same `token`, it finds that it did."""
+    rows = await tx.fetch(queries.RETRY, id=id, token=token)
+    was, applied = _command(rows, Command.RETRY)
+    return was, applied or bool(rows and rows[0][1])
 
 
 async def delete(tx: Transaction, id: str, *, purge: bool) -> tuple[State | None, bool]:

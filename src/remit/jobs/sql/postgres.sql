@@ -311,8 +311,11 @@ done AS (
 SELECT was FROM job;
 
 -- name: retry
--- By hand: a new set of attempts, a new token, no memory of suspicion.
-WITH job AS MATERIALIZED (SELECT id, state AS was FROM remit.job WHERE id = :id::uuid FOR UPDATE),
+-- By hand: a new set of attempts, a new token, no memory of suspicion. Who tries again, because nobody knew whether it
+-- was committed, finds the token.
+WITH job AS MATERIALIZED (
+    SELECT id, state AS was, token = :token::bigint AS again FROM remit.job WHERE id = :id::uuid FOR UPDATE
+),
 done AS (
     UPDATE remit.job AS target
     SET state = 'ready', worker = NULL, run_at = remit.clock(:now::bigint), finished_at = NULL, expires_at = NULL,
@@ -321,7 +324,7 @@ done AS (
     FROM job WHERE target.id = job.id AND was IN ('scheduled', 'dead', 'cancelled', 'skipped')
     RETURNING 1
 )
-SELECT was, CASE WHEN EXISTS (SELECT FROM done) AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
+SELECT was, again, CASE WHEN EXISTS (SELECT FROM done) AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
     THEN pg_notify(:channel::text, '') END IS NOT NULL
 FROM job;
 

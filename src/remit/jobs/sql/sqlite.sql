@@ -256,8 +256,9 @@ SET state = CASE WHEN state = 'running' THEN 'running' ELSE 'cancelled' END,
 WHERE id = :id AND state IN ('scheduled', 'ready', 'running');
 
 -- name: retry
--- By hand: a new set of attempts, a new token, no memory of suspicion.
-SELECT state FROM remit_job WHERE id = :id;
+-- By hand: a new set of attempts, a new token, no memory of suspicion. Who tries again, because nobody knew whether it
+-- was committed, finds the token.
+SELECT state, token = :token FROM remit_job WHERE id = :id;
 UPDATE remit_job
 SET state = 'ready', run_at = :now, finished_at = NULL, expires_at = NULL, reason = NULL, cancel_at = NULL,
     cancel_by = NULL, deleted_at = NULL, failures = 0, suspect = 0, token = :token
