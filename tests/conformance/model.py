@@ -143,10 +143,10 @@ class Model:
         job = self.jobs.get(id)
         if job is None:
             return None, False
-        was = job.state
+        was, again = job.state, job.token == token
         if applies := allows(Command.RETRY, was):
             self.jobs[id] = replace(_anew(job, token, now), deleted_at=None)
-        return was, applies
+        return was, applies or again
 
     def delete(self, id: str, purge: bool, now: int) -> tuple[State | None, bool]:
         job = self.jobs.get(id)

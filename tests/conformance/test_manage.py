@@ -81,6 +81,16 @@ async def test_a_retry_moves_the_token(desk: Desk) -> None:
     assert row["token"] == token
 
 
+async def test_a_retry_that_is_repeated_because_its_commit_was_not_known_has_applied(desk: Desk) -> None:
+    id, token = await desk.in_state(State.DEAD), new_token()
+    assert await desk(jobs.retry, id, token=token) == (State.DEAD, True)
+    before = await desk.row(id)
+    desk.wait(1)
+    assert await desk(jobs.retry, id, token=token) == (State.READY, True)
+    assert await desk.row(id) == before
+    assert await desk(jobs.retry, id, token=new_token()) == (State.READY, False)
+
+
 async def test_a_retry_keeps_the_history_and_gives_all_attempts_again(desk: Desk) -> None:
     worker = await desk.register()
     await desk.enqueue(attempts=2)
