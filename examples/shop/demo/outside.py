@@ -83,8 +83,9 @@ class Outside:
         for path in sorted((self.mailbox / "new").iterdir()):
             message = email.message_from_bytes(path.read_bytes())
             order = re.search(r"\d{4}-\d{6}", message["Subject"] or "")
-            text = next((part.get_payload() for part in message.walk() if part.get_content_type() == "text/plain"), "")
-            yield Mail(message["Message-ID"] or "", message["To"] or "", order.group() if order else "", str(text))
+            texts = [part for part in message.walk() if part.get_content_type() == "text/plain"]
+            text = "".join(bytes(part.get_payload(decode=True)).decode() for part in texts)
+            yield Mail(message["Message-ID"] or "", message["To"] or "", order.group() if order else "", text)
 
     def invoice_texts(self) -> dict[str, str]:
         return {path.stem: path.read_text(encoding="utf-8") for path in self.invoices.glob("*.html")}

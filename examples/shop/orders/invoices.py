@@ -1,6 +1,8 @@
 """Invoices: what they say, and the mail that brings them."""
 
-from email.message import EmailMessage
+from email.message import Message
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
 from html import escape
 from string import Template
 
@@ -42,15 +44,16 @@ def render_invoice(order: Order) -> str:
     )
 
 
-def invoice_mail(order: Order, invoice: str, *, key: str) -> EmailMessage:
+def invoice_mail(order: Order, invoice: str, *, key: str) -> Message:
     """The mail with an invoice. Its id comes from `key`, so one that is sent again is known by its id."""
-    message = EmailMessage()
-    message["Message-ID"] = f"<{key}@shop.example.com>"
-    message["From"] = "shop@example.com"
-    message["To"] = order.email
-    message["Subject"] = f"Your order {order.number}"
-    message.set_content(
-        f"Thank you for your order {order.number}.\nThe invoice over {euros(order.total_cents)} is attached.\n"
-    )
-    message.add_attachment(invoice, subtype="html", filename=f"{order.number}.html")
-    return message
+    mail = MIMEMultipart()
+    mail["Message-ID"] = f"<{key}@shop.example.com>"
+    mail["From"] = "shop@example.com"
+    mail["To"] = order.email
+    mail["Subject"] = f"Your order {order.number}"
+    total = euros(order.total_cents)
+    mail.attach(MIMEText(f"Thank you for your order {order.number}.\nThe invoice over {total} is attached.\n"))
+    attachment = MIMEText(invoice, "html")
+    attachment.add_header("Content-Disposition", "attachment", filename=f"{order.number}.html")
+    mail.attach(attachment)
+    return mail

@@ -1,7 +1,7 @@
 """What the handlers of this domain work with: `run.context`."""
 
 from dataclasses import dataclass
-from email.message import EmailMessage
+from email.message import Message
 from pathlib import Path
 from smtplib import SMTP
 
@@ -17,7 +17,7 @@ class MailServer:
     host: str
     port: int
 
-    def send(self, message: EmailMessage) -> None:
+    def send(self, message: Message) -> None:
         with SMTP(self.host, self.port, local_hostname="localhost", timeout=10) as smtp:
             smtp.send_message(message)
 
