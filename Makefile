@@ -41,7 +41,7 @@ $(STAMP): pyproject.toml requirements.lock
 	@touch $@
 	@echo "setup: done"
 
-demo: setup  ## the shop: everything remit does, in one process (DATABASE_URL, STORE)
+demo: setup  ## the shop: everything remit does, with real processes (DATABASE_URL, STORE)
 	@PYTHONPATH=examples:. $(BIN)/python -m shop.demo
 
 test: setup  ## the tests, in parallel (ARGS="tests/servers -k proxy")

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.servers import FAST, PgBouncer, PostgresServer, Proxy
 
-settings.register_profile("remit", deadline=None, print_blob=True)
+settings.register_profile("remit", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("remit")
 
 _NO_PGBOUNCER = "pgbouncer is not installed (apt-get install pgbouncer)"

@@ -26,7 +26,7 @@ from remit.jobs.rows import row
 from remit.jobs.signals import DeadLetter, RetryAfter, Skip, Snooze
 from remit.jobs.states import Failure
 from remit.runtime.outcomes import LONGEST_MESSAGE, describe, lineage, storable
-from remit.runtime.processes import Call, Log, Reply, Surroundings
+from remit.runtime.processes import READY, Call, Log, Reply, Surroundings
 from remit.runtime.runs import LiveRun, Services
 from remit.telemetry import Telemetry
 
@@ -48,10 +48,13 @@ class Child:
 
     def serve(self) -> None:
         threading.Thread(target=self._listen, daemon=True, name="remit-parent").start()
+        self._send(READY)
         while True:
-            reply = self._handle(self._calls.get())
-            body = msgspec.msgpack.encode(reply)
-            self._connection.sendall(_LENGTH.pack(len(body)) + body)
+            self._send(self._handle(self._calls.get()))
+
+    def _send(self, frame: object) -> None:
+        body = msgspec.msgpack.encode(frame)
+        self._connection.sendall(_LENGTH.pack(len(body)) + body)
 
     def _read(self) -> bytes:
         [length] = _LENGTH.unpack(self._receive(_LENGTH.size))

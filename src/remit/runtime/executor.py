@@ -184,8 +184,8 @@ class Executor:
         slot.run = run
         self.active[run.job_id] = run
         self._quiet.clear()
-        if entry.policy.timeout is not None:
-            self.watchdog.watch(run, entry.policy.timeout)
+        if entry.handler.mode != "process":
+            self._begin(run)
         token = running_domain.set(entry.domain)
         try:
             match entry.handler.mode:
@@ -194,7 +194,7 @@ class Executor:
                 case "thread":
                     outcome, error = await self._call_thread(entry, message, run)
                 case _:
-                    outcome, error = await self._processes.call(entry.handler.path, run)
+                    outcome, error = await self._processes.call(entry.handler.path, run, lambda: self._begin(run))
         finally:
             running_domain.reset(token)
             self._leave(run, slot)
@@ -202,6 +202,11 @@ class Executor:
             self._telemetry.late(run.name, run.job_id)
         else:
             self._settle(run, outcome, error)
+
+    def _begin(self, run: LiveRun) -> None:
+        """From now on the run uses up its time."""
+        if run.policy.timeout is not None:
+            self.watchdog.watch(run, run.policy.timeout)
 
     def _leave(self, run: LiveRun, slot: Slot) -> None:
         slot.run = None

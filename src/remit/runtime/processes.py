@@ -14,6 +14,7 @@ import socket
 import struct
 import sys
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,9 @@ from remit.runtime.runs import Completion, Interruption, LiveRun
 from remit.telemetry import Telemetry
 
 _LENGTH = struct.Struct(">I")
+READY = "ready"
+LONGEST_START = 60.0
+"""Seconds in which a child must be ready. They are not counted as time of the job, whose timeout begins after that."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -84,9 +88,18 @@ class ProcessCrew:
         self._idle: deque[_Child] = deque()
         self._children: set[_Child] = set()
 
-    async def call(self, path: str, run: LiveRun) -> tuple[Outcome | None, BaseException | None]:
-        """Run a handler in a child; answers its outcome, and its error if it raised."""
-        child = await self._child()
+    async def call(
+        self, path: str, run: LiveRun, begins: Callable[[], None]
+    ) -> tuple[Outcome | None, BaseException | None]:
+        """Run a handler in a child; answers its outcome, and its error if it raised. `begins` is called in between:
+        when the child is ready.
+        """
+        try:
+            child = await self._child()
+        except (EOFError, OSError, TimeoutError) as cause:
+            error = ProcessDied(f"no process could be started for the handler: {type(cause).__name__} {cause}")
+            return self._failed(error, run), error
+        begins()
         run.stop = child.kill
         if run.interruption is not None:  # it was stopped while its process was being started
             child.kill()
@@ -197,6 +210,12 @@ class _Child:
         reader, writer = await asyncio.open_connection(sock=ours, limit=2**26)
         child = cls(process, reader, writer)
         child._send(surroundings)
+        try:
+            async with asyncio.timeout(LONGEST_START):
+                await child._receive()
+        except BaseException:
+            child.kill()
+            raise
         return child
 
     @property
@@ -210,8 +229,11 @@ class _Child:
     async def call(self, call: Call) -> Reply:
         self._send(call)
         await self._writer.drain()
+        return msgspec.msgpack.decode(await self._receive(), type=Reply)
+
+    async def _receive(self) -> bytes:
         [length] = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
-        return msgspec.msgpack.decode(await self._reader.readexactly(length), type=Reply)
+        return await self._reader.readexactly(length)
 
     def tell_cancel(self) -> None:
         """Let the handler's `run.cancelled` be true."""
