@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
 import time
 from collections import Counter
 
@@ -43,7 +44,6 @@ class Storm:
         self.server = server
         self.number = 0
         self.done: Counter[str] = Counter()
-        self.frozen: dict[WorkerProcess, float] = {}
 
     def alive(self) -> list[WorkerProcess]:
         return [worker for worker in self.site.workers if worker.process.poll() is None]
@@ -73,9 +73,9 @@ class Storm:
             case "stop":
                 worker.signal(signal.SIGTERM)
                 self.done["stopped"] += 1
-            case "freeze" if worker not in self.frozen:
+            case "freeze":
                 worker.signal(signal.SIGSTOP)
-                self.frozen[worker] = time.monotonic() + self.chance.random() * 4
+                threading.Timer(self.chance.random() * 4, worker.thaw).start()  # it may stand with the write lock
                 self.done["frozen"] += 1
             case "session" if self.server is not None:
                 self.server.terminate(application_name=f"remit:{self.chance.choice(ROLES)}")
@@ -85,10 +85,6 @@ class Storm:
                 self.done["buried"] += 1
 
     def mend(self, workers: int) -> None:
-        for worker, until in list(self.frozen.items()):
-            if time.monotonic() > until:
-                worker.thaw()
-                del self.frozen[worker]
         while len(self.alive()) < workers:
             self.site.worker(lease=1.5, grace=1.0)
 
@@ -104,8 +100,6 @@ def test_soak_everything_at_once(site: Site, request: pytest.FixtureRequest) -> 
         storm.send()
         storm.strike()
         time.sleep(storm.chance.random() * 0.1)
-    for worker in storm.alive():
-        worker.thaw()
     deadline = time.monotonic() + 120
     while any(row.state not in FINAL for row in site.database.rows().values()):
         storm.mend(workers=3)

@@ -95,8 +95,8 @@ def test_fault_91_a_worker_that_started_on_an_empty_never_analysed_table(postgre
     sessions = "SELECT pid FROM pg_stat_activity WHERE application_name IN ('remit:claim', 'remit:complete')"
     before = set(site.database.execute(sessions))
     site.app.sync.queues.pause("yard.quick")
-    for first in range(0, 20_000, 5_000):
-        site.send_all([Note(number=first + n) for n in range(5_000)])
+    for first in range(0, 4_000, 2_000):
+        site.send_all([Note(number=first + n) for n in range(2_000)])
     site.app.sync.queues.resume("yard.quick")
     left = "SELECT 1 FROM remit.job WHERE state <> 'completed' LIMIT 1"
     until(lambda: not site.database.execute(left), "all end")
