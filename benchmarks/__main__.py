@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.contenders.contender import Contender, Measure, Store
 from benchmarks.field import CONTENDERS
-from benchmarks.measures import MEASURES, Figures, Setting
+from benchmarks.measures import IN_TURNS, MEASURES, Figures, Setting
 from benchmarks.places import Places
 from benchmarks.report import BASELINE, Report
 
@@ -27,10 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 sides = [one for one in contenders if one.store is store and measure in one.measures]
                 if options.smoke and measure is not Measure.DRAIN:
                     sides = [one for one in sides if one.distribution == BASELINE]
-                for round_number, kind in _interleaved(sides, options.rounds):
-                    figures = asyncio.run(_measure(places, measure, kind, options))
-                    report.add(measure, kind, figures)
-                    report.say(f"{measure} · {store} · round {round_number} · {kind.name}", figures)
+                for round_number, group in _interleaved(sides, options.rounds, together=measure in IN_TURNS):
+                    results = asyncio.run(_measure(places, measure, group, options))
+                    for kind, figures in zip(group, results, strict=True):
+                        report.add(measure, kind, figures)
+                        report.say(f"{measure} · {store} · round {round_number} · {kind.name}", figures)
         report.show()
         if options.json:
             report.write_json(Path(options.json))
@@ -77,15 +78,27 @@ def _chosen(contender: type[Contender], only: Sequence[str]) -> bool:
     return not only or contender.name in only
 
 
-def _interleaved(sides: Sequence[type[Contender]], rounds: int) -> Iterator[tuple[int, type[Contender]]]:
+def _interleaved(
+    sides: Sequence[type[Contender]], rounds: int, *, together: bool
+) -> Iterator[tuple[int, Sequence[type[Contender]]]]:
     """A B C, C B A, A B C …: noise, and what one leaves behind for the next, hits all alike."""
     for number in range(1, rounds + 1):
-        for kind in sides if number % 2 else reversed(sides):
-            yield number, kind
+        ordered = sides if number % 2 else sides[::-1]
+        if together:
+            yield number, ordered
+        else:
+            yield from ((number, [kind]) for kind in ordered)
 
 
 async def _measure(
-    places: Places, measure: Measure, kind: type[Contender], options: argparse.Namespace
+    places: Places, measure: Measure, kinds: Sequence[type[Contender]], options: argparse.Namespace
+) -> list[Figures | Exception]:
+    turn = asyncio.Lock()
+    return await asyncio.gather(*(_measure_one(places, measure, kind, options, turn) for kind in kinds))
+
+
+async def _measure_one(
+    places: Places, measure: Measure, kind: type[Contender], options: argparse.Namespace, turn: asyncio.Lock
 ) -> Figures | Exception:
     with places.fresh(kind.store) as url, tempfile.TemporaryDirectory(dir=places.folder) as folder:
         contender = kind(url)
@@ -93,11 +106,12 @@ async def _measure(
             contender,
             places,
             Path(folder),
-            options.n,
-            options.samples,
-            options.rate,
-            options.seconds,
-            0.05 if options.smoke else 1.0,
+            n=options.n,
+            samples=options.samples,
+            rate=options.rate,
+            seconds=options.seconds,
+            settling=0.05 if options.smoke else 1.0,
+            turn=turn,
         )
         try:
             await contender.prepare()
