@@ -296,18 +296,27 @@ def test_fault_25_a_deadlock_with_the_application(postgres_site: Site, postgres_
     with psycopg.connect(postgres_server.url(), autocommit=True) as operator:
         operator.execute(f"ALTER DATABASE {name} SET deadlock_timeout = '20ms'")  # remit's sessions are the victims
     site.worker(lease=5.0).ready()
+    plug = site.send(Parent(number=0, children=1, gate="plug"))
     ids = sorted(site.send_all([Parent(number=10 * n, children=1, gate="a") for n in range(1, 4)]))
-    for id in ids:
+    for id in (plug, *ids):
         site.await_line("started", id)
     with (
+        site.database.connection(transaction=True) as plugger,
         site.database.connection(transaction=True) as gatekeeper,
         site.database.connection(transaction=True) as operator,
     ):
         operator.execute("SET LOCAL deadlock_timeout = '60s'")
         update = "UPDATE remit.job SET label = 'mine' WHERE id = %s"
+        plugger.execute(update, [plug])
+        site.open("plug")
+        site.await_blocked("complete")  # so that the outcomes of the three go into one statement, the next
         gatekeeper.execute(update, [ids[1]])
         operator.execute(update, [ids[2]])
         site.open("a")
+        for id in ids:
+            site.await_line("ended", id)
+        plugger.rollback()
+        site.await_state(plug, "completed")
         site.await_blocked("complete")  # it holds the first row, and waits for the second
         waiting = threading.Thread(target=operator.execute, args=(update, [ids[0]]))
         waiting.start()
