@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from remit import Domain, Job, Retry
 
 if TYPE_CHECKING:
-    from shop.orders.services import Services  # noqa: F401 - ruff does not see it in the bases of a class
+    from shop.orders.services import Services
 
 
 class Orders(Domain["Services"]):

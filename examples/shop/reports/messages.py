@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from remit import Domain, Job
 
 if TYPE_CHECKING:
-    from shop.reports.services import Services  # noqa: F401 - ruff does not see it in the bases of a class
+    from shop.reports.services import Services
 
 
 class Reports(Domain["Services"]):
