@@ -4,10 +4,64 @@ import json
 import logging
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from remit.cli.logs import JsonLines, TextLines
+from remit.cli.logs import JsonLines, LogLevel, TextLines, configure
+
+
+@contextmanager
+def unconfigured() -> Iterator[None]:
+    """Logging as a process finds it that has not set it up; pytest has, once a test runs."""
+    root, ours = logging.getLogger(), logging.getLogger("remit")
+    handlers, levels = root.handlers, (root.level, ours.level)
+    root.handlers = []
+    try:
+        yield
+    finally:
+        root.handlers = handlers
+        root.setLevel(levels[0])
+        ours.setLevel(levels[1])
+
+
+def _say_all() -> None:
+    for name in ("remit", "remit.job.depot.pack", "httpx"):
+        for level in ("debug", "info", "warning", "error"):
+            getattr(logging.getLogger(name), level)("%s of %s", level, name)
+
+
+@pytest.mark.parametrize(
+    "level, ours, others",
+    [
+        ("debug", ["debug", "info", "warning", "error"], ["warning", "error"]),
+        ("info", ["info", "warning", "error"], ["warning", "error"]),
+        ("error", ["error"], ["error"]),
+    ],
+)
+def test_the_level_is_remits_own_and_others_are_heard_from_warning(
+    level: LogLevel, ours: list[str], others: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with unconfigured():
+        assert configure(level, "text", None)
+        _say_all()
+    told = capsys.readouterr().err
+    for name, levels in (("remit", ours), ("remit.job.depot.pack", ours), ("httpx", others)):
+        assert re.findall(rf"(\w+) of {re.escape(name)}$", told, re.MULTILINE) == levels
+
+
+def test_where_the_application_has_configured_logging_others_are_its_own_business(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with unconfigured():
+        logging.basicConfig(level="INFO", format="MINE %(message)s", stream=sys.stderr)
+        assert not configure("error", "text", None)
+        _say_all()
+    told = capsys.readouterr().err
+    assert "MINE info of httpx" in told
+    assert "MINE error of remit" in told
+    assert "MINE info of remit" not in told
 
 
 def _record(

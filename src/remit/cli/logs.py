@@ -8,6 +8,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
+from remit.telemetry import log
+
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 LogFormat: TypeAlias = Literal["text", "json"]
 
@@ -18,18 +20,20 @@ _COLOURS = {logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "31", 
 def configure(level: LogLevel, form: LogFormat, process: int | None) -> bool:
     """Set up logging, unless the application has done so: then its way is kept, and the answer is False.
 
-    `process` is the number of a supervised worker process, which stands in every line.
+    `level` is remit's own, handlers' `run.log` included. Others are heard from WARNING: a client that tells each of its
+    requests would be all that there is to read. `process` is the number of a supervised worker process, which stands in
+    every line.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
     root = logging.getLogger()
+    log.setLevel(number)
     if root.handlers:
-        logging.getLogger("remit").setLevel(number)
         return False
     handler = logging.StreamHandler(sys.stderr)
     terminal = sys.stderr.isatty()
     handler.setFormatter(JsonLines(process) if form == "json" else TextLines(process, terminal=terminal))
     root.addHandler(handler)
-    root.setLevel(number)
+    root.setLevel(max(number, logging.WARNING))
     return True
 
 

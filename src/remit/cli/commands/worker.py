@@ -45,7 +45,9 @@ def command(stop: StopSwitch) -> Callable[..., int]:
                 help="Seconds that runs get to end when the worker is stopped.",
             ),
         ] = None,
-        log_level: Annotated[logs.LogLevel, Parameter(help="The least that is logged.")] = "info",
+        log_level: Annotated[
+            logs.LogLevel, Parameter(help="The least that remit and run.log log; others: warning.")
+        ] = "info",
         log_format: Annotated[logs.LogFormat, Parameter(help="Lines for people, or JSON lines.")] = "text",
     ) -> int:
         """Run jobs until SIGTERM or Ctrl-C: then what runs may end, and a second signal ends it now.
