@@ -58,6 +58,8 @@ def test_list_filters(each_fates: dict[str, str], remit: Command) -> None:
     assert ids("--job", "depot.pack") == [each_fates["ready"], each_fates["completed"]]
     assert ids("--queue", "depot.reports") == [each_fates["skipped"], each_fates["scheduled"]]
     assert ids("--domain", "depot", "--label", "order 7", "--state", "skipped") == [each_fates["skipped"]]
+    assert ids("--reason", "B7 is") == [each_fates["skipped"]]
+    assert ids("--reason", "B7 is", "--state", "dead") == []
     assert ids("--domain", "nobody") == []
 
 

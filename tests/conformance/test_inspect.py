@@ -8,10 +8,10 @@ import pytest
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id
 from remit.jobs.model import JobRecord, Page, moment
-from remit.jobs.states import Completed, Failed, State
+from remit.jobs.states import Completed, Failed, GaveUp, State
 from tests.conformance.desk import BOOM, QUEUE, SECOND, Desk, a_job
 
-ANYTHING: dict[str, Any] = dict.fromkeys(["state", "domain", "queue", "name", "label", "after"])
+ANYTHING: dict[str, Any] = dict.fromkeys(["state", "domain", "queue", "name", "label", "reason", "after"])
 
 
 async def page(desk: Desk, **filters: Any) -> Page:
@@ -156,6 +156,21 @@ async def test_a_filtered_list_has_pages_too(desk: Desk) -> None:
     await desk.enqueue_many(rows)
     odd = [row["id"] for row in rows if row["label"]]
     assert [job.id for job in await every_page(desk, 3, label="odd")] == odd[::-1]
+
+
+async def test_a_part_of_the_reason_narrows_the_list_whatever_the_state_and_has_pages(desk: Desk) -> None:
+    reasons = ["100%_customer refused", None, "refused", "stolen", "ledger refused"]
+    ids = await desk.enqueue_many([a_job() for _ in reasons])
+    for id, reason in zip(ids, reasons, strict=True):
+        await desk(jobs.cancel, id, reason=reason, by=None)
+    claim = await desk.running()
+    await desk.finish(claim, GaveUp("refused for good", BOOM))
+    refused = [claim.id, ids[4], ids[2], ids[0]]
+    for limit in (1, 2, 4, 5):
+        assert [job.id for job in await every_page(desk, limit, reason="refused")] == refused, limit
+    assert [job.id for job in await every_page(desk, 2, reason="refused", state="cancelled")] == refused[1:]
+    assert [job.id for job in (await page(desk, reason="%_")).jobs] == [ids[0]]
+    assert (await page(desk, reason="REFUSED")).jobs == ()
 
 
 async def test_deleted_jobs_are_shown_to_those_who_ask(desk: Desk) -> None:

@@ -147,7 +147,8 @@ async def prune(tx: Transaction) -> object:
 
 
 def listed(**filters: Any) -> Act:
-    asked = {**dict.fromkeys(["state", "domain", "queue", "name", "label", "after"]), "deleted": False, "limit": 50}
+    anything = dict.fromkeys(["state", "domain", "queue", "name", "label", "reason", "after"])
+    asked = {**anything, "deleted": False, "limit": 50}
 
     async def page(tx: Transaction) -> object:
         return await jobs.list_jobs(tx, **{**asked, **filters})  # type: ignore[arg-type]
@@ -174,6 +175,7 @@ LISTS = {
     "list": (Role.CLIENT, listed(), {"job_pkey"}),
     "the next page": (Role.CLIENT, listed(after="7fffffff-0000-7000-8000-000000000000"), {"job_pkey"}),
     "dead letters": (Role.CLIENT, listed(state="dead"), {"job_set_aside"}),
+    "dead letters of one reason": (Role.CLIENT, listed(state="dead", reason="refused"), {"job_set_aside"}),
 }
 
 

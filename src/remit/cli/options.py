@@ -28,6 +28,9 @@ Limit: TypeAlias = Annotated[
 After: TypeAlias = Annotated[
     str | None, Parameter(name="--after", metavar="ID", help="Go on after this id, the last of the page before.")
 ]
+ReasonText: TypeAlias = Annotated[
+    str | None, Parameter(name="--reason", metavar="TEXT", help="Only where the reason contains this text.")
+]
 JobIds: TypeAlias = Annotated[str, Parameter(name="ID", help="The ids of jobs.")]
 QueueNames: TypeAlias = Annotated[str, Parameter(name="QUEUE", help="Whole names, e.g. billing.invoices.")]
 By: TypeAlias = Annotated[

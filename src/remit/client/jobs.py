@@ -41,15 +41,17 @@ class Jobs:
         queue: str | None = None,
         domain: str | None = None,
         label: str | None = None,
+        reason: str | None = None,
         deleted: bool = False,
         limit: int = 50,
         after: str | None = None,
     ) -> Page:
         """Jobs, newest first, a page at a time.
 
-        `job` and `queue` are whole names (`billing.sync-invoice`). `after` is what the page before answered; a page
-        whose own `after` is None is the last. `limit` is 1 to 1000. Pages are keyed, so they neither slow down nor
-        skip jobs while others come and go. `deleted=True` shows deleted jobs too.
+        `job` and `queue` are whole names (`billing.sync-invoice`). `reason` matches a part of the reason for which a
+        job was skipped, cancelled, put off or given up; no index serves it, so name a `state` with it. `after` is what
+        the page before answered; a page whose own `after` is None is the last. `limit` is 1 to 1000. Pages are keyed,
+        so they neither slow down nor skip jobs while others come and go. `deleted=True` shows deleted jobs too.
         """
         if not 1 <= limit <= LONGEST_PAGE:
             raise InvalidArgument(f"limit is {limit}: a page has 1 to {LONGEST_PAGE} jobs; go on with after=page.after")
@@ -64,6 +66,7 @@ class Jobs:
                 queue=queue,
                 name=job,
                 label=label,
+                reason=reason,
                 deleted=deleted,
                 after=after,
                 limit=limit,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -14,16 +14,13 @@ from remit.app import SyncRemit
 from remit.cli import records
 from remit.cli.applications import named, opened
 from remit.cli.exits import Refused, UsageError
-from remit.cli.options import After, AppPath, AsJson, DomainName, JobName, Limit, QueueName
+from remit.cli.options import After, AppPath, AsJson, DomainName, JobName, Limit, QueueName, ReasonText
 from remit.cli.output import console, say, tell
+from remit.cli.paging import gather
 from remit.cli.views import dead_letters
 from remit.cli.wording import count
-from remit.client.jobs import LONGEST_PAGE
-from remit.jobs.model import JobRecord, Page
 
 group = App(name="dead", help="List dead letters, and replay them.", help_epilogue="")
-
-Reason = Annotated[str | None, Parameter(help="Only where the reason of death contains this text.")]
 
 
 @group.command(name="list", usage="Usage: remit dead list [APP] [OPTIONS]")
@@ -33,7 +30,7 @@ def list_(
     job: JobName = None,
     queue: QueueName = None,
     domain: DomainName = None,
-    reason: Reason = None,
+    reason: ReasonText = None,
     limit: Limit = 50,
     after: After = None,
     json: AsJson = False,
@@ -41,7 +38,9 @@ def list_(
     """List dead letters, newest first, with the reason of their death."""
     filters = _Filters(job, queue, domain, reason)
     with opened(app) as (_, face):
-        found, after = _search(face, filters, limit, after)
+        found, after = gather(
+            lambda limit, after: face.jobs.list(state="dead", **asdict(filters), limit=limit, after=after), limit, after
+        )
         total = filters.count(face)
     if json:
         tell({"dead": [records.job(each) for each in found], "after": after, "total": total})
@@ -64,28 +63,7 @@ class _Filters:
     reason: str | None
 
     def count(self, face: SyncRemit) -> int:
-        return face.jobs.count_dead(job=self.job, queue=self.queue, domain=self.domain, reason=self.reason)
-
-    def page(self, face: SyncRemit, limit: int, after: str | None) -> Page:
-        return face.jobs.list(
-            state="dead", job=self.job, queue=self.queue, domain=self.domain, limit=limit, after=after
-        )
-
-
-def _search(face: SyncRemit, filters: _Filters, limit: int, after: str | None) -> tuple[list[JobRecord], str | None]:
-    """Pages until there are enough; the reason is looked at here, since lists do not filter by it."""
-    found: list[JobRecord] = []
-    while True:
-        page = filters.page(face, LONGEST_PAGE if filters.reason else min(limit - len(found), LONGEST_PAGE), after)
-        for record in page.jobs:
-            if filters.reason is None or filters.reason in (record.reason or ""):
-                found.append(record)
-                if len(found) == limit:
-                    more = page.after is not None or record is not page.jobs[-1]
-                    return found, record.id if more else None
-        after = page.after
-        if after is None:
-            return found, None
+        return face.jobs.count_dead(**asdict(self))
 
 
 @group.command(usage="Usage: remit dead replay [APP] [ID...] [OPTIONS]")
@@ -95,7 +73,7 @@ def replay(
     job: JobName = None,
     queue: QueueName = None,
     domain: DomainName = None,
-    reason: Reason = None,
+    reason: ReasonText = None,
     dry_run: Annotated[
         bool, Parameter(negative=(), show_default=False, help="Say how many would be replayed, and do nothing.")
     ] = False,
@@ -135,13 +113,7 @@ def _replay_all(face: SyncRemit, filters: _Filters, *, dry_run: bool, ask: bool)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("replaying", total=total)
-        return face.jobs.replay(
-            job=filters.job,
-            queue=filters.queue,
-            domain=filters.domain,
-            reason=filters.reason,
-            progress=lambda done: progress.update(task, completed=done),
-        )
+        return face.jobs.replay(**asdict(filters), progress=lambda done: progress.update(task, completed=done))
 
 
 def _confirm(total: int) -> None:

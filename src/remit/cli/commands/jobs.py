@@ -11,10 +11,22 @@ from rich.text import Text
 from remit.cli import records
 from remit.cli.applications import opened, split, whoever
 from remit.cli.exits import Exit, complain, exit_of
-from remit.cli.options import After, AppPath, AsJson, By, DomainName, JobIds, JobName, Limit, QueueName, StateName
+from remit.cli.options import (
+    After,
+    AppPath,
+    AsJson,
+    By,
+    DomainName,
+    JobIds,
+    JobName,
+    Limit,
+    QueueName,
+    ReasonText,
+    StateName,
+)
 from remit.cli.output import say, tell
+from remit.cli.paging import gather
 from remit.cli.views import job_sheet, job_table
-from remit.client.jobs import LONGEST_PAGE
 from remit.errors import RemitError
 from remit.jobs.model import JobRecord
 from remit.jobs.states import State
@@ -31,40 +43,30 @@ def list_(
     queue: QueueName = None,
     domain: DomainName = None,
     label: Annotated[str | None, Parameter(help="Only jobs with exactly this label.")] = None,
+    reason: ReasonText = None,
     deleted: Annotated[bool, Parameter(negative=(), show_default=False, help="Deleted jobs too.")] = False,
     limit: Limit = 50,
     after: After = None,
     json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
+    filters = {"job": job, "queue": queue, "domain": domain, "label": label, "reason": reason}
     with opened(app) as (_, face):
-        found: list[JobRecord] = []
-        while True:
-            page = face.jobs.list(
-                state=state,
-                job=job,
-                queue=queue,
-                domain=domain,
-                label=label,
-                deleted=deleted,
-                limit=min(limit - len(found), LONGEST_PAGE),
-                after=after,
-            )
-            found += page.jobs
-            after = page.after
-            if after is None or len(found) >= limit:
-                break
+        found, after = gather(
+            lambda limit, after: face.jobs.list(state=state, **filters, deleted=deleted, limit=limit, after=after),
+            limit,
+            after,
+        )
     if json:
         tell({"jobs": [records.job(each) for each in found], "after": after})
         return
-    say(job_table(found) if found else _nothing(state, job, queue, domain, label))
+    say(job_table(found) if found else _nothing(state, filters))
     if after is not None:
         say(Text(f"more: --after {after}", "dim"))
 
 
-def _nothing(state: str | None, job: str | None, queue: str | None, domain: str | None, label: str | None) -> str:
+def _nothing(state: str | None, filters: dict[str, str | None]) -> str:
     """That there is nothing, in the words of the filter."""
-    filters = {"job": job, "queue": queue, "domain": domain, "label": label}
     where = [f"--{name} {value}" for name, value in filters.items() if value]
     return " ".join(["no", *([state] if state else []), "jobs", *(["with", *where] if where else [])])
 

@@ -281,6 +281,7 @@ WHERE (:state::text IS NULL OR state = :state::text)
     AND (:queue::text IS NULL OR queue = :queue::text)
     AND (:name::text IS NULL OR name = :name::text)
     AND (:label::text IS NULL OR label = :label::text)
+    AND (:reason::text IS NULL OR strpos(reason, :reason::text) > 0)
     AND (:deleted::boolean OR deleted_at IS NULL)
     AND (:after::uuid IS NULL OR id < :after::uuid)
 ORDER BY job.id DESC

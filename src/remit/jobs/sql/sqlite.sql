@@ -232,6 +232,7 @@ WHERE (:state IS NULL OR state = :state)
     AND (:queue IS NULL OR queue = :queue)
     AND (:name IS NULL OR name = :name)
     AND (:label IS NULL OR label = :label)
+    AND (:reason IS NULL OR instr(reason, :reason) > 0)
     AND (:deleted OR deleted_at IS NULL)
     AND id < coalesce(:after, 'z')
 ORDER BY id DESC
