@@ -26,7 +26,7 @@ _EPILOGUE = (
     "is also REMIT_SOME_OPTION in the environment and some-option in remit.toml, or in [tool.remit] of pyproject.toml; "
     "the flag overrules the environment, and that the file.\n\n"
     "Exit status: 0 done, 1 failed or refused, 2 wrong usage, 3 not found, 4 the database cannot be reached or has the "
-    "wrong schema, 130 interrupted."
+    "wrong schema, 130 interrupted, 141 the output was no longer read."
 )
 
 
