@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ import pytest
 from remit import Remit
 from remit.db.sqlite import place
 from remit.db.sqlite.courtesy import Courtesy
+from remit.db.transaction import Role
 from remit.errors import ConfigurationError, StoreBusy
 from tests.faults.application import Deposit, Fork, Hold, Note, Parent, yard
 from tests.faults.harness import ROOT, Site, WorkerProcess, alive, until
@@ -158,38 +160,40 @@ def test_fault_41_a_long_write_transaction_of_the_application_costs_no_lease(sql
     assert not any("lease lost" in worker.log for worker in workers)
 
 
-def test_fault_92_the_application_writes_on_beside_a_greedy_worker(sqlite_site: Site) -> None:
-    site = sqlite_site
-    site.worker(lease=5.0).ready()
-    site.app.sync.queues.pause("yard.quick")
-    backlog = site.send_all([Note(number=n) for n in range(4000)])
-    writes, done = 0, threading.Event()
+BATCHES = 150
+GREEDY = f"""
+import sys, time
+from remit.db.sqlite.store import SqliteStore
+from remit.db.transaction import Role
+database = SqliteStore(sys.argv[1]).blocking(Role(sys.argv[2]))
+async def write(tx):
+    await tx.execute("INSERT INTO batch DEFAULT VALUES")
+    time.sleep(0.003)
+for _ in range({BATCHES}):
+    database.run(write)
+"""
 
-    def application() -> None:
-        nonlocal writes
-        connection = sqlite3.connect(site.database.path, timeout=30, isolation_level=None)
-        while not done.is_set():
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("INSERT INTO effect VALUES ('application', ?, 0)", (writes,))
-            connection.execute("COMMIT")
-            writes += 1
-            time.sleep(0.002)  # it has other things to do as well
-        connection.close()
 
-    thread = threading.Thread(target=application)
-    thread.start()
-    try:
-        site.app.sync.queues.resume("yard.quick")
-        left = "SELECT 1 FROM remit_job WHERE state <> 'completed' LIMIT 1"
-        until(lambda: not site.database.execute(left), f"the backlog drains; {writes} writes")
-    finally:
-        done.set()
-        thread.join()
-    [(batches,)] = site.database.execute("SELECT count(DISTINCT token) FROM remit.job")
-    site.database.execute("DELETE FROM effect")
-    rows = site.check()
-    assert len(rows) == len(backlog)
-    assert writes > batches / 2, f"{writes} writes of the application beside {batches} of the worker's batches"
+@pytest.mark.parametrize("role", [Role.CLAIM, Role.COMPLETE, Role.LEADER])
+def test_fault_92_the_application_writes_on_beside_a_greedy_worker(sqlite_url: str, role: Role) -> None:
+    """A connection of a worker's writes back to back, which a drain with handlers in between only does at times.
+
+    Each write of the application notes how many batches it has come after. Measured, on an idle machine and on a busy
+    one: 135 writes and more beside 150 batches; without the pauses, none to 8.
+    """
+    path = sqlite_url.removeprefix("sqlite:///")
+    with contextlib.closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as application:
+        application.execute("PRAGMA journal_mode = WAL")
+        application.execute("CREATE TABLE batch (number INTEGER PRIMARY KEY)")
+        application.execute("CREATE TABLE effect (batches INTEGER)")
+        with subprocess.Popen([sys.executable, "-c", GREEDY, sqlite_url, role], cwd=ROOT) as worker:
+            while worker.poll() is None:
+                application.execute("INSERT INTO effect SELECT count(*) FROM batch")
+                time.sleep(0.002)  # it has other things to do as well
+        assert worker.returncode == 0
+        between = "SELECT count(*) FROM effect WHERE batches BETWEEN 1 AND ?"
+        [(writes,)] = application.execute(between, [BATCHES - 1])
+    assert writes > BATCHES / 4, f"{writes} writes of the application beside {BATCHES} of a worker"
 
 
 def test_fault_93_a_forked_child_does_not_keep_a_killed_worker_alive(site: Site) -> None:
@@ -214,6 +218,7 @@ KILLED_IN_ITS_TURN = """
 import os, signal, sys, time
 from pathlib import Path
 from remit.db.sqlite.courtesy import Courtesy
+from remit.db.transaction import Role
 with Courtesy(Path(sys.argv[1])).turn():
     child = os.fork()
     if child == 0:
