@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Self
 
 from remit import schema
@@ -57,13 +58,10 @@ class Remit:
         url = url or os.environ.get("REMIT_DATABASE_URL")
         if not url:
             raise ConfigurationError("no database: pass a URL to Remit(…), or set REMIT_DATABASE_URL")
-        for what, seconds in (("lease", lease), ("grace", grace), ("prune_every", prune_every)):
-            if not 0 < seconds < float("inf") and not (what == "grace" and seconds == 0):
-                raise InvalidArgument(f"{what} is a number of seconds above 0, not {seconds!r}")
+        self._settings = _set(WorkerSettings(), lease=lease, grace=grace, prune_every=prune_every)
         self.store = open_store(url, schema=schema, pooler=pooler)
         self.catalog = Catalog(domains, defaults)
         self.name = name or f"Remit({self.store.describe()})"
-        self._settings = WorkerSettings(lease=lease, grace=grace, prune_every=prune_every)
         self._surroundings = Surroundings(url, schema, pooler)
         self._connections = _Connections(self)
         sender = StoreSender(
@@ -127,13 +125,15 @@ class Remit:
         steps = await asyncio.to_thread(schema.migrate, self.store)
         return [f"{step.version:04d} {step.name}" for step in steps]
 
-    def worker(self) -> Worker:
+    def worker(self, *, lease: float | None = None, grace: float | None = None) -> Worker:
         """A worker in this process: `async with app.worker():`, or `await app.worker().run()`.
 
-        Raises `AlreadyBound`; what keeps it from starting (`WrongSchema`, `MissingHandler` …) is raised when it starts.
+        `lease` and `grace`, in seconds, overrule the application's. A worker judges the others by its own lease, so all
+        that share a store should have one. Raises `AlreadyBound` and `InvalidArgument`; what keeps it from starting
+        (`WrongSchema`, `MissingHandler` …) is raised when it starts.
         """
         self._take_domains()
-        return Worker(self.store, self.catalog, self._settings, self._surroundings)
+        return Worker(self.store, self.catalog, _set(self._settings, lease=lease, grace=grace), self._surroundings)
 
     async def drain(self) -> None:
         """Run what is ready, with a real worker in this process, until nothing is left; for tests and scripts.
@@ -146,6 +146,15 @@ class Remit:
 
     def __repr__(self) -> str:
         return f"<{self.name}>"
+
+
+def _set(settings: WorkerSettings, **seconds: float | None) -> WorkerSettings:
+    """The settings, changed by what is given. Raises `InvalidArgument`."""
+    given = {name: number for name, number in seconds.items() if number is not None}
+    for name, number in given.items():
+        if not 0 < number < float("inf") and not (name == "grace" and number == 0):
+            raise InvalidArgument(f"{name} is a number of seconds above 0, not {number!r}")
+    return replace(settings, **given)
 
 
 class SyncRemit:

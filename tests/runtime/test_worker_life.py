@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from remit import Domain, Job, Keep, Remit, Retry, Run, fixed
-from remit.errors import MissingHandler, StoreUnavailable, WrongSchema
-from tests.runtime.working import all_ended, ended, until, working
+from remit.errors import InvalidArgument, MissingHandler, StoreUnavailable, WrongSchema
+from remit.runtime.worker import WorkerSettings
+from tests.runtime.working import all_ended, ended, opened, until, working
 from tests.servers import PostgresServer
 
 events: list[str] = []
@@ -201,6 +202,29 @@ async def test_a_worker_says_what_it_is_and_signs_off(store_url: str) -> None:
         await worker.stop()  # a second time does nothing
 
 
+# Settings
+
+
+async def test_a_worker_may_have_a_grace_and_a_lease_of_its_own(store_url: str) -> None:
+    async with opened(store_url, busy, lease=20.0, grace=3600.0) as app:
+        ref = await busy.enqueue(Wait())
+        async with app.worker(grace=0) as worker:
+            assert (worker.settings.lease, worker.settings.grace) == (20.0, 0)
+            await until(lambda: ref.id in events)
+        assert (await app.jobs.get(ref.id)).state == "ready", "it was not waited for"
+    assert app.worker(lease=7.5).settings == WorkerSettings(lease=7.5, grace=3600.0)
+    assert app.worker().settings == WorkerSettings(lease=20.0, grace=3600.0)
+
+
+@pytest.mark.parametrize("wrong", [{"lease": 0}, {"lease": -1.0}, {"grace": -0.1}, {"grace": float("inf")}])
+def test_a_setting_that_is_no_number_of_seconds_is_refused_wherever_it_is_given(wrong: dict[str, float]) -> None:
+    [name] = wrong
+    with pytest.raises(InvalidArgument, match=f"{name} is a number of seconds above 0"):
+        Remit("sqlite://", domains=[], **wrong)
+    with pytest.raises(InvalidArgument, match=f"{name} is a number of seconds above 0"):
+        Remit("sqlite://", domains=[]).worker(**wrong)
+
+
 # Health
 
 
@@ -209,6 +233,16 @@ class Busy(Domain[None]):
 
 
 busy = Busy()
+
+
+class Wait(Job[Busy]):
+    pass
+
+
+@busy.handles(Wait)
+async def wait(job: Wait, run: Run[Busy]) -> None:
+    events.append(run.job_id)
+    await asyncio.Event().wait()
 
 
 class Block(Job[Busy], retry=Retry(attempts=1)):

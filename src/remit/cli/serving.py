@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from remit.app import Remit
 from remit.cli import logs
@@ -69,11 +69,7 @@ class _Service:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        worker = self._app.worker()
-        given = {"lease": self._orders.lease, "grace": self._orders.grace}
-        worker.settings = replace(
-            worker.settings, **{name: value for name, value in given.items() if value is not None}
-        )
+        worker = self._app.worker(lease=self._orders.lease, grace=self._orders.grace)
 
         def asked() -> None:
             worker.request_stop()  # the first stops it, the second hurries it
