@@ -72,6 +72,18 @@ class UnknownJob(RemitError, LookupError):
     code = "unknown-job"
 
 
+class UnknownEvent(RemitError, LookupError):
+    """No domain of this application declares an event of that name and version."""
+
+    code = "unknown-event"
+
+
+class UnknownSubscription(RemitError, LookupError):
+    """There is no subscription of that name in the store."""
+
+    code = "unknown-subscription"
+
+
 class OwnershipError(RemitError):
     """A domain reached for what another domain owns: publish an event, or ask the owner for an API."""
 
@@ -132,6 +144,12 @@ class JobNotFound(RemitError, LookupError):
     code = "job-not-found"
 
 
+class EventNotFound(RemitError, LookupError):
+    """No event has that id: it never existed, its transaction was rolled back, or it was purged."""
+
+    code = "event-not-found"
+
+
 class LeaseLost(RemitError):
     """This run no longer holds its job: another worker took it over, so nothing that it does may be committed."""
 
@@ -160,6 +178,12 @@ class AutocommitTransaction(TransactionError):
     """The handle is outside a transaction, so the send would commit by itself: begin one, or leave `tx` out."""
 
     code = "autocommit-transaction"
+
+
+class TransactionRequired(TransactionError):
+    """The application was created with `require_tx=True`, and something was sent outside a transaction."""
+
+    code = "transaction-required"
 
 
 class UnsupportedHandle(TransactionError, TypeError):

@@ -10,24 +10,32 @@ from remit.catalog.backoff import (
     parse_backoff,
     retry_delay,
 )
+from remit.catalog.builtin import JobDied
 from remit.catalog.calls import EnqueueOptions, EnqueueRequest, prepare, spec_of
 from remit.catalog.contexts import ContextFactory
 from remit.catalog.dispatch import Binding, check_owner
-from remit.catalog.domains import Domain, SyncFace
+from remit.catalog.domains import Domain
+from remit.catalog.events import Event
+from remit.catalog.faces import SyncFace
 from remit.catalog.handlers import Handler, Mode
 from remit.catalog.messages import Job
-from remit.catalog.names import line
+from remit.catalog.names import delivery_line, line
+from remit.catalog.origins import Envelope, Origin, current_origin, traceparent
 from remit.catalog.policies import Defaults, Keep, Policy, Retention, Retry, resolve
-from remit.catalog.ports import Directory, JobRef, Scheduler, Sender, running_domain
+from remit.catalog.ports import Directory, EventRef, JobRef, Publisher, Scheduler, Sender, running_domain
+from remit.catalog.publishing import PublishOptions, PublishRequest, event_spec_of, prepare_event
 from remit.catalog.quantities import Duration
-from remit.catalog.registry import Catalog, Line
+from remit.catalog.recorder import Recorder, take_recorded
+from remit.catalog.registry import Catalog, Line, Work
 from remit.catalog.run import Run, RunTransaction, SyncRun, SyncRunTransaction
-from remit.catalog.specs import D, DomainSpec, JobSpec, Message, Owner, Queue
+from remit.catalog.specs import D, DomainSpec, EventSpec, JobSpec, Message, MessageSpec, Owner, Queue, Subscription
+from remit.catalog.subscriptions import Where
 
 __all__ = [
     # declaring
     "Domain",
     "Job",
+    "Event",
     "Message",
     "D",
     "Queue",
@@ -42,14 +50,21 @@ __all__ = [
     "fixed",
     "Duration",
     "Mode",
+    "Recorder",
+    "Where",
     # handling
+    "Envelope",
+    "JobDied",
     "Run",
     "RunTransaction",
     "SyncRun",
     "SyncRunTransaction",
     # sending
     "EnqueueOptions",
+    "EventRef",
     "JobRef",
+    "PublishOptions",
+    "Publisher",
     "Scheduler",
     "SyncFace",
     # for the layers above
@@ -59,19 +74,31 @@ __all__ = [
     "Directory",
     "DomainSpec",
     "EnqueueRequest",
+    "EventSpec",
     "Handler",
     "JobSpec",
     "Line",
+    "MessageSpec",
+    "Origin",
     "Owner",
     "Policy",
+    "PublishRequest",
     "Retention",
     "Sender",
+    "Subscription",
+    "Work",
     "check_owner",
+    "current_origin",
+    "delivery_line",
+    "event_spec_of",
     "line",
     "parse_backoff",
     "prepare",
+    "prepare_event",
     "resolve",
     "retry_delay",
     "running_domain",
     "spec_of",
+    "take_recorded",
+    "traceparent",
 ]

@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 from remit.catalog.backoff import DeclaredBackoff, Exponential, Fixed
 from remit.catalog.policies import Policy, check_attempts, check_priority
 from remit.catalog.quantities import Duration, in_seconds
-from remit.catalog.specs import JobSpec, Message
+from remit.catalog.specs import EventSpec, JobSpec, Message
 from remit.codec import encode
 from remit.errors import InvalidArgument, NotAMessage, UnknownOption, nearest
 
@@ -73,7 +73,7 @@ class EnqueueRequest:
 
     The job is due at `at`, or else `delay` seconds after the store's own time. `expires` is an instant, or seconds
     after the job is due. Instants are in UTC. `backoff` and `keep` are set only where the call overrides the policy;
-    `attempts` and `priority` are resolved. `requested_by` is the JSON text of an object.
+    `attempts` and `priority` are resolved. `requested_by` and `scope` are the JSON texts of objects.
     """
 
     spec: JobSpec
@@ -89,40 +89,55 @@ class EnqueueRequest:
     requested_by: str | None = None
     attachment: str | None = None
     id: str | None = None
+    scope: str | None = None
 
 
 def spec_of(message: object) -> JobSpec:
-    """Give the spec of a message that can be sent. Raises `NotAMessage`."""
+    """Give the spec of a job that can be enqueued. Raises `NotAMessage`."""
     spec = getattr(type(message), "__remit__", None)
     if isinstance(message, Message) and isinstance(spec, JobSpec):
         return spec
+    if isinstance(message, Message) and isinstance(spec, EventSpec):
+        raise NotAMessage(
+            f"{type(message).__qualname__} is an event, which is published, not enqueued: "
+            f"{spec.domain.__remit__.name}.publish({type(message).__qualname__}(…))."
+        )
+    raise refusal_of(message, "job", "Job")
+
+
+def refusal_of(message: object, kind: str, form: str) -> NotAMessage:
+    """Say why something cannot be sent as a message of that kind."""
     if isinstance(message, type) and issubclass(message, Message):
-        raise NotAMessage(f"{message.__qualname__} is a class; send an instance of it: {message.__qualname__}(…).")
+        return NotAMessage(f"{message.__qualname__} is a class; send an instance of it: {message.__qualname__}(…).")
     if isinstance(message, Message):
-        raise NotAMessage(f"{type(message).__qualname__} is abstract; send an instance of a class derived from it.")
-    raise NotAMessage(
-        f"A `{type(message).__qualname__}` is no job; send an instance of a class derived from Job[YourDomain]."
+        return NotAMessage(f"{type(message).__qualname__} is abstract; send an instance of a class derived from it.")
+    return NotAMessage(
+        f"A `{type(message).__qualname__}` is no {kind}; send an instance of a class derived from {form}[YourDomain]."
     )
 
 
-def prepare(spec: JobSpec, message: Message[Any], options: EnqueueOptions, policy: Policy) -> EnqueueRequest:
-    """Check one enqueue and make it a request.
+def prepare(
+    spec: JobSpec, message: Message[Any], options: EnqueueOptions, policy: Policy, scope: str | None = None
+) -> EnqueueRequest:
+    """Check one enqueue and make it a request. `scope` is what `scope_text` says of the message.
 
     Raises `InvalidArgument`, `UnknownOption`, `PayloadError` and `PayloadTooLarge`; the text names the job.
     """
     payload = spec.codec.dump(message, limit=policy.max_payload)
     if not options and policy.expires is None:
         return EnqueueRequest(
-            spec=spec, payload=payload, priority=policy.priority, attempts=policy.attempts, keep=spec.keep
+            spec=spec, payload=payload, priority=policy.priority, attempts=policy.attempts, keep=spec.keep, scope=scope
         )
     try:
-        return _with_options(spec, payload, options, policy)
+        return _with_options(spec, payload, options, policy, scope)
     except InvalidArgument as error:
         raise InvalidArgument(f"{spec.name}: {error}") from error
 
 
-def _with_options(spec: JobSpec, payload: str, options: EnqueueOptions, policy: Policy) -> EnqueueRequest:
-    _refuse_unknown(options)
+def _with_options(
+    spec: JobSpec, payload: str, options: EnqueueOptions, policy: Policy, scope: str | None
+) -> EnqueueRequest:
+    refuse_unknown_options("enqueue", options, EnqueueOptions)
     given = cast("EnqueueOptions", {name: value for name, value in options.items() if value is not None})
     at, delay = given.get("at"), given.get("delay")
     if at is not None and delay is not None:
@@ -136,35 +151,38 @@ def _with_options(spec: JobSpec, payload: str, options: EnqueueOptions, policy: 
         priority=policy.priority if priority is None else check_priority(priority),
         attempts=policy.attempts if attempts is None else check_attempts(attempts),
         delay=0.0 if delay is None else in_seconds("delay", delay),
-        at=None if at is None else _instant("at", at),
+        at=None if at is None else instant("at", at),
         backoff=None if backoff is None else _declared(backoff).dump(),
         expires=policy.expires if expires is None else expires,
         keep=spec.keep if keep is None else in_seconds("keep", keep),
         label=_text("label", given.get("label"), LONGEST_LABEL),
         requested_by=_requester(given.get("requested_by")),
         attachment=_address(given.get("attachment")),
-        id=_id(given.get("id")),
+        id=uuid_text(given.get("id")),
+        scope=scope,
     )
 
 
-def _refuse_unknown(options: Mapping[str, object]) -> None:
-    known = EnqueueOptions.__annotations__
+def refuse_unknown_options(verb: str, options: Mapping[str, object], declared: type) -> None:
+    """Refuse options that a verb does not know. Raises `UnknownOption`, naming the nearest."""
+    known = declared.__annotations__
     for option in options:
         if option not in known:
             raise UnknownOption(
-                f"enqueue has no option {option!r}.{nearest(option, known)} The options are {', '.join(known)}."
+                f"{verb} has no option {option!r}.{nearest(option, known)} The options are {', '.join(known)}."
             )
 
 
-def _instant(what: str, instant: object) -> datetime:
-    if not isinstance(instant, datetime):
-        raise InvalidArgument(f"{what} must be a datetime, not {instant!r}.")
-    if instant.utcoffset() is None:
+def instant(what: str, given: object) -> datetime:
+    """Pass an aware datetime, in UTC. Raises `InvalidArgument`."""
+    if not isinstance(given, datetime):
+        raise InvalidArgument(f"{what} must be a datetime, not {given!r}.")
+    if given.utcoffset() is None:
         raise InvalidArgument(f"{what} is a datetime without a time zone; say which, as in datetime.now(UTC).")
     try:
-        return instant.astimezone(UTC)
+        return given.astimezone(UTC)
     except OverflowError as error:
-        raise InvalidArgument(f"{what} is out of range in UTC: {instant!r}.") from error
+        raise InvalidArgument(f"{what} is out of range in UTC: {given!r}.") from error
 
 
 def _expiry(expires: Duration | datetime | None, at: datetime | None) -> float | datetime | None:
@@ -172,8 +190,8 @@ def _expiry(expires: Duration | datetime | None, at: datetime | None) -> float |
         return None
     if not isinstance(expires, datetime):
         return in_seconds("expires", expires)
-    deadline = _instant("expires", expires)
-    if at is not None and deadline <= _instant("at", at):
+    deadline = instant("expires", expires)
+    if at is not None and deadline <= instant("at", at):
         raise InvalidArgument("expires is not after at, so the job could never start.")
     return deadline
 
@@ -218,11 +236,14 @@ def _mapping(value: object) -> Mapping[str, object]:
     raise InvalidArgument(f"requested_by must be a name, or a mapping of {', '.join(_REQUESTER)}, not {value!r}.")
 
 
-def _id(id: object) -> str | None:
+def uuid_text(id: object, what: str = "id") -> str | None:
+    """Pass a UUID, as text. Raises `InvalidArgument`."""
     try:
         return None if id is None else str(id if isinstance(id, UUID) else UUID(cast("str", id)))
     except (ValueError, AttributeError, TypeError):
-        raise InvalidArgument(f"id must be a UUID, for example uuid5(NAMESPACE, order_number), not {id!r}.") from None
+        raise InvalidArgument(
+            f"{what} must be a UUID, for example uuid5(NAMESPACE, order_number), not {id!r}."
+        ) from None
 
 
 def _address(attachment: object) -> str | None:

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from remit.catalog.calls import EnqueueOptions, EnqueueRequest, prepare, spec_of
+from remit.catalog.later import later_message
+from remit.catalog.messages import Job
 from remit.catalog.ports import Directory, Sender, running_domain
-from remit.catalog.specs import DomainSpec, JobSpec, Message
+from remit.catalog.publishing import PublishOptions, PublishRequest, event_spec_of, prepare_event
+from remit.catalog.specs import DomainSpec, EventSpec, JobSpec, Message, MessageSpec
 from remit.errors import InvalidArgument, OwnershipError, UnboundDomain
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """The open application that sends for a domain: its label, its door, and all the jobs that it knows."""
+    """The open application that sends for a domain: its label, its door, and all the messages that it knows."""
 
     label: str
     sender: Sender
@@ -44,16 +47,36 @@ class Dispatch:
         return self._bound().sender
 
     def request(self, message: Message[Any], options: EnqueueOptions) -> EnqueueRequest:
-        """Check one message of this domain and make it a request."""
+        """Check one job of this domain and make it a request."""
         spec = spec_of(message)
-        check_owner(self._domain, spec)
-        return prepare(spec, message, options, self._bound().directory.policy(spec))
+        self._check_owner(spec)
+        directory = self._bound().directory
+        return prepare(spec, message, options, directory.policy(spec), directory.scope(message))
 
     def requests(self, messages: Iterable[Message[Any]], options: EnqueueOptions) -> list[EnqueueRequest]:
-        """The same for several messages. Raises `InvalidArgument` for an `id`, which only one job can have."""
+        """The same for several jobs. Raises `InvalidArgument` for an `id`, which only one job can have."""
         if options.get("id") is not None:
             raise InvalidArgument("id belongs to one job; enqueue the jobs one by one, or leave it out.")
         return [self.request(message, options) for message in messages]
+
+    def publication(self, event: Message[Any], options: PublishOptions) -> PublishRequest:
+        """Check one event of this domain and make it a request."""
+        spec = event_spec_of(event)
+        self._check_owner(spec)
+        directory = self._bound().directory
+        return prepare_event(spec, event, options, directory.limit(spec), directory.scope(event))
+
+    def publications(self, events: Iterable[Message[Any]], options: PublishOptions) -> list[PublishRequest]:
+        """The same for several events. Raises `InvalidArgument` for an `id`, which only one event can have."""
+        if options.get("id") is not None:
+            raise InvalidArgument("id belongs to one event; publish the events one by one, or leave it out.")
+        return [self.publication(event, options) for event in events]
+
+    def later(self, event: Message[Any]) -> Job[Any]:
+        """Make the job that publishes an event of this domain when it fires."""
+        spec = event_spec_of(event)
+        self._check_owner(spec)
+        return later_message(self._domain, event, self._bound().directory.limit(spec))
 
     def build(self, name: str, payload: Mapping[str, Any]) -> Message[Any]:
         """Make a message of this domain from its short or whole name and the values of its fields."""
@@ -61,8 +84,16 @@ class Dispatch:
             raise InvalidArgument("enqueue_named takes a name and a mapping of field values.")
         whole_name = name if "." in name else f"{self._domain.name}.{name}"
         spec = self._domain.jobs.get(whole_name) or self._bound().directory.by_name(whole_name)
-        check_owner(self._domain, spec)
+        self._check_owner(spec)
         return spec.codec.build(payload)
+
+    def _check_owner(self, spec: MessageSpec) -> None:
+        try:
+            check_owner(self._domain, spec)
+        except OwnershipError:
+            if self._binding is not None:
+                self._binding.sender.refused(self._domain.name, spec.name, spec.kind)
+            raise
 
     def _bound(self) -> Binding:
         if self._binding is None:
@@ -73,20 +104,41 @@ class Dispatch:
         return self._binding
 
 
-def check_owner(domain: DomainSpec, spec: JobSpec) -> None:
-    """Refuse a job that the domain does not own, and any job while another domain's handler runs here.
+def check_owner(domain: DomainSpec, spec: MessageSpec) -> None:
+    """Refuse a message that the domain does not own, and any message while another domain's handler runs here.
 
     Raises `OwnershipError`, which says what to do instead.
     """
     owner = spec.domain.__remit__
+    running = running_domain.get()
     if owner is not domain:
         raise OwnershipError(
-            f"{domain.name} cannot enqueue {spec.name}: only {owner.name} may. Let {domain.name} publish an event "
-            f"that {owner.name} subscribes to, or call an API of {owner.name}."
+            f"{domain.name} cannot {_VERBS[spec.kind]} {spec.name}: only {owner.name} may. {remedy(domain, spec)}"
         )
-    running = running_domain.get()
     if running is not None and running is not domain.instance:
         raise OwnershipError(
-            f"A handler of {running.__remit__.name} cannot enqueue {spec.name}, not even through {domain.name}; "
-            f"let it publish an event that {domain.name} subscribes to."
+            f"A handler of {running.__remit__.name} cannot {_VERBS[spec.kind]} {spec.name}, not even through "
+            f"{domain.name}. {remedy(running.__remit__, spec)}"
         )
+
+
+def remedy(domain: DomainSpec, spec: MessageSpec) -> str:
+    """Say what a domain can do instead of sending another's message: which of its own events is heard there."""
+    owner = spec.domain.__remit__
+    if spec.kind == EventSpec.kind:
+        return f"Let {owner.name} publish it, or let {domain.name} publish an event of its own."
+    heard = sorted(
+        {
+            each.event.message.__qualname__
+            for each in owner.subscriptions.values()
+            if each.event.domain.__remit__ is domain
+        }
+    )
+    if heard:
+        return f"Publish {' or '.join(heard)} instead, which {owner.name} subscribes to."
+    published = sorted({each.message.__qualname__ for each in domain.events.values()})
+    mine = f"one of its own events ({', '.join(published)})" if published else "an event"
+    return f"Let {domain.name} publish {mine} and let {owner.name} subscribe to it, or call an API of {owner.name}."
+
+
+_VERBS = {JobSpec.kind: "enqueue", EventSpec.kind: "publish"}

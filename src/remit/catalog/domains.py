@@ -1,32 +1,39 @@
-"""Domains: who owns which jobs, which function handles them, and the verbs that send them."""
+"""Domains: who owns which jobs and events, who handles them, and the verbs that send them."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, Never, Self
+from typing import Any, Never, Self
 
 from typing_extensions import TypeVar, Unpack
 
+from remit.catalog.builtin import JobDied
 from remit.catalog.calls import EnqueueOptions
 from remit.catalog.contexts import Context, examine_context
 from remit.catalog.dispatch import Binding, Dispatch
+from remit.catalog.events import Event
+from remit.catalog.faces import SyncFace
 from remit.catalog.handlers import Mode, examine
 from remit.catalog.messages import Job, refuse_unknown
 from remit.catalog.names import check_segment, kebab
 from remit.catalog.policies import Defaults, Keep, Retry
-from remit.catalog.ports import JobRef
+from remit.catalog.ports import EventRef, JobRef
+from remit.catalog.publishing import PublishOptions
 from remit.catalog.quantities import Duration
+from remit.catalog.recorder import Recorder, take_recorded
 from remit.catalog.run import D2, Run
-from remit.catalog.specs import C, D, DomainSpec, JobSpec, Owner, Queue
+from remit.catalog.specs import C, DeadHead, DomainSpec, EventSpec, JobSpec, Owner, Queue
+from remit.catalog.subscriptions import Where, make_subscription
 from remit.errors import CatalogError, OwnershipError
 
+E = TypeVar("E", bound=Event[Any])
 J = TypeVar("J", bound=Job[Any])
 R = TypeVar("R")
 
 
 class Domain(Owner[C]):
-    """A bounded context: it owns jobs, and it alone enqueues and handles them.
+    """A bounded context: it owns jobs, which it alone enqueues and handles, and events, which it alone publishes.
 
     Subclass it once per context, with the type that its handlers are given as `run.context`, and make one instance.
 
@@ -204,6 +211,174 @@ class Domain(Owner[C]):
         [ref] = await self._dispatch.sender.send([self._dispatch.request(job, options)], tx=tx)
         return ref
 
+    def on(
+        self: D2,
+        event: type[E],
+        *,
+        name: str,
+        aliases: tuple[str, ...] = (),
+        where: Where | None = None,
+        queue: Queue[Any] | None = None,
+        retry: Retry | None = None,
+        timeout: Duration | None = None,
+        priority: int | None = None,
+        keep: Keep | None = None,
+        expires: Duration | None = None,
+        ordered_by: str | None = None,
+        on_dead: DeadHead = "block",
+        stale_after: Duration | None = None,
+        inline: str | None = None,
+        mode: Mode | None = None,
+    ) -> Callable[[Callable[[E, Run[D2]], R]], Callable[[E, Run[D2]], R]]:
+        """Subscribe this domain to an event, its own or another's; the function is returned as it is.
+
+        Every event that is committed after the subscription has reached the database (by `remit migrate`, or by the
+        start of the first worker that knows it) is delivered at least once, as a job of this domain with its own
+        retries: one subscriber that fails holds up nobody else. `run.event` is the envelope, and `run.key` the same
+        for each try to deliver one event to one subscription.
+
+        - `name`: short, in lower-kebab-case, given for good: it is stored, so the function may be renamed at will.
+        - `aliases`: names that the subscription had before.
+        - `where`: which events it wants. A mapping of fields to the value, or the list of values, that each may have
+          is compared by the database, and what does not fit is never delivered. A function of the event is called by
+          the worker, before the handler, and what does not fit is skipped.
+        - `queue`, `retry`, `timeout`, `priority`, `keep`, `expires`: as for a job.
+        - `ordered_by`: deliver the events of one key one after the other, in the order in which they were committed,
+          through retries too; the event's class must promise that order. `on_dead` says what happens behind a
+          delivery that is dead: "block" (the default) waits until a person retries or deletes it, "pass" goes on.
+        - `stale_after`: how long a delivery may wait before it is counted as stale (default 300 seconds).
+        - `inline`: the reason why the handler does the work itself. Handlers of events should only enqueue their own
+          domain's jobs or start workflows; `remit check` reports one that does more, unless it says why.
+        - `mode`: as for a job.
+
+        Raises `CatalogError` and its kind, `HandlerShape`, `OwnershipError` and `InvalidArgument`.
+
+            @catalog.on(InvoicePaid, name="unlock-downloads", where={"currency": "EUR"})
+            async def unlock_downloads(event: InvoicePaid, run: Run[Catalog]) -> None:
+                run.enqueue(RebuildIndex(invoice_id=event.invoice_id))
+        """
+        owner = self.__remit__
+        spec = _event_spec(event)
+        defaults = Defaults(retry=retry, timeout=timeout, priority=priority, keep=keep, expires=expires)
+
+        def register(function: Callable[[E, Run[D2]], R]) -> Callable[[E, Run[D2]], R]:
+            handler = examine(function, event.__qualname__, owner.owner.__qualname__, mode)
+            subscription = make_subscription(
+                owner, spec, handler, name=name, aliases=aliases, where=where, queue=queue, defaults=defaults,
+                ordered_by=ordered_by, on_dead=on_dead, stale_after=stale_after, inline=inline,
+            )  # fmt: skip
+            owner.add_subscription(subscription)
+            return function
+
+        return register
+
+    def exhausted(
+        self: D2, *what: type[Job[D2]] | str, name: str, retry: Retry | None = None, queue: Queue[Any] | None = None
+    ) -> Callable[[Callable[[JobDied, Run[D2]], R]], Callable[[JobDied, Run[D2]], R]]:
+        """Register what is done when one of this domain's jobs, or a delivery to one of its subscriptions, is dead.
+
+        `what` are job classes, and short names of subscriptions. The hook is a subscription to `JobDied` named `name`,
+        with retries of its own: it is told of every death, after a crash too. Raises what `on` raises, and
+        `OwnershipError` for another domain's job.
+
+            @billing.exhausted(SyncInvoice, name="tell-finance")
+            async def tell_finance(died: JobDied, run: Run[Billing]) -> None: ...
+        """
+        owner = self.__remit__
+        names: list[str] = []
+        for each in what:
+            if isinstance(each, str):
+                names.append(each if "." in each else f"{owner.name}.{each}")
+                continue
+            spec = _job_spec(each)
+            if spec.domain is not owner.owner:
+                raise OwnershipError(f"{owner.name} cannot hook into {spec.name}: only its owner may.")
+            names += spec.names
+        if not names:
+            raise CatalogError(f"exhausted of {owner.name} takes at least one job class or name of a subscription.")
+
+        def register(function: Callable[[JobDied, Run[D2]], R]) -> Callable[[JobDied, Run[D2]], R]:
+            handler = examine(function, JobDied.__qualname__, owner.owner.__qualname__, None)
+            subscription = make_subscription(
+                owner, _event_spec(JobDied), handler, name=name, where={"name": names}, queue=queue,
+                defaults=Defaults(retry=retry),
+            )  # fmt: skip
+            owner.add_subscription(subscription)
+            return function
+
+        return register
+
+    def recorder(self) -> Recorder[Self]:
+        """Make an attribute in which the objects of a class record this domain's events while they change.
+
+        What was recorded is published by `publish_recorded`, or by itself where the unit of work is a SQLAlchemy
+        session with remit's hook; see `remit.adapters.sqlalchemy`.
+
+            class Invoice:
+                events = billing.recorder()
+
+                def pay(self) -> None:
+                    self.events.record(InvoicePaid(invoice_id=self.id))
+        """
+        return Recorder(self._spec)
+
+    async def publish(
+        self, event: Event[Self], *, tx: object | None = None, **options: Unpack[PublishOptions]
+    ) -> EventRef:
+        """Publish one of this domain's events: one row, whatever the number of subscribers.
+
+        `tx` is a handle of an open transaction: the event is published if and only if the caller commits; without it
+        the event is written in a short transaction of its own, and durable when this returns. The options are
+        described at `PublishOptions`.
+
+        Raises `OwnershipError` for another domain's event and in another domain's handler, `UnboundDomain` before an
+        application took the domain in, `PayloadError` and `PayloadTooLarge` for what does not survive its way through
+        JSON, `InvalidArgument` and `UnknownOption` for an option, `TransactionError` for `tx`, and `StoreError`.
+
+            await billing.publish(InvoicePaid(invoice_id="1"), tx=session)
+        """
+        [ref] = await self._dispatch.sender.publish([self._dispatch.publication(event, options)], tx=tx)
+        return ref
+
+    async def publish_many(
+        self, events: Iterable[Event[Self]], *, tx: object | None = None, **options: Unpack[PublishOptions]
+    ) -> list[EventRef]:
+        """Publish several events in one round trip, all or none, and give their references in the same order."""
+        requests = self._dispatch.publications(events, options)
+        return await self._dispatch.sender.publish(requests, tx=tx) if requests else []
+
+    async def publish_recorded(self, *aggregates: object, tx: object | None = None) -> list[EventRef]:
+        """Publish what objects have recorded since the last time, in that order."""
+        return await self.publish_many(take_recorded(aggregates), tx=tx)
+
+    async def publish_soon(self, event: Event[Self], **options: Unpack[PublishOptions]) -> EventRef:
+        """Publish an event by the direct rail: buffered in this process, written with others a moment later.
+
+        For producers whose upstream write is durable already, and which would publish again after a crash. Nothing
+        is promised until `flush` has returned, or the application was closed: a process that dies loses what is in
+        its buffer, which is at most the last `Remit(rail=…)` milliseconds, and as much as the store is behind. It
+        returns at once, except while the buffer is full. Raises what `publish` raises, but errors of the store: these
+        are logged, tried again, and raised by `flush`.
+        """
+        return await self._dispatch.sender.publish_soon(self._dispatch.publication(event, options))
+
+    async def flush(self) -> None:
+        """Wait until what `publish_soon` took before is written. Raises `StoreError` if it cannot be."""
+        await self._dispatch.sender.flush()
+
+    async def publish_later(
+        self, event: Event[Self], *, tx: object | None = None, **options: Unpack[EnqueueOptions]
+    ) -> JobRef:
+        """Publish an event later: `delay` or `at` say when.
+
+        It is a job of this domain, `<domain>.publish-later`, which publishes the event in the commit of its
+        completion: until then it can be seen and cancelled like any job. Takes the options of `enqueue`; raises its
+        errors.
+
+            await billing.publish_later(InvoiceOverdue(invoice_id="1"), delay=timedelta(days=14), tx=session)
+        """
+        return await self.enqueue(self._dispatch.later(event), tx=tx, **options)
+
     @property
     def sync(self) -> SyncFace[Self]:
         """The same verbs, blocking."""
@@ -222,38 +397,18 @@ class Domain(Owner[C]):
         return self._dispatch.rebind(binding)
 
 
-class SyncFace(Generic[D]):
-    """The verbs of a domain for blocking code: `billing.sync.enqueue(…)`. They take and raise the same."""
-
-    def __init__(self, dispatch: Dispatch) -> None:
-        self._dispatch = dispatch
-
-    def enqueue(self, job: Job[D], *, tx: object | None = None, **options: Unpack[EnqueueOptions]) -> JobRef:
-        """Send one of the domain's jobs; see `Domain.enqueue`. `tx` is a blocking handle."""
-        [ref] = self._dispatch.sender.send_blocking([self._dispatch.request(job, options)], tx=tx)
-        return ref
-
-    def enqueue_many(
-        self, jobs: Iterable[Job[D]], *, tx: object | None = None, **options: Unpack[EnqueueOptions]
-    ) -> list[JobRef]:
-        """Send several jobs in one round trip; see `Domain.enqueue_many`."""
-        requests = self._dispatch.requests(jobs, options)
-        return self._dispatch.sender.send_blocking(requests, tx=tx) if requests else []
-
-    def enqueue_named(
-        self, name: str, payload: Mapping[str, Any], *, tx: object | None = None, **options: Unpack[EnqueueOptions]
-    ) -> JobRef:
-        """Send a job by name; see `Domain.enqueue_named`."""
-        job = self._dispatch.build(name, payload)
-        [ref] = self._dispatch.sender.send_blocking([self._dispatch.request(job, options)], tx=tx)
-        return ref
-
-
 def _job_spec(job: object) -> JobSpec:
     spec = vars(job).get("__remit__") if isinstance(job, type) and issubclass(job, Job) else None
     if isinstance(spec, JobSpec):
         return spec
     raise CatalogError(f"handles takes a job class that is not abstract, not {job!r}.")
+
+
+def _event_spec(event: object) -> EventSpec:
+    spec = vars(event).get("__remit__") if isinstance(event, type) and issubclass(event, Event) else None
+    if isinstance(spec, EventSpec):
+        return spec
+    raise CatalogError(f"on takes an event class that is not abstract, not {event!r}.")
 
 
 def _package_of(module: str) -> str:

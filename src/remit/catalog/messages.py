@@ -33,6 +33,7 @@ class Job(Message[D]):
     - `queue`: a queue of the same domain; by default `<domain>.default`.
     - `retry`, `timeout`, `priority`, `keep`, `expires`, `max_payload`: see `Defaults`. Durations are seconds or
       timedeltas.
+    - `unscoped`: the reason why it carries no scope keys, where the application asks for them.
     - `abstract`: True for a class that only others inherit from; messages that are not abstract are final.
 
     Raises `CatalogError` and its kind, `InvalidArgument` and `OwnershipError` where the class is defined.
@@ -54,6 +55,7 @@ class Job(Message[D]):
         keep: Keep | None = None,
         expires: Duration | None = None,
         max_payload: int | None = None,
+        unscoped: str | None = None,
         abstract: bool = False,
         **unknown: Never,  # a type error for checkers; at run time, an error that names the nearest
     ) -> None:
@@ -66,9 +68,10 @@ class Job(Message[D]):
         spec = JobSpec(
             message=cls,
             domain=domain.owner,
-            name=_name_of(cls, name, domain),
+            name=name_of(cls, name, domain),
             version=whole("version", version, 1, 32_767),
-            aliases=_aliases_of(cls, aliases),
+            aliases=aliases_of(cls, aliases),
+            unscoped=check_reason(f"The unscoped= of {cls.__qualname__}", unscoped),
             stated_queue=_queue_of(cls, queue, domain),
             defaults=Defaults(
                 retry=retry,
@@ -97,7 +100,7 @@ def make_message(cls: type[Message[Any]]) -> None:
             )
         raise CatalogError(
             f"{cls.__qualname__} mixes in {base.__qualname__}, whose fields would be lost; make it an abstract "
-            f"message: `class {base.__qualname__}(Job[D], abstract=True)`."
+            f"message: `class {base.__qualname__}({_form(cls)}[D], abstract=True)`."
         )
     if "__init__" in vars(cls):
         raise CatalogError(f"{cls.__qualname__} has an __init__, which stored payloads bypass; use __post_init__.")
@@ -115,9 +118,21 @@ def owner_of(cls: type[Message[Any]]) -> DomainSpec:
     if isinstance(spec, DomainSpec) and not getattr(cls, "__parameters__", ()):
         return spec
     raise CatalogError(
-        f"{cls.__qualname__} does not say which domain owns it; inherit from Job[YourDomain] with a class that is "
-        "defined at run time, or add abstract=True."
+        f"{cls.__qualname__} does not say which domain owns it; inherit from {_form(cls)}[YourDomain] with a class "
+        "that is defined at run time, or add abstract=True."
     )
+
+
+def _form(cls: type) -> str:
+    """Name the kind of a message, as people write it: `Job`, `Event`."""
+    return next((each.__name__ for each in reversed(cls.__mro__) if Message in each.__bases__), "Job")
+
+
+def check_reason(what: str, reason: object) -> str | None:
+    """Pass the reason for an exception, or None. Raises `CatalogError` for anything but text that says something."""
+    if reason is None or (isinstance(reason, str) and reason.strip()):
+        return reason
+    raise CatalogError(f"{what} must say why, as text, not {reason!r}.")
 
 
 def refuse_unknown(cls: type, unknown: Mapping[str, object], declared: Callable[..., None]) -> None:
@@ -147,14 +162,14 @@ def _owner_argument(cls: type) -> object:
     return None
 
 
-def _name_of(cls: type, name: str | None, domain: DomainSpec) -> str:
+def name_of(cls: type, name: str | None, domain: DomainSpec) -> str:
     if name is not None:
         return check_full(f"The name= of {cls.__qualname__},", name)
     derived = check_segment(f"The name derived from {cls.__qualname__},", kebab(cls.__name__))
     return f"{domain.name}.{derived}"
 
 
-def _aliases_of(cls: type, aliases: object) -> tuple[str, ...]:
+def aliases_of(cls: type, aliases: object) -> tuple[str, ...]:
     if not isinstance(aliases, tuple | list):
         raise CatalogError(f"The aliases= of {cls.__qualname__} must be a tuple of whole names, not {aliases!r}.")
     return tuple(check_full(f"An alias of {cls.__qualname__},", alias) for alias in aliases)

@@ -10,9 +10,11 @@ from typing import Any, Final, Protocol
 from typing_extensions import Unpack
 
 from remit.catalog.calls import EnqueueOptions, EnqueueRequest
+from remit.catalog.events import Event
 from remit.catalog.messages import Job
 from remit.catalog.policies import Policy
-from remit.catalog.specs import D, JobSpec, Owner
+from remit.catalog.publishing import PublishOptions, PublishRequest
+from remit.catalog.specs import D, EventSpec, JobSpec, Message, Owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,18 @@ class JobRef:
 
     `id` is a UUIDv7 as text, known before the commit. `duplicate` is True when a job with the same key was there
     already, and then `id` is that job's.
+    """
+
+    id: str
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EventRef:
+    """What a publish gives back.
+
+    `id` is a UUIDv7 as text, known before the commit, which every subscriber sees as `run.event.id`. `duplicate` is
+    True when an event with the caller's own `id=` was there already.
     """
 
     id: str
@@ -41,6 +55,22 @@ class Scheduler(Protocol[D]):
         ...
 
 
+class Publisher(Protocol[D]):
+    """The port that a use case depends on: `Publisher[Billing]`. `Billing` satisfies it; a test passes a fake."""
+
+    async def publish(
+        self, event: Event[D], *, tx: object | None = None, **options: Unpack[PublishOptions]
+    ) -> EventRef:
+        """Publish one event; see `Domain.publish`."""
+        ...
+
+    async def publish_many(
+        self, events: Iterable[Event[D]], *, tx: object | None = None, **options: Unpack[PublishOptions]
+    ) -> list[EventRef]:
+        """Publish several events in one round trip; see `Domain.publish_many`."""
+        ...
+
+
 class Sender(Protocol):
     """Writes requests for domains: what an application binds. The references come back in the order of the requests."""
 
@@ -57,6 +87,34 @@ class Sender(Protocol):
         """Do the same without an event loop."""
         ...
 
+    async def publish(self, requests: Sequence[PublishRequest], *, tx: object | None) -> list[EventRef]:
+        """Write events, on the caller's transaction `tx` or in a short one of its own."""
+        ...
+
+    def publish_blocking(self, requests: Sequence[PublishRequest], *, tx: object | None) -> list[EventRef]:
+        """Do the same without an event loop."""
+        ...
+
+    async def publish_soon(self, request: PublishRequest) -> EventRef:
+        """Put an event into the buffer of the direct rail, waiting while it is full."""
+        ...
+
+    def publish_soon_blocking(self, request: PublishRequest) -> EventRef:
+        """Do the same without an event loop."""
+        ...
+
+    async def flush(self) -> None:
+        """Wait until everything that was in the buffer is written."""
+        ...
+
+    def flush_blocking(self) -> None:
+        """Do the same without an event loop."""
+        ...
+
+    def refused(self, domain: str, message: str, verb: str) -> None:
+        """Count a message that a domain may not send, and say so in the log."""
+        ...
+
 
 class Directory(Protocol):
     """Knows all domains of an application: by what name a job goes, and which policy holds for it."""
@@ -67,6 +125,14 @@ class Directory(Protocol):
 
     def policy(self, spec: JobSpec) -> Policy:
         """Give the policy of a job, all levels heard."""
+        ...
+
+    def limit(self, spec: EventSpec) -> int:
+        """Give the bytes that the payload of an event may have."""
+        ...
+
+    def scope(self, message: Message[Any]) -> str | None:
+        """Give the scope keys that a message carries, as JSON text."""
         ...
 
 

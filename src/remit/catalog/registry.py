@@ -6,55 +6,77 @@ import importlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
+from remit.catalog.builtin import System
 from remit.catalog.domains import Domain
-from remit.catalog.names import line
+from remit.catalog.handlers import Handler
+from remit.catalog.later import later_job
+from remit.catalog.names import delivery_line, line
 from remit.catalog.policies import Defaults, Policy, resolve
-from remit.catalog.specs import DomainSpec, JobSpec, Queue
-from remit.errors import CatalogError, DuplicateName, MissingHandler, UnknownJob, nearest
+from remit.catalog.publishing import scope_text
+from remit.catalog.specs import DomainSpec, EventSpec, JobSpec, Message, MessageSpec, Queue, Subscription
+from remit.errors import CatalogError, DuplicateName, InvalidArgument, MissingHandler, UnknownJob, nearest
+
+Spec = TypeVar("Spec", bound=MessageSpec)
+Work: TypeAlias = JobSpec | Subscription
+"""What a worker executes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What stored jobs of one queue, name and version are executed as. `number` is `names.line` of the three."""
+    """What stored jobs of one queue, name and version are executed as: a job, or a delivery to a subscription."""
 
     number: int
     queue: Queue[Any]
     name: str
     version: int
-    spec: JobSpec
+    spec: Work
+
+    @property
+    def handler(self) -> Handler:
+        """What executes them."""
+        if isinstance(self.spec, Subscription):
+            return self.spec.handler
+        return self.spec.domain.__remit__.handlers[self.spec]
 
 
 class Catalog:
-    """Everything that an application knows: its domains, their queues and their jobs.
+    """Everything that an application knows: its domains, their queues, jobs, events and subscriptions.
 
-    `domains` are instances; `defaults` are what the application says about all their jobs. Modules that are imported
+    `domains` are instances; `defaults` are what the application says about all their jobs; `scope` names the keys that
+    messages carry. Modules that are imported
     later (handlers, above all) may declare more, which the catalog takes in when it is asked.
 
     Raises `DuplicateName` where two domains claim a name, and `CatalogError` for a field whose type does not exist.
     """
 
-    def __init__(self, domains: Iterable[Domain[Any]], defaults: Defaults | None = None) -> None:
+    def __init__(
+        self, domains: Iterable[Domain[Any]], defaults: Defaults | None = None, scope: Iterable[str] = ()
+    ) -> None:
         self.domains = tuple(domains)
         self.defaults = defaults or Defaults()
-        self._policies: dict[JobSpec | Queue[Any], Policy] = {}
+        self.scope_keys = _scope_keys(scope)
+        self._policies: dict[Work | Queue[Any], Policy] = {}
+        self._limits: dict[EventSpec, int] = {}
         self._names: dict[str, JobSpec] = {}
         _check_domains(self.domains)
         self.refresh()
 
     def refresh(self) -> None:
         """Take in what was declared since. Raises as the constructor does."""
-        names: dict[str, JobSpec] = {}
-        for domain in self.domains:
-            for name, spec in domain.__remit__.jobs.items():
-                if other := names.get(name):
-                    raise DuplicateName(
-                        f"{spec.path} and {other.path} are both named {name!r}; give one of them another name=."
-                    )
-                names[name] = spec
+        specs = [domain.__remit__ for domain in self.domains]
+        for domain in specs:
+            if domain.events:
+                later_job(domain)
+        self._names = _gathered(domain.jobs for domain in specs)
+        for taken in (self._names, _gathered(domain.events for domain in specs)):
+            for spec in taken.values():
                 spec.resolve()
-        self._names = names
+        self._declared = self._count()
+
+    def _count(self) -> int:
+        return sum(len(domain.__remit__.jobs) + len(domain.__remit__.events) for domain in self.domains)
 
     @property
     def specs(self) -> list[JobSpec]:
@@ -62,20 +84,37 @@ class Catalog:
         return list(dict.fromkeys(self._current().values()))
 
     @property
+    def events(self) -> list[EventSpec]:
+        """All events, each once, domain by domain, and those that remit itself publishes."""
+        owners = [*(domain.__remit__ for domain in self.domains), System.__remit__]
+        return list(dict.fromkeys(spec for owner in owners for spec in owner.events.values()))
+
+    @property
+    def subscriptions(self) -> list[Subscription]:
+        """All subscriptions, each once, domain by domain, as far as their handlers were imported."""
+        return list(dict.fromkeys(each for domain in self.domains for each in domain.__remit__.subscriptions.values()))
+
+    @property
     def queues(self) -> dict[str, Queue[Any]]:
         """All queues by their whole names: the declared ones, and the default queue of a domain that uses it."""
         declared = [queue for domain in self.domains for queue in domain.__remit__.queues.values()]
-        return {queue.name: queue for queue in (*declared, *(spec.queue for spec in self.specs))}
+        used = [*(each.queue for each in self.specs), *(each.queue for each in self.subscriptions)]
+        return {queue.name: queue for queue in (*declared, *used)}
 
     @property
     def lines(self) -> dict[int, Line]:
         """All lines that a worker of this application can run, by their numbers."""
-        known = (
+        jobs = [
             Line(line(spec.queue.name, name, spec.version), spec.queue, name, spec.version, spec)
             for spec in self.specs
             for name in spec.names
-        )
-        return {each.number: each for each in known}
+        ]
+        deliveries = [
+            Line(delivery_line(each.queue.name, name) | each.version, each.queue, name, each.version, each)
+            for each in self.subscriptions
+            for name in each.names
+        ]
+        return {each.number: each for each in (*jobs, *deliveries)}
 
     def by_name(self, name: str) -> JobSpec:
         """Find a job by its whole name or an alias. Raises `UnknownJob`, naming the nearest."""
@@ -84,12 +123,26 @@ class Catalog:
             return spec
         raise UnknownJob(f"No domain of this application has a job {name!r}.{nearest(name, names)}")
 
-    def policy(self, spec: JobSpec) -> Policy:
-        """Give the policy of a job: job over queue over domain over application over remit's own defaults."""
+    def policy(self, spec: Work) -> Policy:
+        """Give the policy of a job: job over queue over domain over application over remit's own defaults.
+
+        That of a subscription holds for its deliveries.
+        """
         found = self._policies.get(spec)
         if found is None:
             found = self._policies[spec] = spec.policy(self.defaults)
         return found
+
+    def limit(self, spec: EventSpec) -> int:
+        """Give the bytes that the payload of an event may have."""
+        found = self._limits.get(spec)
+        if found is None:
+            found = self._limits[spec] = spec.limit(self.defaults)
+        return found
+
+    def scope(self, message: Message[Any]) -> str | None:
+        """Give the scope keys that a message carries, as JSON text."""
+        return scope_text(message, self.scope_keys) if self.scope_keys else None
 
     @property
     def application_policy(self) -> Policy:
@@ -105,15 +158,15 @@ class Catalog:
         return found
 
     def load_handlers(self) -> None:
-        """Import the handlers of every domain that owns jobs, and check that none is missing.
+        """Import the handlers of every domain, and check that no job lacks one.
 
         A module that does not exist is fine as long as the handlers are registered elsewhere; whatever importing it
         raises is passed on. Raises `CatalogError` for a stated module that does not exist, and `MissingHandler`.
         """
         for domain in self.domains:
-            if domain.__remit__.jobs:
-                _import_handlers(domain.__remit__)
+            _import_handlers(domain.__remit__)
         self.refresh()
+        self.check_subscriptions()
         self.check_handlers()
 
     def missing_handlers(self) -> list[JobSpec]:
@@ -131,9 +184,21 @@ class Catalog:
             f"{', '.join(modules)}, or name the module that does with handlers= on the domain."
         )
 
+    def check_subscriptions(self) -> None:
+        """Raise `DuplicateName` where a subscription and a job, or two subscriptions, claim one name."""
+        taken: dict[str, Work] = dict(self._names)
+        for each in self.subscriptions:
+            for name in each.names:
+                if name in taken:
+                    raise DuplicateName(
+                        f"the subscription at {each.handler.place} is named {name!r}, as {taken[name].path} is; "
+                        "give it another name=."
+                    )
+                taken[name] = each
+
     def _current(self) -> Mapping[str, JobSpec]:
         """Give the names, taken in anew if a domain has declared something since."""
-        if sum(len(domain.__remit__.jobs) for domain in self.domains) != len(self._names):
+        if self._count() != self._declared:
             self.refresh()
         return self._names
 
@@ -147,6 +212,26 @@ def _check_domains(domains: Iterable[object]) -> None:
         if other := names.get(spec.name):
             raise DuplicateName(f"{spec.path} and {other.path} are both named {spec.name!r}; give one of them a name=.")
         names[spec.name] = spec
+
+
+def _gathered(catalogs: Iterable[Mapping[str, Spec]]) -> dict[str, Spec]:
+    names: dict[str, Spec] = {}
+    for catalog in catalogs:
+        for name, spec in catalog.items():
+            if other := names.get(name):
+                raise DuplicateName(
+                    f"{spec.path} and {other.path} are both named {name!r}; give one of them another name=."
+                )
+            names[name] = spec
+    return names
+
+
+def _scope_keys(scope: Iterable[str]) -> tuple[str, ...]:
+    keys = (scope,) if isinstance(scope, str) else tuple(scope)
+    for key in keys:
+        if not isinstance(key, str) or not key.isidentifier():
+            raise InvalidArgument(f"scope takes names of fields, such as 'organization_id', not {key!r}.")
+    return keys
 
 
 def _import_handlers(domain: DomainSpec) -> None:

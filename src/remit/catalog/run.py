@@ -11,8 +11,11 @@ from typing import Any, Generic, Protocol
 from typing_extensions import TypeVar, Unpack
 
 from remit.catalog.calls import EnqueueOptions
+from remit.catalog.events import Event
 from remit.catalog.messages import Job
-from remit.catalog.ports import JobRef
+from remit.catalog.origins import Envelope
+from remit.catalog.ports import EventRef, JobRef
+from remit.catalog.publishing import PublishOptions
 from remit.catalog.specs import C, Owner
 
 D2 = TypeVar("D2", bound=Owner[Any])
@@ -75,6 +78,9 @@ class Run(ABC, Generic[D_co]):
     attempts: int
     """How many there are in all; this is the last one when `attempt` equals it."""
 
+    event: Envelope | None
+    """What came with the event that this run delivers; None in the run of a job."""
+
     result: object
     """What to keep as the result: a JSON value. What the handler returns, unless that is None, replaces it."""
 
@@ -99,6 +105,14 @@ class Run(ABC, Generic[D_co]):
 
         Buffered, checked at once, and written in the transaction of the outcome. Takes the options of
         `Domain.enqueue`; raises its errors.
+        """
+
+    @abstractmethod
+    def publish(self: Run[D2], event: Event[D2], **options: Unpack[PublishOptions]) -> EventRef:
+        """Publish an event of the same domain if, and only if, this run succeeds.
+
+        Buffered, checked at once, and written in the transaction of the outcome. Takes the options of
+        `Domain.publish`; raises its errors.
         """
 
     @abstractmethod

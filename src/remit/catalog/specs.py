@@ -1,23 +1,24 @@
 """What declarations leave behind: domains, queues and messages as values that every layer above can read.
 
-The classes that people write (`Domain`, `Job`) stand higher and fill these in; each carries its spec in the one
-reserved attribute `__remit__`.
+The classes that people write (`Domain`, `Job`, `Event`) stand higher and fill these in; each carries its spec in the
+one reserved attribute `__remit__`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Final, Generic, dataclass_transform
+from typing import Any, ClassVar, Final, Generic, Literal, TypeAlias, dataclass_transform
 
 from typing_extensions import TypeVar
 
 from remit.catalog.contexts import ContextFactory
 from remit.catalog.fields import check_fields
 from remit.catalog.handlers import Handler
-from remit.catalog.names import check_segment
-from remit.catalog.policies import Defaults, Policy, resolve
+from remit.catalog.names import check_segment, line
+from remit.catalog.policies import Defaults, Keep, Policy, resolve
 from remit.catalog.quantities import in_seconds_or_forever, whole
 from remit.codec import Codec
 from remit.errors import CatalogError, DuplicateHandler, DuplicateName
@@ -41,9 +42,9 @@ class Owner(Generic[C]):
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,))
 class Message(Generic[D]):
-    """A typed, immutable payload that belongs to one domain: a job today, events and workflows beside it."""
+    """A typed, immutable payload that belongs to one domain: a job or an event."""
 
-    __remit__: ClassVar[JobSpec]
+    __remit__: ClassVar[MessageSpec]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,30 +62,26 @@ class Queue(Generic[D]):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class JobSpec:
-    """Everything that was declared about one job class.
+class MessageSpec:
+    """What was declared about one message class, whatever its kind.
 
-    `name` and `aliases` are whole names; `short_name` is what its own domain may call it. `stated_queue` is the queue
-    that the class names, `queue` the one that it goes to. `defaults` is what the class says about its policy.
+    `name` and `aliases` are whole names: everything that stored messages may be called. `unscoped` is the reason why
+    the message carries no scope keys, where it says one.
     """
+
+    kind: ClassVar[str] = "message"
 
     message: type[Message[Any]]
     domain: type[Owner[Any]]
     name: str
     version: int
     aliases: tuple[str, ...]
-    stated_queue: Queue[Any] | None
-    defaults: Defaults
+    unscoped: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The name and the aliases: everything that stored jobs may be called."""
+        """The name and the aliases."""
         return (self.name, *self.aliases)
-
-    @property
-    def queue(self) -> Queue[Any]:
-        """The queue that it goes to: the stated one, or its domain's default."""
-        return self.stated_queue or self.domain.__remit__.default_queue
 
     @cached_property
     def codec(self) -> Codec[Message[Any]]:
@@ -97,25 +94,137 @@ class JobSpec:
         """`module:Class`, where it was declared."""
         return f"{self.message.__module__}:{self.message.__qualname__}"
 
-    @cached_property
-    def keep(self) -> float | None:
-        """Seconds for which the class says that its completed jobs are kept; a queue's rule is read when it prunes."""
-        stated = self.defaults.keep
-        if stated is None or stated.age is None:
-            return None
-        age = in_seconds_or_forever("age", stated.age, zero=True)
-        return FOREVER if age is None else age
-
     def resolve(self) -> None:
         """Resolve the types of the fields, which may name what is defined later. Raises `CatalogError`."""
         _ = self.codec
+
+    def __repr__(self) -> str:
+        return f"<{self.kind.capitalize()} {self.name} v{self.version}>"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class JobSpec(MessageSpec):
+    """Everything that was declared about one job class.
+
+    `stated_queue` is the queue that the class names, `queue` the one that it goes to. `defaults` is what the class
+    says about its policy.
+    """
+
+    kind: ClassVar[str] = "job"
+
+    stated_queue: Queue[Any] | None
+    defaults: Defaults
+
+    @property
+    def queue(self) -> Queue[Any]:
+        """The queue that it goes to: the stated one, or its domain's default."""
+        return self.stated_queue or self.domain.__remit__.default_queue
+
+    @property
+    def line(self) -> int:
+        """The number of the line in which it waits under its own name."""
+        return line(self.queue.name, self.name, self.version)
+
+    @cached_property
+    def keep(self) -> float | None:
+        """Seconds for which the class says that its completed jobs are kept; a queue's rule is read when it prunes."""
+        return _seconds_kept(self.defaults.keep)
 
     def policy(self, application: Defaults) -> Policy:
         """Hear the levels: job, queue, domain, application."""
         return resolve(self.defaults, self.queue.defaults, self.domain.__remit__.defaults, application)
 
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class EventSpec(MessageSpec):
+    """Everything that was declared about one event class; `Event` says what the words mean."""
+
+    kind: ClassVar[str] = "event"
+
+    ordered_by: str | None
+    audit_only: bool
+    fact: bool
+    keep: float | None
+    max_payload: int | None
+
+    def limit(self, application: Defaults) -> int:
+        """How many bytes its payload may have: event, domain, application."""
+        own = Defaults(max_payload=self.max_payload)
+        return resolve(own, self.domain.__remit__.defaults, application).max_payload
+
+
+DeadHead: TypeAlias = Literal["block", "pass"]
+"""What an ordered subscription does behind a delivery that is dead: wait for a person, or go on with the next."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Subscription:
+    """What one domain does about one event: its deliveries are jobs of this domain, under the subscription's name.
+
+    `Domain.on` says what the words mean. `name` and `aliases` are whole names. `condition` maps fields of the event to
+    the JSON texts that each may have; `condition_call` is asked by the worker instead, before the handler. `inline` is
+    the reason why its handler does the work itself, where it says one.
+    """
+
+    kind: ClassVar[str] = "subscription"
+
+    name: str
+    aliases: tuple[str, ...]
+    event: EventSpec
+    domain: type[Owner[Any]]
+    handler: Handler
+    stated_queue: Queue[Any] | None
+    defaults: Defaults
+    condition: Mapping[str, tuple[str, ...]] | None
+    condition_call: Callable[[Any], bool] | None
+    ordered_by: str | None
+    on_dead: DeadHead
+    stale_after: float
+    inline: str | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name and the aliases: everything that stored deliveries may be called."""
+        return (self.name, *self.aliases)
+
+    @property
+    def version(self) -> int:
+        """The version of the event that the handler takes."""
+        return self.event.version
+
+    @property
+    def queue(self) -> Queue[Any]:
+        """The queue that its deliveries go to: the stated one, or its domain's default."""
+        return self.stated_queue or self.domain.__remit__.default_queue
+
+    @property
+    def codec(self) -> Codec[Message[Any]]:
+        """Reads the payloads of the event."""
+        return self.event.codec
+
+    @property
+    def path(self) -> str:
+        """`module:Class` of the event."""
+        return self.event.path
+
+    @property
+    def keep(self) -> float | None:
+        """Seconds for which its completed deliveries are kept, where it says so."""
+        return _seconds_kept(self.defaults.keep)
+
+    def policy(self, application: Defaults) -> Policy:
+        """Hear the levels: subscription, queue, domain, application."""
+        return resolve(self.defaults, self.queue.defaults, self.domain.__remit__.defaults, application)
+
     def __repr__(self) -> str:
-        return f"<Job {self.name} v{self.version}>"
+        return f"<Subscription {self.name} to {self.event.name}>"
+
+
+def _seconds_kept(stated: Keep | None) -> float | None:
+    if stated is None or stated.age is None:
+        return None
+    age = in_seconds_or_forever("age", stated.age, zero=True)
+    return FOREVER if age is None else age
 
 
 @dataclass(eq=False, kw_only=True)
@@ -131,7 +240,9 @@ class DomainSpec:
     instance: Owner[Any] | None = None
     queues: dict[str, Queue[Any]] = field(default_factory=dict)
     jobs: dict[str, JobSpec] = field(default_factory=dict)
+    events: dict[str, EventSpec] = field(default_factory=dict)
     handlers: dict[JobSpec, Handler] = field(default_factory=dict)
+    subscriptions: dict[str, Subscription] = field(default_factory=dict)
     context: ContextFactory | None = None
 
     @property
@@ -160,13 +271,28 @@ class DomainSpec:
 
     def add_job(self, spec: JobSpec) -> None:
         """Take in a job. Raises `DuplicateName` where one of its names is taken within the domain."""
-        for name in spec.names:
-            if other := self.jobs.get(name):
-                raise DuplicateName(
-                    f"{spec.message.__qualname__} and {other.message.__qualname__} are both named {name!r}; "
-                    "give one of them another name=."
-                )
+        _refuse_taken(self.jobs, spec)
         self.jobs.update(dict.fromkeys(spec.names, spec))
+
+    def add_event(self, spec: EventSpec) -> None:
+        """Take in an event. Raises `DuplicateName` where one of its names is taken within the domain."""
+        _refuse_taken(self.events, spec)
+        self.events.update(dict.fromkeys(spec.names, spec))
+
+    def add_subscription(self, subscription: Subscription) -> None:
+        """Take in a subscription. Raises `DuplicateName` where one of its names is taken within the domain."""
+        for name in subscription.names:
+            if other := self.subscriptions.get(name):
+                raise DuplicateName(
+                    f"the subscription {name!r} is declared at {other.handler.place} and again at "
+                    f"{subscription.handler.place}; give one of them another name=."
+                )
+            if job := self.jobs.get(name):
+                raise DuplicateName(
+                    f"the subscription at {subscription.handler.place} is named {name!r}, as the job "
+                    f"{job.message.__qualname__} is, and deliveries are jobs too; give it another name=."
+                )
+        self.subscriptions.update(dict.fromkeys(subscription.names, subscription))
 
     def add_handler(self, spec: JobSpec, handler: Handler) -> None:
         """Take in a handler. Raises `DuplicateHandler`."""
@@ -186,7 +312,11 @@ class DomainSpec:
             )
         self.context = factory
 
-    @property
-    def specs(self) -> list[JobSpec]:
-        """The jobs, each once, in the order of their declaration."""
-        return list(dict.fromkeys(self.jobs.values()))
+
+def _refuse_taken(taken: Mapping[str, MessageSpec], spec: MessageSpec) -> None:
+    for name in spec.names:
+        if other := taken.get(name):
+            raise DuplicateName(
+                f"{spec.message.__qualname__} and {other.message.__qualname__} are both named {name!r}; "
+                "give one of them another name=."
+            )

@@ -1,0 +1,55 @@
+"""The delayed edge: a job of each domain that publishes one of its events when it fires."""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+from remit.catalog.handlers import examine
+from remit.catalog.messages import Job
+from remit.catalog.publishing import event_spec_of
+from remit.catalog.specs import DomainSpec, EventSpec, JobSpec, Message
+from remit.errors import UnknownEvent
+
+SHORT_NAME = "publish-later"
+
+
+def later_job(domain: DomainSpec) -> JobSpec:
+    """Give the domain's own job for delayed events, `<domain>.publish-later`; declared when it is first asked for."""
+    name = f"{domain.name}.{SHORT_NAME}"
+    if found := domain.jobs.get(name):
+        return found
+    body = {
+        "__module__": __name__,
+        "__doc__": "Publishes an event when it fires: its name, its version and its payload.",
+        "__annotations__": {"event": str, "version": int, "payload": str},
+    }
+    job = types.new_class("PublishLater", (Job[domain.owner],), {"name": name}, lambda space: space.update(body))  # type: ignore[name-defined]
+    spec = domain.jobs[name]
+    domain.add_handler(spec, examine(_publisher(domain), job.__qualname__, domain.owner.__qualname__, None))
+    return spec
+
+
+def later_message(domain: DomainSpec, event: Message[Any], limit: int) -> Job[Any]:
+    """Make the job that will publish an event."""
+    spec = event_spec_of(event)
+    message: Any = later_job(domain).message
+    return message(event=spec.name, version=spec.version, payload=spec.codec.dump(event, limit=limit))  # type: ignore[no-any-return]
+
+
+def _publisher(domain: DomainSpec) -> Any:
+    async def publish_later(job: Any, run: Any) -> str:
+        event = _find(domain, job.event, job.version).codec.load(job.payload)
+        return f"event {run.publish(event).id}"
+
+    return publish_later
+
+
+def _find(domain: DomainSpec, name: str, version: int) -> EventSpec:
+    spec = domain.events.get(name)
+    if spec is None or spec.version != version:
+        raise UnknownEvent(
+            f"{domain.name} has no event {name!r} of version {version} any more, which this job was to publish; give "
+            "the class that stands for it aliases=, or delete the job"
+        )
+    return spec

@@ -1,0 +1,70 @@
+"""Events that aggregates collect while they change, until the unit of work publishes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Generic, Self, cast, overload
+
+from remit.catalog.events import Event
+from remit.catalog.publishing import event_spec_of
+from remit.catalog.specs import D, DomainSpec
+from remit.errors import OwnershipError
+
+_ATTRIBUTE = "_remit_recorded"
+
+
+class Recorded(Generic[D]):
+    """The events of one object, in the order in which they were recorded."""
+
+    def __init__(self, domain: DomainSpec) -> None:
+        self._domain = domain
+        self._events: list[Event[D]] = []
+
+    def record(self, event: Event[D]) -> None:
+        """Keep an event until the object is saved. Raises `OwnershipError` for another domain's event."""
+        owner = event_spec_of(event).domain.__remit__
+        if owner is not self._domain:
+            raise OwnershipError(
+                f"an aggregate of {self._domain.name} cannot record {type(event).__qualname__}, which {owner.name} "
+                "owns: record an event of its own domain"
+            )
+        self._events.append(event)
+
+    def take(self) -> list[Event[D]]:
+        """Give what was recorded, and forget it."""
+        events, self._events = self._events, []
+        return events
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+
+class Recorder(Generic[D]):
+    """An attribute of a class whose objects record events; made by `Domain.recorder`, which says more."""
+
+    def __init__(self, domain: DomainSpec) -> None:
+        self._domain = domain
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> Recorded[D]: ...
+
+    def __get__(self, instance: object | None, owner: type) -> Self | Recorded[D]:
+        if instance is None:
+            return self
+        recorded = instance.__dict__.get(_ATTRIBUTE)
+        if recorded is None:
+            recorded = instance.__dict__[_ATTRIBUTE] = Recorded[D](self._domain)
+        return cast("Recorded[D]", recorded)
+
+
+def take_recorded(objects: Iterable[object]) -> list[Event[Any]]:
+    """Give all that some objects have recorded, object by object, and let them forget it; most have nothing."""
+    events: list[Event[Any]] = []
+    for each in objects:
+        recorded = getattr(each, "__dict__", {}).get(_ATTRIBUTE)
+        if recorded is not None:
+            events += cast("Recorded[Any]", recorded).take()
+    return events
