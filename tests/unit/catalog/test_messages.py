@@ -197,7 +197,7 @@ def test_a_misspelled_option_is_named_with_the_nearest() -> None:
     assert str(refused.value) == (
         "test_a_misspelled_option_is_named_with_the_nearest.<locals>.Late has an unknown option 'timeuot'. Did you "
         "mean 'timeout'? The options are name, version, aliases, queue, retry, timeout, priority, keep, expires, "
-        "max_payload, abstract."
+        "max_payload, unscoped, abstract."
     )
 
 
@@ -216,6 +216,7 @@ def test_a_misspelled_option_is_named_with_the_nearest() -> None:
             "Bad belongs to billing, and catalog.images to another domain; declare a queue with billing.queue(…).",
         ),
         ({"keep": Keep(count=3)}, CatalogError, "Bad has Keep(count=…), which counts a whole queue; say it on the q"),
+        ({"unscoped": True}, CatalogError, "The unscoped= of Bad must say why, as text, not True."),
         ({"timeout": -1}, InvalidArgument, "timeout must be over 0 seconds"),
         ({"priority": "high"}, InvalidArgument, "priority must be a whole number"),
     ],

@@ -245,10 +245,10 @@ def test_jobs_that_the_handlers_module_declares_are_taken_in(package: Any) -> No
     assert catalog.by_name("billing.remind").name == "billing.remind"
 
 
-def test_a_domain_without_jobs_imports_nothing(package: Any) -> None:
+def test_the_handlers_of_a_domain_without_jobs_are_imported_too_since_they_may_subscribe(package: Any) -> None:
     text = "from remit.catalog import Domain\nclass Quiet(Domain): ...\nbilling = Quiet()"
-    Catalog([package(messages=text, handlers="raise RuntimeError")]).load_handlers()
-    assert "parcel.billing.handlers" not in sys.modules
+    Catalog([package(messages=text, handlers="")]).load_handlers()
+    assert "parcel.billing.handlers" in sys.modules
 
 
 def test_a_lone_module_holds_its_handlers_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
