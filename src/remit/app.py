@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from remit import schema
 from remit.catalog import Binding, Catalog, Defaults, Domain
@@ -21,6 +21,9 @@ from remit.errors import AlreadyBound, ConfigurationError, InvalidArgument
 from remit.runtime.processes import Surroundings
 from remit.runtime.worker import Worker, WorkerSettings
 
+if TYPE_CHECKING:
+    from remit.boundaries import Boundaries
+
 
 class Remit:
     """An application: its database and its domains.
@@ -29,7 +32,8 @@ class Remit:
     by `remit migrate` alone); left out, it is read from `REMIT_DATABASE_URL`. `domains` are instances. `defaults` hold
     for every job that says nothing else. `schema` names the PostgreSQL schema (default `remit`); `pooler=True` says
     that a transaction pooler stands before the server: no session state, polling instead of LISTEN. `lease`, `grace`
-    and `prune_every` are seconds; see `WorkerSettings`. `name` stands in messages about this application.
+    and `prune_every` are seconds; see `WorkerSettings`. `name` stands in messages about this application. `boundaries`
+    is what `remit check` is told about its domains; see `remit.boundaries.Boundaries`.
 
     Nothing is opened before it is used: an enqueue on an unopened application opens it, per process and event loop.
     `async with app:` opens it and closes it again. A domain belongs to one open application at a time.
@@ -54,6 +58,7 @@ class Remit:
         grace: float = 30.0,
         prune_every: float = 60.0,
         name: str | None = None,
+        boundaries: Boundaries | None = None,
     ) -> None:
         url = url or os.environ.get("REMIT_DATABASE_URL")
         if not url:
@@ -62,6 +67,7 @@ class Remit:
         self.store = open_store(url, schema=schema, pooler=pooler)
         self.catalog = Catalog(domains, defaults)
         self.name = name or f"Remit({self.store.describe()})"
+        self.boundaries = boundaries
         self._surroundings = Surroundings(url, schema, pooler)
         self._connections = _Connections(self)
         sender = StoreSender(

@@ -1,0 +1,37 @@
+"""Names of modules with wildcards, as people write them in `Boundaries`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+SELF = "__init__"
+"""In a list of faces: the package itself, without what is below it."""
+
+
+def covers(pattern: str, module: str) -> bool:
+    """Whether a pattern means a module, or a package that holds it.
+
+    `shop.infra` means that package with all below it; `*` is one part of a name (`shop.*.models`), `**` any number of
+    parts (`**.tests`).
+    """
+    return _compiled(pattern).match(module) is not None
+
+
+def covers_any(patterns: Iterable[str], module: str) -> bool:
+    """Whether one of them does."""
+    return any(covers(pattern, module) for pattern in patterns)
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    parts = [_part(part) for part in pattern.split(".")]
+    text = "".join(parts).removesuffix(r"\.")
+    return re.compile(rf"{text}(?:\.|$)")
+
+
+def _part(part: str) -> str:
+    if part == "**":
+        return r"(?:[^.]+\.)*"
+    return "".join("[^.]*" if char == "*" else re.escape(char) for char in part) + r"\."

@@ -1,0 +1,1 @@
+"""One rule per module: each reads the model and yields its violations."""
