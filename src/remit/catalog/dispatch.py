@@ -92,7 +92,9 @@ class Dispatch:
             check_owner(self._domain, spec)
         except OwnershipError:
             if self._binding is not None:
-                self._binding.sender.refused(self._domain.name, spec.name, spec.kind)
+                running = running_domain.get()
+                sender = self._domain if running is None else running.__remit__
+                self._binding.sender.refused(sender.name, spec.name, _VERBS[spec.kind])
             raise
 
     def _bound(self) -> Binding:

@@ -144,7 +144,7 @@ class Domain(Owner[C]):
             async def sync_invoice(job: SyncInvoice, run: Run[Billing]) -> str: ...
         """
         owner = self.__remit__
-        spec = _job_spec(job)
+        spec = _job_spec("handles", job)
         if spec.domain is not owner.owner:
             raise OwnershipError(
                 f"{owner.name} cannot handle {spec.name}: only its owner may. Let that domain publish an event, "
@@ -288,9 +288,11 @@ class Domain(Owner[C]):
         names: list[str] = []
         for each in what:
             if isinstance(each, str):
-                names.append(each if "." in each else f"{owner.name}.{each}")
+                if "." in each:
+                    raise CatalogError(f"exhausted of {owner.name} takes short names of subscriptions, not {each!r}.")
+                names.append(f"{owner.name}.{each}")
                 continue
-            spec = _job_spec(each)
+            spec = _job_spec("exhausted", each)
             if spec.domain is not owner.owner:
                 raise OwnershipError(f"{owner.name} cannot hook into {spec.name}: only its owner may.")
             names += spec.names
@@ -397,11 +399,11 @@ class Domain(Owner[C]):
         return self._dispatch.rebind(binding)
 
 
-def _job_spec(job: object) -> JobSpec:
+def _job_spec(verb: str, job: object) -> JobSpec:
     spec = vars(job).get("__remit__") if isinstance(job, type) and issubclass(job, Job) else None
     if isinstance(spec, JobSpec):
         return spec
-    raise CatalogError(f"handles takes a job class that is not abstract, not {job!r}.")
+    raise CatalogError(f"{verb} takes a job class that is not abstract, not {job!r}.")
 
 
 def _event_spec(event: object) -> EventSpec:

@@ -7,24 +7,35 @@ from typing import Any
 
 from remit.catalog.handlers import examine
 from remit.catalog.messages import Job
+from remit.catalog.policies import LARGEST_PAYLOAD
 from remit.catalog.publishing import event_spec_of
 from remit.catalog.specs import DomainSpec, EventSpec, JobSpec, Message
-from remit.errors import UnknownEvent
+from remit.errors import DuplicateName, UnknownEvent
 
 SHORT_NAME = "publish-later"
+OPTIONS = {
+    "max_payload": LARGEST_PAYLOAD,  # the event was measured against its own limit
+    "unscoped": "it carries an event, which has its own keys",
+}
 
 
 def later_job(domain: DomainSpec) -> JobSpec:
     """Give the domain's own job for delayed events, `<domain>.publish-later`; declared when it is first asked for."""
     name = f"{domain.name}.{SHORT_NAME}"
     if found := domain.jobs.get(name):
-        return found
+        if found.message.__module__ == __name__:
+            return found
+        raise DuplicateName(
+            f"{found.path} is named {name!r}, which is the job that publishes {domain.name}'s delayed events; give it "
+            "another name=."
+        )
     body = {
         "__module__": __name__,
         "__doc__": "Publishes an event when it fires: its name, its version and its payload.",
         "__annotations__": {"event": str, "version": int, "payload": str},
     }
-    job = types.new_class("PublishLater", (Job[domain.owner],), {"name": name}, lambda space: space.update(body))  # type: ignore[name-defined]
+    options = {**OPTIONS, "name": name}
+    job = types.new_class("PublishLater", (Job[domain.owner],), options, lambda space: space.update(body))  # type: ignore[name-defined]
     spec = domain.jobs[name]
     domain.add_handler(spec, examine(_publisher(domain), job.__qualname__, domain.owner.__qualname__, None))
     return spec
@@ -50,6 +61,6 @@ def _find(domain: DomainSpec, name: str, version: int) -> EventSpec:
     if spec is None or spec.version != version:
         raise UnknownEvent(
             f"{domain.name} has no event {name!r} of version {version} any more, which this job was to publish; give "
-            "the class that stands for it aliases=, or delete the job"
+            "the class that stands for it aliases=, or delete the job."
         )
     return spec

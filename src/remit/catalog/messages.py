@@ -77,7 +77,7 @@ class Job(Message[D]):
                 retry=retry,
                 timeout=timeout,
                 priority=priority,
-                keep=_keep_of(cls, keep),
+                keep=check_keep(cls.__qualname__, keep),
                 expires=expires,
                 max_payload=max_payload,
             ),
@@ -90,6 +90,8 @@ class Job(Message[D]):
 
 def make_message(cls: type[Message[Any]]) -> None:
     """Turn a class body into a frozen, keyword-only dataclass. Raises `CatalogError`."""
+    if len([each for each in cls.__mro__ if Message in each.__bases__]) > 1:
+        raise CatalogError(f"{cls.__qualname__} is a job and an event; a message is one of them.")
     for base in cls.__bases__:
         if base is Generic or (issubclass(base, Message) and "__remit__" not in vars(base)):
             continue
@@ -190,9 +192,10 @@ def _queue_of(cls: type, queue: object, domain: DomainSpec) -> Queue[Any] | None
     return queue
 
 
-def _keep_of(cls: type, keep: Keep | None) -> Keep | None:
+def check_keep(what: str, keep: Keep | None) -> Keep | None:
+    """Pass what one kind of job says about its age. Raises `CatalogError` for what holds for a whole queue."""
     if keep is not None and keep.count is not None:
-        raise CatalogError(f"{cls.__qualname__} has Keep(count=…), which counts a whole queue; say it on the queue.")
+        raise CatalogError(f"{what} has Keep(count=…), which counts a whole queue; say it on the queue.")
     if keep is not None and keep.dead_age is not None:
-        raise CatalogError(f"{cls.__qualname__} has Keep(dead_age=…), which holds for a whole queue; say it there.")
+        raise CatalogError(f"{what} has Keep(dead_age=…), which holds for a whole queue; say it there.")
     return keep

@@ -19,6 +19,7 @@ from remit.errors import InvalidArgument
 FIRST_PRIORITY: Final = -32_768
 LAST_PRIORITY: Final = 32_767
 MOST_ATTEMPTS: Final = 1_000_000
+LARGEST_PAYLOAD: Final = 2**30
 
 
 def check_priority(priority: int) -> int:
@@ -130,7 +131,7 @@ class Defaults:
         if self.expires is not None:
             in_seconds_or_forever("expires", self.expires)
         if self.max_payload is not None:
-            whole("max_payload", self.max_payload, 2, 2**30)
+            whole("max_payload", self.max_payload, 2, LARGEST_PAYLOAD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,26 +7,29 @@ from typing import Any, Generic, Self, cast, overload
 
 from remit.catalog.events import Event
 from remit.catalog.publishing import event_spec_of
-from remit.catalog.specs import D, DomainSpec
-from remit.errors import OwnershipError
+from remit.catalog.specs import D, DomainSpec, Owner
+from remit.errors import CatalogError, OwnershipError
 
 _ATTRIBUTE = "_remit_recorded"
 
 
 class Recorded(Generic[D]):
-    """The events of one object, in the order in which they were recorded."""
+    """The events of one object, in the order in which they were recorded.
 
-    def __init__(self, domain: DomainSpec) -> None:
+    It is copied and pickled with its object, so it names its domain by the class.
+    """
+
+    def __init__(self, domain: type[Owner[Any]]) -> None:
         self._domain = domain
         self._events: list[Event[D]] = []
 
     def record(self, event: Event[D]) -> None:
         """Keep an event until the object is saved. Raises `OwnershipError` for another domain's event."""
-        owner = event_spec_of(event).domain.__remit__
+        owner = event_spec_of(event).domain
         if owner is not self._domain:
             raise OwnershipError(
-                f"an aggregate of {self._domain.name} cannot record {type(event).__qualname__}, which {owner.name} "
-                "owns: record an event of its own domain"
+                f"An aggregate of {self._domain.__remit__.name} cannot record {type(event).__qualname__}, which "
+                f"{owner.__remit__.name} owns: record an event of its own domain."
             )
         self._events.append(event)
 
@@ -54,9 +57,15 @@ class Recorder(Generic[D]):
     def __get__(self, instance: object | None, owner: type) -> Self | Recorded[D]:
         if instance is None:
             return self
-        recorded = instance.__dict__.get(_ATTRIBUTE)
+        attributes: dict[str, Any] | None = getattr(instance, "__dict__", None)
+        if attributes is None:
+            raise CatalogError(
+                f"Objects of {type(instance).__qualname__} cannot hold events: the class has __slots__; add '__dict__' "
+                "to them."
+            )
+        recorded = attributes.get(_ATTRIBUTE)
         if recorded is None:
-            recorded = instance.__dict__[_ATTRIBUTE] = Recorded[D](self._domain)
+            recorded = attributes[_ATTRIBUTE] = Recorded[D](self._domain.owner)
         return cast("Recorded[D]", recorded)
 
 

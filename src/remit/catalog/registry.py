@@ -70,9 +70,9 @@ class Catalog:
             if domain.events:
                 later_job(domain)
         self._names = _gathered(domain.jobs for domain in specs)
-        for taken in (self._names, _gathered(domain.events for domain in specs)):
-            for spec in taken.values():
-                spec.resolve()
+        events = _gathered(domain.events for domain in (System.__remit__, *specs))
+        for spec in (*self._names.values(), *events.values()):
+            spec.resolve()
         self._declared = self._count()
 
     def _count(self) -> int:
@@ -189,7 +189,7 @@ class Catalog:
         taken: dict[str, Work] = dict(self._names)
         for each in self.subscriptions:
             for name in each.names:
-                if name in taken:
+                if taken.get(name, each) is not each:
                     raise DuplicateName(
                         f"the subscription at {each.handler.place} is named {name!r}, as {taken[name].path} is; "
                         "give it another name=."
@@ -204,7 +204,7 @@ class Catalog:
 
 
 def _check_domains(domains: Iterable[object]) -> None:
-    names: dict[str, DomainSpec] = {}
+    names = {System.__remit__.name: System.__remit__}
     for domain in domains:
         if not isinstance(domain, Domain):
             raise CatalogError(f"domains= takes instances, as in `billing = Billing()`, not {domain!r}.")

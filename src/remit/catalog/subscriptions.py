@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias, cast, get_args
+from decimal import Decimal
+from typing import Any, TypeAlias, cast, get_args, get_type_hints
+
+import msgspec
 
 from remit.catalog.handlers import Handler
-from remit.catalog.messages import check_reason
+from remit.catalog.messages import check_keep, check_reason
 from remit.catalog.names import check_full, check_segment
 from remit.catalog.policies import Defaults
 from remit.catalog.quantities import Duration, in_seconds
@@ -40,12 +44,13 @@ def make_subscription(
 ) -> Subscription:
     """Check what `Domain.on` was told. Raises `CatalogError` and its kind, and `InvalidArgument`."""
     whole_name = f"{domain.name}.{check_segment('The name of the subscription', name)}"
+    check_keep(whole_name, defaults.keep)
     if on_dead not in get_args(DeadHead):
         raise InvalidArgument(f"on_dead of {whole_name} must be 'block' or 'pass', not {on_dead!r}.")
     condition, condition_call = _where_of(whole_name, event, where)
     return Subscription(
         name=whole_name,
-        aliases=tuple(_alias(domain, whole_name, alias) for alias in aliases),
+        aliases=_aliases(domain, whole_name, aliases),
         event=event,
         domain=domain.owner,
         handler=handler,
@@ -60,8 +65,11 @@ def make_subscription(
     )
 
 
-def _alias(domain: DomainSpec, name: str, alias: str) -> str:
-    return check_full(f"An alias of {name},", alias if "." in alias else f"{domain.name}.{alias}")
+def _aliases(domain: DomainSpec, name: str, aliases: object) -> tuple[str, ...]:
+    if not isinstance(aliases, tuple | list):
+        raise CatalogError(f"The aliases= of {name} must be a tuple of names, not {aliases!r}.")
+    named = (alias if "." in alias else f"{domain.name}.{alias}" for alias in aliases)
+    return tuple(check_full(f"An alias of {name},", alias) for alias in named)
 
 
 def _queue_of(domain: DomainSpec, name: str, queue: object) -> Queue[Any] | None:
@@ -94,6 +102,8 @@ def _where_of(
         return None, None
     if isinstance(where, Mapping):
         return {field: _texts(name, event, field, value) for field, value in where.items()}, None
+    if inspect.iscoroutinefunction(where):
+        raise CatalogError(f"The where= of {name} must be a plain `def`: what it says is not awaited.")
     if callable(where):
         return None, cast("Callable[[Any], bool]", where)
     raise CatalogError(
@@ -111,9 +121,25 @@ def _texts(name: str, event: EventSpec, field: str, value: object) -> tuple[str,
         texts = tuple(sorted(encode(each) for each in values))
     except PayloadError as error:
         raise CatalogError(f"The where= of {name}: {field} cannot be compared with {value!r}: {error}") from error
-    if not texts or any(text[0] in "[{" for text in texts) or any(isinstance(each, float) for each in values):
+    numbers = any(isinstance(each, float | Decimal) for each in values)
+    if not texts or numbers or any(text[0] in "[{" for text in texts):
         raise CatalogError(
             f"The where= of {name}: the store compares texts, whole numbers, booleans, enums, dates and UUIDs, and "
             f"{field} is given {value!r}; use a function of the event instead."
         )
+    if not all(_can_be(event, field, text) for text in texts):
+        raise CatalogError(
+            f"The where= of {name}: no {field} of {event.name} can be {value!r}; pass the type that the field declares."
+        )
     return texts
+
+
+def _can_be(event: EventSpec, field: str, text: str) -> bool:
+    """Tell whether a payload can hold that text: a condition that never fits would lose every event."""
+    try:
+        declared = get_type_hints(event.message, include_extras=True)[field]
+        return encode(msgspec.json.decode(text, type=declared)) == text
+    except NameError:  # of a type that is defined further down; the application resolves it
+        return True
+    except (msgspec.ValidationError, TypeError):
+        return False

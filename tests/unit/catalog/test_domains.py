@@ -330,8 +330,8 @@ async def test_a_handler_cannot_reach_through_another_domain(shop: Shop) -> None
     finally:
         running_domain.reset(token)
     assert str(refused.value) == (
-        "A handler of catalogue cannot enqueue billing.sync-invoice, not even through billing. Let catalogue publish an "
-        "event and let billing subscribe to it, or call an API of billing."
+        "A handler of catalogue cannot enqueue billing.sync-invoice, not even through billing. Let catalogue publish "
+        "an event and let billing subscribe to it, or call an API of billing."
     )
     assert shop.door.sent == []
 
