@@ -21,7 +21,7 @@ from remit.catalog.policies import Defaults, Keep, Retry
 from remit.catalog.ports import EventRef, JobRef
 from remit.catalog.publishing import PublishOptions
 from remit.catalog.quantities import Duration
-from remit.catalog.recorder import Recorder, take_recorded
+from remit.catalog.recorder import Recorder, taking_recorded
 from remit.catalog.run import D2, Run
 from remit.catalog.specs import C, DeadHead, DomainSpec, EventSpec, JobSpec, Owner, Queue
 from remit.catalog.subscriptions import Where, make_subscription
@@ -350,8 +350,12 @@ class Domain(Owner[C]):
         return await self._dispatch.sender.publish(requests, tx=tx) if requests else []
 
     async def publish_recorded(self, *aggregates: object, tx: object | None = None) -> list[EventRef]:
-        """Publish what objects have recorded since the last time, in that order."""
-        return await self.publish_many(take_recorded(aggregates), tx=tx)
+        """Publish what objects have recorded since the last time, in that order.
+
+        Raises what `publish` raises, and then the objects still hold what they recorded.
+        """
+        with taking_recorded(aggregates) as events:
+            return await self.publish_many(events, tx=tx)
 
     async def publish_soon(self, event: Event[Self], **options: Unpack[PublishOptions]) -> EventRef:
         """Publish an event by the direct rail: buffered in this process, written with others a moment later.

@@ -13,7 +13,7 @@ from remit.catalog.events import Event
 from remit.catalog.messages import Job
 from remit.catalog.ports import EventRef, JobRef
 from remit.catalog.publishing import PublishOptions
-from remit.catalog.recorder import take_recorded
+from remit.catalog.recorder import taking_recorded
 from remit.catalog.specs import D
 
 
@@ -57,7 +57,8 @@ class SyncFace(Generic[D]):
 
     def publish_recorded(self, *aggregates: object, tx: object | None = None) -> list[EventRef]:
         """Publish what objects have recorded; see `Domain.publish_recorded`."""
-        return self.publish_many(take_recorded(aggregates), tx=tx)
+        with taking_recorded(aggregates) as events:
+            return self.publish_many(events, tx=tx)
 
     def publish_soon(self, event: Event[D], **options: Unpack[PublishOptions]) -> EventRef:
         """Publish an event by the direct rail; see `Domain.publish_soon`."""

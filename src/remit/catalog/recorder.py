@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, Self, cast, overload
 
 from remit.catalog.events import Event
@@ -38,6 +39,10 @@ class Recorded(Generic[D]):
         events, self._events = self._events, []
         return events
 
+    def restore(self, events: Iterable[Event[D]]) -> None:
+        """Remember again what was taken, before what came since."""
+        self._events[:0] = events
+
     def __len__(self) -> int:
         return len(self._events)
 
@@ -71,9 +76,21 @@ class Recorder(Generic[D]):
 
 def take_recorded(objects: Iterable[object]) -> list[Event[Any]]:
     """Give all that some objects have recorded, object by object, and let them forget it; most have nothing."""
-    events: list[Event[Any]] = []
-    for each in objects:
-        recorded = getattr(each, "__dict__", {}).get(_ATTRIBUTE)
-        if recorded is not None:
-            events += cast("Recorded[Any]", recorded).take()
-    return events
+    return [event for recorded in _recorded_by(objects) for event in recorded.take()]
+
+
+@contextmanager
+def taking_recorded(objects: Iterable[object]) -> Iterator[list[Event[Any]]]:
+    """Do the same for a block: if it fails, the objects remember, so that the next try publishes what this one lost."""
+    taken = [(recorded, recorded.take()) for recorded in _recorded_by(objects)]
+    try:
+        yield [event for _, events in taken for event in events]
+    except BaseException:
+        for recorded, events in taken:
+            recorded.restore(events)
+        raise
+
+
+def _recorded_by(objects: Iterable[object]) -> list[Recorded[Any]]:
+    found = (getattr(each, "__dict__", {}).get(_ATTRIBUTE) for each in objects)
+    return [each for each in found if each is not None]

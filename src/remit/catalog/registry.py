@@ -189,12 +189,13 @@ class Catalog:
         taken: dict[str, Work] = dict(self._names)
         for each in self.subscriptions:
             for name in each.names:
-                if taken.get(name, each) is not each:
+                other = taken.setdefault(name, each)
+                if other is not each:
+                    place = f"that at {other.handler.place}" if isinstance(other, Subscription) else other.path
                     raise DuplicateName(
-                        f"the subscription at {each.handler.place} is named {name!r}, as {taken[name].path} is; "
-                        "give it another name=."
+                        f"the subscription at {each.handler.place} is named {name!r}, as {place} is; give it another "
+                        "name=."
                     )
-                taken[name] = each
 
     def _current(self) -> Mapping[str, JobSpec]:
         """Give the names, taken in anew if a domain has declared something since."""

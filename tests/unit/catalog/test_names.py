@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remit.catalog.names import check_full, check_segment, kebab, line
+from remit.catalog.names import check_full, check_segment, delivery_line, kebab, lane, line
 from remit.errors import CatalogError
 
 SEGMENT = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -98,3 +98,61 @@ def test_a_line_never_changes_its_number(queue: str, name: str, version: int, nu
 def test_lines_are_signed_64_bit_and_told_apart(one: tuple[str, str, int], other: tuple[str, str, int]) -> None:
     assert -(2**63) <= line(*one) < 2**63
     assert (line(*one) == line(*other)) == (one == other)
+
+
+@pytest.mark.parametrize(
+    "queue, name, number",
+    [
+        ("catalog.default", "catalog.unlock-downloads", -1679489857886126080),
+        ("catalog.slow", "catalog.unlock-downloads", -6408768038249431040),
+        ("catalog.default", "catalog.count", -1811568164417732608),
+    ],
+)
+def test_the_lines_of_a_subscription_never_change_their_number(queue: str, name: str, number: int) -> None:
+    assert delivery_line(queue, name) == number
+    assert delivery_line(queue, name) | 1 == number + 1
+
+
+@given(names, names, st.integers(1, 32_767), st.integers(1, 32_767))
+def test_the_version_of_an_event_has_its_place_in_the_line_of_its_deliveries(
+    queue: str, name: str, one: int, other: int
+) -> None:
+    base = delivery_line(queue, name)
+    assert -(2**63) <= base < 2**63
+    assert (base | one) - base == one
+    assert (base | one) & 0x7FFF == one
+    assert ((base | one) == (base | other)) == (one == other)
+
+
+@given(st.tuples(names, names), st.tuples(names, names))
+def test_subscriptions_are_told_apart(one: tuple[str, str], other: tuple[str, str]) -> None:
+    assert (delivery_line(*one) == delivery_line(*other)) == (one == other)
+
+
+@given(keys)
+def test_a_delivery_is_not_taken_for_a_job_of_the_same_name(key: tuple[str, str, int]) -> None:
+    queue, name, version = key
+    assert line(queue, name, version) != delivery_line(queue, name) | version
+
+
+@pytest.mark.parametrize(
+    "field, value, number",
+    [
+        ("invoice_id", '"1"', 961652962365320309),
+        ("invoice_id", '"2"', 6003162870517717476),
+        ("order", "1", -2196235195365685883),
+        ("größe", '"ä"', 6656567736948244671),
+    ],
+)
+def test_a_lane_never_changes_its_number(field: str, value: str, number: int) -> None:
+    assert lane(field, value) == number
+
+
+@given(st.tuples(names, names), st.tuples(names, names))
+def test_lanes_are_signed_64_bit_and_told_apart(one: tuple[str, str], other: tuple[str, str]) -> None:
+    assert -(2**63) <= lane(*one) < 2**63
+    assert (lane(*one) == lane(*other)) == (one == other)
+
+
+def test_a_key_that_is_text_is_not_the_number_that_it_spells() -> None:
+    assert lane("order", "1") != lane("order", '"1"')

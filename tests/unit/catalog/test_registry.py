@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from remit.catalog import Catalog, Defaults, Domain, Job, Keep, Retry, line
-from remit.errors import CatalogError, DuplicateName, MissingHandler, UnknownJob
+from remit.catalog import Catalog, Defaults, Domain, Event, Job, JobDied, Keep, Retry, delivery_line, line
+from remit.errors import CatalogError, DuplicateName, MissingHandler, PayloadError, UnknownJob
 
 
 def one_domain(name: str = "billing", **options: Any) -> tuple[Any, Any]:
@@ -132,6 +132,171 @@ def test_a_queue_has_a_policy_as_a_whole() -> None:
     assert catalog.queue_policy(catalog.queues["billing.default"]).keep.count == 5
 
 
+def with_events(name: str = "billing") -> tuple[Any, Any]:
+    class Billing(Domain, name=name): ...
+
+    class InvoicePaid(Event[Billing], aliases=(f"{name}.invoice-settled",), version=3, max_payload=50):
+        n: int = 0
+
+    return Billing(), InvoicePaid
+
+
+def nothing(event: Any, run: Any) -> None: ...
+
+
+def test_events_are_listed_once_and_those_of_remit_come_last() -> None:
+    (billing, paid), (catalog, other) = with_events(), with_events("catalog")
+    assert Catalog([billing, catalog]).events == [paid.__remit__, other.__remit__, JobDied.__remit__]
+    assert Catalog([]).events == [JobDied.__remit__]
+
+
+def test_two_domains_cannot_have_events_of_one_name() -> None:
+    billing, _ = with_events()
+
+    class Other(Domain): ...
+
+    class Settled(Event[Other], name="billing.invoice-settled"): ...
+
+    with pytest.raises(DuplicateName) as refused:
+        Catalog([billing, Other()])
+    path = "test_two_domains_cannot_have_events_of_one_name.<locals>.Settled"
+    assert str(refused.value) == (
+        f"{__name__}:{path} and {__name__}:with_events.<locals>.InvoicePaid are both named 'billing.invoice-settled'; "
+        "give one of them another name=."
+    )
+
+
+def test_the_names_of_remit_are_taken() -> None:
+    class Remit(Domain): ...
+
+    with pytest.raises(DuplicateName, match=r"Remit and remit\.catalog\.builtin:System are both named 'remit'; "):
+        Catalog([Remit()])
+
+    class Other(Domain): ...
+
+    class Died(Event[Other], name="remit.job-died"): ...
+
+    with pytest.raises(DuplicateName, match=r"and remit\.catalog\.builtin:JobDied are both named 'remit\.job-died'"):
+        Catalog([Other()])
+
+
+def test_an_event_that_is_declared_later_is_taken_in() -> None:
+    billing, _ = one_domain()
+    catalog = Catalog([billing])
+    assert [spec.name for spec in catalog.specs] == ["billing.sync-invoice"]
+
+    class Paid(Event[type(billing)]): ...  # type: ignore[misc]
+
+    assert catalog.by_name("billing.publish-later").name == "billing.publish-later"
+    assert Paid.__remit__ in catalog.events
+
+
+def test_a_field_of_an_event_that_cannot_be_found_is_refused_when_the_application_is_composed() -> None:
+    class Billing(Domain): ...
+
+    class Early(Event[Billing]):
+        it: NeverDefined  # type: ignore[name-defined]  # noqa: F821
+
+    with pytest.raises(CatalogError, match=r"^A field of .*Early names 'NeverDefined', which cannot be found in "):
+        Catalog([Billing()])
+
+
+def test_the_limit_of_an_event_is_its_own_before_the_application_s() -> None:
+    billing, paid = with_events()
+    catalog = Catalog([billing], Defaults(max_payload=99))
+    assert catalog.limit(paid.__remit__) == 50
+    assert catalog.limit(JobDied.__remit__) == 99
+
+
+def test_a_key_that_json_cannot_carry_is_no_scope() -> None:
+    billing, paid = with_events()
+    assert Catalog([billing], scope=("n",)).scope(paid(n=7)) == '{"n":7}'
+    with pytest.raises(PayloadError):
+        Catalog([billing], scope=("n",)).scope(paid(n=object()))
+
+
+def test_deliveries_wait_in_lines_of_the_subscriber_by_name_and_version_of_the_event() -> None:
+    (billing, paid), (catalog, _) = with_events(), with_events("catalog")
+    slow = catalog.queue("slow")
+    catalog.on(paid, name="unlock", aliases=("open",), queue=slow)(nothing)
+    made = Catalog([billing, catalog])
+    [unlock] = made.subscriptions
+    lines = {each.name: each for each in made.lines.values() if each.spec is unlock}
+    assert {name: each.number for name, each in lines.items()} == {
+        "catalog.unlock": delivery_line("catalog.slow", "catalog.unlock") | 3,
+        "catalog.open": delivery_line("catalog.slow", "catalog.open") | 3,
+    }
+    assert all((each.queue, each.version, each.handler) == (slow, 3, unlock.handler) for each in lines.values())
+
+
+def test_a_line_of_jobs_is_executed_by_their_handler() -> None:
+    billing, job = one_domain()
+    billing.handles(job)(nothing)
+    assert {each.handler.function for each in Catalog([billing]).lines.values()} == {nothing}
+
+
+def test_a_queue_that_only_deliveries_use_is_a_queue_of_the_application() -> None:
+    class Listener(Domain): ...
+
+    listener: Any = Listener()
+    _, paid = with_events()
+    listener.on(paid, name="listen")(nothing)
+    assert list(Catalog([listener]).queues) == ["listener.default"]
+
+
+def test_an_event_of_a_domain_that_the_application_does_not_have_can_be_heard() -> None:
+    class Listener(Domain): ...
+
+    listener: Any = Listener()
+    _, paid = with_events("elsewhere")
+    listener.on(paid, name="listen")(nothing)
+    made = Catalog([listener])
+    made.check_subscriptions()
+    assert [each.event for each in made.subscriptions] == [paid.__remit__]
+    assert paid.__remit__ not in made.events
+
+
+def test_the_policy_of_deliveries_is_the_subscription_s() -> None:
+    billing, paid = with_events()
+    billing.on(paid, name="note", timeout=7)(nothing)
+    catalog = Catalog([billing], Defaults(priority=9))
+    [noted] = catalog.subscriptions
+    assert (catalog.policy(noted).timeout, catalog.policy(noted).priority) == (7.0, 9)
+    assert catalog.policy(noted) is catalog.policy(noted)
+
+
+def test_a_job_that_is_declared_after_a_subscription_cannot_take_its_name() -> None:
+    billing, paid = with_events()
+    billing.on(paid, name="note")(nothing)
+
+    class Note(Job[type(billing)]): ...  # type: ignore[misc]
+
+    with pytest.raises(DuplicateName) as refused:
+        Catalog([billing]).check_subscriptions()
+    assert str(refused.value) == (
+        f"the subscription at {__file__}:{nothing.__code__.co_firstlineno} is named 'billing.note', as "
+        f"{Note.__remit__.path} is; give it another name=."
+    )
+
+
+def test_two_domains_cannot_have_subscriptions_of_one_name() -> None:
+    (billing, paid), (catalog, _) = with_events(), with_events("catalog")
+    billing.on(paid, name="note")(nothing)
+    catalog.on(paid, name="other", aliases=("billing.note",))(nothing)
+    place = f"{__file__}:{nothing.__code__.co_firstlineno}"
+    with pytest.raises(DuplicateName) as refused:
+        Catalog([billing, catalog]).check_subscriptions()
+    assert str(refused.value) == (
+        f"the subscription at {place} is named 'billing.note', as that at {place} is; give it another name=."
+    )
+
+
+def test_an_alias_that_repeats_the_name_is_no_second_claim() -> None:
+    billing, paid = with_events()
+    billing.on(paid, name="note", aliases=("note",))(nothing)
+    Catalog([billing]).check_subscriptions()
+
+
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Write a package and import its messages: `package(messages=…, handlers=…)` gives the domain instance."""
@@ -249,6 +414,48 @@ def test_the_handlers_of_a_domain_without_jobs_are_imported_too_since_they_may_s
     text = "from remit.catalog import Domain\nclass Quiet(Domain): ...\nbilling = Quiet()"
     Catalog([package(messages=text, handlers="")]).load_handlers()
     assert "parcel.billing.handlers" in sys.modules
+
+
+SUBSCRIBER = """
+    from remit.catalog import Domain, Event
+
+    class Billing(Domain): ...
+
+    billing = Billing()
+
+    class Paid(Event[Billing]): ...
+"""
+
+
+def test_subscriptions_are_found_in_the_handlers_module(package: Any) -> None:
+    handlers = """
+    from parcel.billing.messages import Paid, billing
+
+    @billing.on(Paid, name="note")
+    def note(event, run): ...
+    """
+    catalog = Catalog([package(messages=SUBSCRIBER, handlers=handlers)])
+    assert catalog.subscriptions == []
+    catalog.load_handlers()
+    assert [each.name for each in catalog.subscriptions] == ["billing.note"]
+    assert {each.name for each in catalog.lines.values()} == {"billing.note", "billing.publish-later"}
+
+
+def test_subscriptions_of_one_name_stop_a_worker_from_starting(package: Any) -> None:
+    handlers = """
+    from remit.catalog import Job
+    from parcel.billing.messages import Billing, Paid, billing
+
+    @billing.on(Paid, name="note")
+    def note(event, run): ...
+
+    class Note(Job[Billing]): ...
+
+    @billing.handles(Note)
+    def handle(job, run): ...
+    """
+    with pytest.raises(DuplicateName, match=r"is named 'billing\.note', as parcel\.billing\.handlers:Note is"):
+        Catalog([package(messages=SUBSCRIBER, handlers=handlers)]).load_handlers()
 
 
 def test_a_lone_module_holds_its_handlers_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
