@@ -97,6 +97,10 @@ class Telemetry:
         self.counts["trouble"] += 1
         log.error("%s failed unexpectedly; trying again", part, exc_info=error)
 
+    def broken(self, name: str, id: str, error: BaseException) -> None:
+        self.counts["trouble"] += 1
+        log.error("run failed unexpectedly: %s %s", name, id, exc_info=error)
+
     def healed(self, part: str, seconds: float) -> None:
         log.info("%s works again after %.1f s", part, seconds)
 

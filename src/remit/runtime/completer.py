@@ -21,13 +21,13 @@ from remit.jobs.model import Ended, Landed
 from remit.jobs.states import Failure, GaveUp, State, decide
 from remit.runtime.ledger import Ledger
 from remit.runtime.outcomes import describe
-from remit.runtime.service import Loop
+from remit.runtime.service import StoreLoop
 from remit.telemetry import Telemetry
 
 LARGEST_BATCH = 1000
 
 
-class Completer(Loop):
+class Completer(StoreLoop):
     """The only part that writes outcomes, except for completions in a transaction of a handler's."""
 
     name = "completer"
@@ -39,8 +39,7 @@ class Completer(Loop):
         telemetry: Telemetry,
         promote_in: Callable[[float], None],
     ) -> None:
-        super().__init__(telemetry)
-        self._database = database
+        super().__init__(database, telemetry)
         self._ledger = ledger
         self._promote_in = promote_in
         self._outbox: deque[tuple[Ended, str]] = deque()
@@ -100,7 +99,7 @@ class Completer(Loop):
             return operations.finish(tx, batch, worker=ledger.worker, stamp=stamp)
 
         try:
-            landed = await self._database.run(write, atomic=False)
+            landed = await self.ask(write)
         except StoreUnavailable:
             self._unheard.add(stamp)
             raise
@@ -123,7 +122,7 @@ class Completer(Loop):
 
     async def _bears(self, ended: Ended, stamps: set[int]) -> bool:
         """Whether the job's row was written by one of these tries."""
-        _, token = await self._database.run(lambda tx: operations.probe(tx, ended.id), atomic=False)
+        _, token = await self.ask(lambda tx: operations.probe(tx, ended.id))
         return token in stamps
 
     def _tell(self, ended: Ended, name: str, state: State) -> None:

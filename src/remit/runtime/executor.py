@@ -3,6 +3,9 @@
 A slot is a task that takes one job after the other, so that a job costs no task of its own. A run is stopped from
 outside by `interrupt`: an async handler is cancelled, a process killed, a thread left behind. Whatever still comes of
 a run that was given up is refused.
+
+A task that was cancelled, by us or by its own handler, takes no other job: a new one takes its place. So nothing of it
+reaches a later run, and nothing has to be taken back, which before Python 3.13 cannot be done in full.
 """
 
 from __future__ import annotations
@@ -18,16 +21,19 @@ from remit.db.transaction import Database
 from remit.errors import StoreBusy, StoreUnavailable, UndecodablePayload
 from remit.jobs import operations
 from remit.jobs.model import Claim, Ended
-from remit.jobs.states import Completed, Failure, GaveUp, Interrupted, Outcome, decide
+from remit.jobs.states import Completed, Failed, Failure, GaveUp, Interrupted, Outcome, decide
 from remit.runtime.completer import Completer
 from remit.runtime.intake import Intake
 from remit.runtime.ledger import Ledger
-from remit.runtime.outcomes import outcome_of, storable, timed_out
+from remit.runtime.outcomes import describe, outcome_of, storable, timed_out
 from remit.runtime.prober import Prober
 from remit.runtime.processes import ProcessCrew
 from remit.runtime.runs import Completion, Interruption, LiveRun, Services
 from remit.runtime.threads import Raised, ThreadCrew
 from remit.runtime.watchdog import Watchdog
+
+AFTER_A_BUG = 5.0
+"""Seconds after which a job is tried again whose run failed by a bug of remit's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +50,10 @@ class Entry:
 class Slot:
     """One task that runs jobs of one queue."""
 
-    __slots__ = ("abandoned", "run", "task")
+    __slots__ = ("abandoned", "intake", "run", "task")
 
-    def __init__(self) -> None:
+    def __init__(self, intake: Intake) -> None:
+        self.intake = intake
         self.task: asyncio.Task[None] | None = None
         self.run: LiveRun | None = None
         self.abandoned = False
@@ -97,26 +104,46 @@ class Executor:
                 self._open_slot(intake)
 
     def _open_slot(self, intake: Intake) -> None:
-        slot = Slot()
-        slot.task = asyncio.create_task(self._work(slot, intake), name=f"remit-slot {intake.queue}")
+        slot = Slot(intake)
+        slot.task = asyncio.create_task(self._work(slot), name=f"remit-slot {intake.queue}")
         self._slots[slot.task] = slot
         slot.task.add_done_callback(self._closed_slot)
 
     def _closed_slot(self, task: asyncio.Task[None]) -> None:
-        self._slots.pop(task, None)
+        slot = self._slots.pop(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._telemetry.crashed("slot", error)
+        if not (slot.abandoned or self._torn_down):
+            self._open_slot(slot.intake)
+
+    @property
+    def _torn_down(self) -> bool:
+        """Whether slots are to end. Who cancels all tasks of an event loop cancels the watchdog with them."""
+        return self.watchdog.ended
 
     # --- one job after the other
 
-    async def _work(self, slot: Slot, intake: Intake) -> None:
-        while not slot.abandoned:
+    async def _work(self, slot: Slot) -> None:
+        task, intake = slot.task, slot.intake
+        assert task is not None
+        while not (slot.abandoned or task.cancelling() or _is_doomed(task)):
             claim = await intake.take()
             try:
                 await self._handle(claim, slot)
+            except (Exception, asyncio.CancelledError) as error:
+                if self._torn_down:
+                    raise
+                self._failed(claim, slot, error)
             finally:
                 if not slot.abandoned:
                     intake.done()
+
+    def _failed(self, claim: Claim, slot: Slot, error: BaseException) -> None:
+        """A bug of our own, or a cancellation that an earlier handler left behind, costs the job no more than a try."""
+        self._telemetry.broken(claim.name, claim.id, error)
+        self._queueing.pop(claim.id, None)
+        if not slot.abandoned and self._ledger().knows(claim.id, claim.token):
+            self._put(claim, Failed(describe(error), AFTER_A_BUG), [])
 
     async def _handle(self, claim: Claim, slot: Slot) -> None:
         ledger = self._ledger()
@@ -229,19 +256,14 @@ class Executor:
         run.stop = task.cancel
         try:
             returned = await entry.handler.function(message, run)
+            if run.interruption is None and _is_doomed(task):
+                raise asyncio.CancelledError("the handler cancelled its own task")
         except asyncio.CancelledError as error:
-            if run.interruption is None:
-                if task.cancelling():
-                    raise  # the worker is being torn down
-                return self._outcome(run, error), error  # the handler cancelled itself
-            task.uncancel()
+            if run.interruption is None and self._torn_down:
+                raise
             return self._outcome(run, error), error
         except BaseException as error:
-            if run.interruption is not None:
-                task.uncancel()
             return self._outcome(run, error), error
-        if run.interruption is not None:
-            task.uncancel()  # it was told to stop, and finished all the same
         return self._success(run, returned), None
 
     async def _call_thread(
@@ -318,13 +340,12 @@ class Executor:
             return
         slot.abandoned = True
         self._telemetry.thread_stuck(run.name, run.job_id, "it swallowed its cancellation")
-        intake = next(one for one in self._intakes.values() if run.claim.line in one.lines)
         outcome = self._outcome(run, asyncio.CancelledError())
         self._leave(run, slot)
         self._let_next_suspect(run)
         self._settle(run, outcome, asyncio.CancelledError())
-        intake.done()
-        self._open_slot(intake)
+        slot.intake.done()
+        self._open_slot(slot.intake)
 
     def give_back(self, claims: Iterable[Claim]) -> None:
         """Return what has not started, at no cost."""
@@ -364,6 +385,15 @@ class Executor:
             await asyncio.wait(tasks, timeout=1.0)
         self._threads.close()
         await self._processes.close()
+
+
+def _is_doomed(task: asyncio.Task[Any]) -> bool:
+    """Whether a cancellation waits for the task's next await.
+
+    No public method tells: `cancelling` counts those that were swallowed too, and before Python 3.13 `uncancel` takes
+    back the count alone.
+    """
+    return getattr(task, "_must_cancel", False)
 
 
 def _load(entry: Entry, claim: Claim) -> Any:

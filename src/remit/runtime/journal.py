@@ -10,7 +10,7 @@ from typing import Any
 from remit.db.transaction import Database
 from remit.jobs import operations
 from remit.runtime.outcomes import LONGEST_MESSAGE, storable
-from remit.runtime.service import Loop
+from remit.runtime.service import StoreLoop
 from remit.telemetry import Telemetry
 
 INTERVAL = 1.0
@@ -19,14 +19,13 @@ MOST_WAITING = 20_000
 """Lines that wait at the most; beyond, the oldest are not kept."""
 
 
-class Journal(Loop):
+class Journal(StoreLoop):
     """`write` may be called from any thread."""
 
     name = "journal"
 
     def __init__(self, database: Database, telemetry: Telemetry) -> None:
-        super().__init__(telemetry)
-        self._database = database
+        super().__init__(database, telemetry)
         self._lines: deque[dict[str, Any]] = deque(maxlen=MOST_WAITING)
 
     def write(self, job: str, attempt: int, record: logging.LogRecord) -> None:
@@ -51,6 +50,6 @@ class Journal(Loop):
     async def flush(self) -> None:
         while self._lines:
             batch = [self._lines[place] for place in range(min(BATCH, len(self._lines)))]
-            await self._database.run(partial(operations.log, lines=batch), atomic=False)
+            await self.ask(partial(operations.log, lines=batch))
             for _ in batch:
                 self._lines.popleft()

@@ -14,20 +14,19 @@ from remit.db.transaction import Database
 from remit.errors import StoreError
 from remit.runtime import operations
 from remit.runtime.ledger import Ledger
-from remit.runtime.service import Loop
+from remit.runtime.service import StoreLoop
 from remit.telemetry import Telemetry
 
 ROLE = "keeper"
 
 
-class Leader(Loop):
+class Leader(StoreLoop):
     """Elects, renews, resigns. `leading` is for the parts that work only in the leader."""
 
     name = "leader"
 
     def __init__(self, database: Database, ledger: Callable[[], Ledger], term: float, telemetry: Telemetry) -> None:
-        super().__init__(telemetry)
-        self._database = database
+        super().__init__(database, telemetry)
         self._ledger = ledger
         self._term = term
         self._elected: tuple[str, int] | None = None
@@ -42,14 +41,12 @@ class Leader(Loop):
         worker, sent = self._ledger().worker, time.monotonic()
         if self._elected is not None and self._elected[0] == worker:
             elected = self._elected[1]
-            if await self._database.run(
-                lambda tx: operations.renew(tx, ROLE, worker, elected=elected, term=self._term), atomic=False
-            ):
+            if await self.ask(lambda tx: operations.renew(tx, ROLE, worker, elected=elected, term=self._term)):
                 self._trust(sent)
                 return self._term / 3
             self._elected = None
             self._telemetry.deposed(ROLE)
-        won = await self._database.run(lambda tx: operations.elect(tx, ROLE, worker, term=self._term), atomic=False)
+        won = await self.ask(lambda tx: operations.elect(tx, ROLE, worker, term=self._term))
         if won is not None:
             self._elected = (worker, won)
             self._trust(sent)
@@ -67,6 +64,6 @@ class Leader(Loop):
         if elected is not None:
             worker, moment = elected
             try:
-                await self._database.run(lambda tx: operations.resign(tx, ROLE, worker, elected=moment), atomic=False)
+                await self.ask(lambda tx: operations.resign(tx, ROLE, worker, elected=moment))
             except StoreError:
                 pass  # the term runs out by itself

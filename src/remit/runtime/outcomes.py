@@ -54,12 +54,13 @@ def describe(error: BaseException) -> Failure:
         message = str(error)
     except Exception:
         message = "(its text could not be made)"
-    lines = traceback.format_exception(error, limit=-50)
+    try:
+        stack = "".join(traceback.format_exception(error, limit=-50))
+    except Exception:  # it is made from attributes of the exception, which may be anything
+        stack = "(its traceback could not be made)"
     kind = type(error)
     qualified = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    return Failure(
-        storable(qualified, 200), storable(message, LONGEST_MESSAGE), storable("".join(lines), LONGEST_TRACEBACK)
-    )
+    return Failure(storable(qualified, 200), storable(message, LONGEST_MESSAGE), storable(stack, LONGEST_TRACEBACK))
 
 
 def timed_out(seconds: float) -> TimeoutError:

@@ -12,7 +12,7 @@ from remit.jobs.model import Allotment, Claim
 from remit.jobs.shares import by_priority, even
 from remit.runtime.intake import Intake
 from remit.runtime.ledger import Ledger
-from remit.runtime.service import Loop
+from remit.runtime.service import StoreLoop
 from remit.telemetry import Telemetry
 
 MOST_HELD = 5_000
@@ -21,7 +21,7 @@ SATURATED = 5.0
 """Seconds between two looks of a worker without room; a slot that becomes free wakes it."""
 
 
-class Producer(Loop):
+class Producer(StoreLoop):
     """One statement claims for all queues. While a queue's backlog is known to be longer than the room, or writers
     exclude each other, the heads of its lines are read first, so that priorities hold between lines too.
     """
@@ -36,8 +36,7 @@ class Producer(Loop):
         ledger: Callable[[], Ledger],
         telemetry: Telemetry,
     ) -> None:
-        super().__init__(telemetry)
-        self._database = database
+        super().__init__(database, telemetry)
         self._intakes = intakes
         self._ledger = ledger
         self._bell: Bell = store.bell(self.wake)
@@ -71,9 +70,7 @@ class Producer(Loop):
             return False
         self._turns += 1
         with ledger.claiming() as token:
-            claims, expired, asked = await self._database.run(
-                lambda tx: self._claim(tx, rooms, ledger.worker, token), atomic=False
-            )
+            claims, expired, asked = await self.ask(lambda tx: self._claim(tx, rooms, ledger.worker, token))
             if ledger.fenced:
                 return False
             ledger.take(claims)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from remit.db.transaction import Database
 from remit.jobs import operations
-from remit.runtime.service import Loop
+from remit.runtime.service import StoreLoop
 from remit.telemetry import Telemetry
 
 BATCH = 1000
@@ -15,14 +15,13 @@ LONGEST_SLEEP = 0.5
 """Seconds by which a job that another process scheduled may be late."""
 
 
-class Promoter(Loop):
+class Promoter(StoreLoop):
     """Sleeps until the next job is due, as far as it knows."""
 
     name = "promoter"
 
     def __init__(self, database: Database, promoted: Callable[[], None], telemetry: Telemetry) -> None:
-        super().__init__(telemetry)
-        self._database = database
+        super().__init__(database, telemetry)
         self._promoted = promoted
 
     def wake_in(self, seconds: float) -> None:
@@ -31,7 +30,7 @@ class Promoter(Loop):
             asyncio.get_running_loop().call_later(seconds, self.wake)
 
     async def turn(self) -> float:
-        promoted, due = await self._database.run(lambda tx: operations.promote(tx, limit=BATCH), atomic=False)
+        promoted, due = await self.ask(lambda tx: operations.promote(tx, limit=BATCH))
         if promoted:
             self._promoted()
         if promoted == BATCH:

@@ -9,7 +9,7 @@ from remit.catalog import Retention
 from remit.db.transaction import Database, Work
 from remit.jobs import operations
 from remit.runtime.leader import Leader
-from remit.runtime.service import Loop
+from remit.runtime.service import StoreLoop
 from remit.telemetry import Telemetry
 
 BATCH = 500
@@ -17,7 +17,7 @@ BETWEEN_BATCHES = 0.02
 """Seconds left to others between two batches."""
 
 
-class Pruner(Loop):
+class Pruner(StoreLoop):
     """By age and by count, per queue; a queue that is declared no more falls under the application's own rule."""
 
     name = "pruner"
@@ -31,8 +31,7 @@ class Pruner(Loop):
         interval: float,
         telemetry: Telemetry,
     ) -> None:
-        super().__init__(telemetry)
-        self._database = database
+        super().__init__(database, telemetry)
         self._leader = leader
         self._retentions = retentions
         self._otherwise = otherwise
@@ -42,7 +41,7 @@ class Pruner(Loop):
         if not self._leader.leading:
             return self._interval
         removed = await self._drain(lambda tx: operations.prune_kept(tx, limit=BATCH))
-        for queue in await self._database.run(operations.final_queues, atomic=False):
+        for queue in await self.ask(operations.final_queues):
             removed += await self._prune(queue, self._retentions.get(queue, self._otherwise))
         if removed:
             self._telemetry.pruned(removed)
@@ -61,7 +60,7 @@ class Pruner(Loop):
     async def _drain(self, work: Work[int]) -> int:
         total = 0
         while self._leader.leading:
-            removed = await self._database.run(work, atomic=False)
+            removed = await self.ask(work)
             total += removed
             if removed < BATCH:
                 break

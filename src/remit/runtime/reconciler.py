@@ -15,11 +15,11 @@ from remit.jobs.model import Ended
 from remit.jobs.states import Interrupted, decide
 from remit.runtime.ledger import Ledger
 from remit.runtime.runs import LiveRun
-from remit.runtime.service import Loop
+from remit.runtime.service import StoreLoop
 from remit.telemetry import Telemetry
 
 
-class Reconciler(Loop):
+class Reconciler(StoreLoop):
     """Every beat: our own rows, with requests to cancel; every few beats: lines that are new to us."""
 
     name = "reconciler"
@@ -34,8 +34,7 @@ class Reconciler(Loop):
         interval: float,
         telemetry: Telemetry,
     ) -> None:
-        super().__init__(telemetry)
-        self._database = database
+        super().__init__(database, telemetry)
         self._ledger = ledger
         self._active = active
         self._adopt = adopt
@@ -44,7 +43,7 @@ class Reconciler(Loop):
 
     async def turn(self) -> float:
         ledger = self._ledger()
-        rows = await self._database.run(lambda tx: operations.held(tx, worker=ledger.worker), atomic=False)
+        rows = await self.ask(lambda tx: operations.held(tx, worker=ledger.worker))
         strays = []
         for id, token, failures, asked in rows:
             if not ledger.knows(id, token):
@@ -52,12 +51,10 @@ class Reconciler(Loop):
             elif asked and (run := self._active.get(id)) is not None:
                 run.ask_cancel()
         if strays:
-            given = await self._database.run(
-                lambda tx: operations.finish(tx, strays, worker=ledger.worker, stamp=new_token()), atomic=False
-            )
+            given = await self.ask(lambda tx: operations.finish(tx, strays, worker=ledger.worker, stamp=new_token()))
             if given:
                 self._telemetry.released(len(given))
         if self._rounds % self.LINES_EVERY == 0:
-            self._adopt(await self._database.run(operations.lines, atomic=False))
+            self._adopt(await self.ask(operations.lines))
         self._rounds += 1
         return self._interval

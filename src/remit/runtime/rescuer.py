@@ -12,13 +12,13 @@ from remit.runtime import operations
 from remit.runtime.heartbeat import Heartbeat
 from remit.runtime.leader import Leader
 from remit.runtime.pulse import sweep_files
-from remit.runtime.service import Loop
+from remit.runtime.service import StoreLoop
 from remit.telemetry import Telemetry
 
 BATCH = 500
 
 
-class Rescuer(Loop):
+class Rescuer(StoreLoop):
     """On every sweep: bury the silent, then take every running row whose worker is not registered.
 
     The second is not tied to the first: a row that an open transaction pinned, or that a claim in flight brought in
@@ -37,8 +37,7 @@ class Rescuer(Loop):
         telemetry: Telemetry,
         sidecar: Path | None,
     ) -> None:
-        super().__init__(telemetry)
-        self._database = database
+        super().__init__(database, telemetry)
         self._heartbeat = heartbeat
         self._leader = leader
         self._interval = interval
@@ -54,16 +53,16 @@ class Rescuer(Loop):
                 buried = True
                 self._telemetry.buried(worker)
         if buried and self._sidecar is not None:
-            sweep_files(self._sidecar, set(await self._database.run(operations.beats, atomic=False)))
+            sweep_files(self._sidecar, set(await self.ask(operations.beats)))
         while await self._sweep() >= BATCH:
             pass
         return self._interval
 
     async def _bury(self, worker: str, beat: int) -> bool:
-        return await self._database.run(lambda tx: operations.bury(tx, worker, beat=beat), atomic=False)
+        return await self.ask(lambda tx: operations.bury(tx, worker, beat=beat))
 
     async def _sweep(self) -> int:
-        rescued = await self._database.run(lambda tx: jobs.rescue(tx, token=new_token(), limit=BATCH), atomic=False)
+        rescued = await self.ask(lambda tx: jobs.rescue(tx, token=new_token(), limit=BATCH))
         for id, state, crashed in rescued:
             self._telemetry.rescued(id, state, crashed)
         if rescued:

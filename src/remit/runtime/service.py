@@ -6,18 +6,24 @@ import asyncio
 import random
 import time
 from abc import ABC, abstractmethod
+from typing import TypeVar
 
+from remit.db.transaction import Database, Work
 from remit.errors import StoreError
 from remit.telemetry import Telemetry
 
+T = TypeVar("T")
+
 FIRST_BACKOFF, LAST_BACKOFF = 0.1, 5.0
+LONGEST_WAIT = 15.0
+"""Seconds without an answer of the database after which the wait itself is the trouble."""
 
 
 class Loop(ABC):
     """Takes one turn after the other until it is stopped.
 
     An error of the store is logged once, backed off and healed; so is any other, with its stack. A loop never ends
-    because of an error. `trouble` holds what is wrong now: the worker's health says so.
+    because of an error. `complaint` is what is wrong now: the worker's health says so.
     """
 
     name: str
@@ -28,6 +34,17 @@ class Loop(ABC):
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self.trouble: str | None = None
+        """The error that goes on."""
+
+    @property
+    def complaint(self) -> str | None:
+        """What is wrong now, for people; may be read from any thread."""
+        return self.trouble
+
+    @property
+    def ended(self) -> bool:
+        """Whether it takes no more turns: stopped, killed, or cancelled with everything else on its event loop."""
+        return self._stopping or (self._task is not None and self._task.cancelling() > 0)
 
     @abstractmethod
     async def turn(self) -> float:
@@ -81,3 +98,31 @@ class Loop(ABC):
             except TimeoutError:
                 pass
         self._wake.clear()
+
+
+class StoreLoop(Loop):
+    """A loop that works on the database, and knows for how long it has waited for an answer.
+
+    A statement behind a lock, or sent to a server that says nothing, raises nothing: without this, a part that is stuck
+    would look well.
+    """
+
+    def __init__(self, database: Database, telemetry: Telemetry) -> None:
+        super().__init__(telemetry)
+        self._database = database
+        self._asked: float | None = None
+
+    @property
+    def complaint(self) -> str | None:
+        asked = self._asked
+        if self.trouble is None and asked is not None and (seconds := time.monotonic() - asked) > LONGEST_WAIT:
+            return f"no answer from the database for {seconds:.0f} s"
+        return self.trouble
+
+    async def ask(self, work: Work[T]) -> T:
+        """Run an operation, each statement its own transaction; a part asks for one thing at a time."""
+        self._asked = time.monotonic()
+        try:
+            return await self._database.run(work, atomic=False)
+        finally:
+            self._asked = None

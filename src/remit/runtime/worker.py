@@ -337,7 +337,7 @@ class Worker:
 
     def health(self) -> dict[str, Any]:
         """What this worker says about itself: `ok`, or the parts that cannot work, and why."""
-        trouble = {loop.name: loop.trouble for loop in self._loops if loop.trouble}
+        trouble = {loop.name: complaint for loop in self._loops if (complaint := loop.complaint)}
         if (failing := self.heartbeat.failing) is not None:
             trouble["heartbeat"] = failing
         health: dict[str, Any] = {"ok": not trouble}
