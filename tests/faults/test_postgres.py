@@ -12,7 +12,6 @@ import psycopg
 import pytest
 
 from remit import Remit
-from remit.db.postgres import PostgresStore
 from remit.errors import StoreError
 from tests.faults.application import (
     Deposit,
@@ -43,6 +42,20 @@ def own_site(own_postgres_server: PostgresServer, tmp_path: Path) -> Iterator[Si
 def far_site(postgres_url: str, proxy: Proxy, tmp_path: Path) -> Iterator[Site]:
     """A site whose workers reach the server through a proxy, while the oracle reaches it directly."""
     with Site(postgres_url, tmp_path / "site", worker_url=proxy.through(postgres_url)) as site:
+        yield site
+
+
+@pytest.fixture
+def network(postgres_server: PostgresServer) -> Iterator[SelectiveProxy]:
+    """A network that can go silent for one kind of session."""
+    with contextlib.closing(SelectiveProxy(postgres_server.port)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def muted_site(postgres_url: str, network: SelectiveProxy, tmp_path: Path) -> Iterator[Site]:
+    """A site whose workers reach the server through that network."""
+    with Site(postgres_url, tmp_path / "site", worker_url=network.through(postgres_url)) as site:
         yield site
 
 
@@ -125,6 +138,22 @@ def test_fault_21_the_server_crashes_during_a_migration(own_postgres_server: Pos
     assert app.store.schema_version() is None, "a half of a migration leaves nothing"
     assert app.sync.migrate()
     assert app.store.schema_version() is not None
+
+
+def test_fault_21_a_worker_stops_while_the_server_is_away(own_site: Site, own_postgres_server: PostgresServer) -> None:
+    site = own_site
+    worker = site.worker(lease=5.0, grace=0.5).ready()
+    ids = site.send_all([Hold(number=1, gate="a"), HoldInThread(number=2, gate="a")])
+    for id in ids:
+        site.await_line("started", id)
+    own_postgres_server.stop()
+    assert worker.stop() == 0
+    own_postgres_server.start()
+    site.open("a")
+    site.worker(lease=5.0)  # the runs are suspects now: a lease that is lost once more would cost an attempt
+    site.await_final(*ids)
+    rows = site.check()
+    assert {(rows[id].state, rows[id].failures) for id in ids} == {("completed", 0)}
 
 
 def test_fault_22_every_kind_of_session_is_terminated(postgres_site: Site, postgres_server: PostgresServer) -> None:
@@ -391,22 +420,74 @@ def test_fault_27_a_worker_behind_a_transaction_pooler(pgbouncer: PgBouncer, pos
 
 
 def test_fault_28_notifications_are_lost_in_a_half_open_listen_session(
-    postgres_url: str, postgres_server: PostgresServer, tmp_path: Path
+    muted_site: Site, network: SelectiveProxy
 ) -> None:
-    network = SelectiveProxy(postgres_server.port)
-    with (
-        contextlib.closing(network),
-        Site(postgres_url, tmp_path / "site", worker_url=network.through(postgres_url)) as site,
-    ):
-        worker = site.worker(grace=0.5).ready()
-        first = site.send(Note(number=1))
-        site.await_final(first)
-        network.silence(b"remit:listen")
-        for n in range(2, 6):  # each is picked up without a notification, and does not stop the next
-            id = site.send(Note(number=n))
-            site.await_final(id)
-        site.check()
-        assert worker.stop() == 0
+    site = muted_site
+    worker = site.worker(grace=0.5).ready()
+    first = site.send(Note(number=1))
+    site.await_final(first)
+    network.silence(b"remit:listen")
+    for n in range(2, 6):  # each is picked up without a notification, and does not stop the next
+        id = site.send(Note(number=n))
+        site.await_final(id)
+    site.check()
+    assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("role", ["claim", "complete", "leader", "handler"])
+def test_fault_28_a_session_of_any_kind_is_half_open_for_a_while(
+    muted_site: Site, network: SelectiveProxy, role: str
+) -> None:
+    site = muted_site
+    worker = site.worker(lease=30.0).ready()  # it must not be lost: without this session no run would start again
+    held, deposit = site.send(Parent(number=10, children=2, gate="a")), site.send(Deposit(number=1, gate="a"))
+    site.await_line("started", held)
+    site.await_line("deposited", deposit)
+    network.silence(f"remit:{role}".encode())
+    site.open("a")
+    site.send(Note(number=2))
+    site.await_line("ended", held)
+    network.speak()
+    site.await_final()
+    rows = site.check()
+    assert {(row.state, row.failures) for row in rows.values()} == {("completed", 0)}
+    assert worker.stop() == 0
+    assert "lease lost" not in worker.log
+
+
+def test_fault_28_the_session_of_the_heartbeat_is_half_open_for_a_while(
+    muted_site: Site, network: SelectiveProxy
+) -> None:
+    site = muted_site
+    worker = site.worker(lease=2.0).ready()
+    held, deposit = site.send(Parent(number=10, children=2, gate="a")), site.send(Deposit(number=1, gate="a"))
+    site.await_line("started", held)
+    site.await_line("deposited", deposit)
+    network.silence(b"remit:heartbeat")
+    until(lambda: "starts again under a new id" in worker.log, "it fences itself")
+    network.speak()
+    site.open("a")
+    site.await_final()
+    rows = site.check()
+    assert {row.state for row in rows.values()} == {"completed"}
+    assert worker.stop() == 0
+
+
+@pytest.mark.soak
+def test_fault_28_a_worker_stops_while_none_of_its_sessions_answers(far_site: Site, proxy: Proxy) -> None:
+    """It takes a while: the driver tries to cancel each statement, and waits for an answer to that as well."""
+    site = far_site
+    worker = site.worker(lease=5.0, grace=0.5).ready()
+    id = site.send(Hold(number=1, gate="a"))
+    site.await_line("started", id)
+    proxy.freeze()
+    worker.signal(signal.SIGTERM)
+    assert worker.wait(100) == 0
+    proxy.thaw()
+    site.open("a")
+    site.worker(lease=5.0, url=site.url)
+    site.await_final(id)
+    assert site.check()[id].failures == 0
 
 
 def test_fault_33_a_partition_longer_than_the_lease(far_site: Site, proxy: Proxy) -> None:
@@ -430,6 +511,3 @@ def test_fault_33_a_partition_longer_than_the_lease(far_site: Site, proxy: Proxy
     assert worker.process.poll() is None
     worker.signal(signal.SIGTERM)
     assert worker.wait() == 0
-
-
-_ = PostgresStore
