@@ -94,7 +94,7 @@ class Dispatch:
             if self._binding is not None:
                 running = running_domain.get()
                 sender = self._domain if running is None else running.__remit__
-                self._binding.sender.refused(sender.name, spec.name, _VERBS[spec.kind])
+                self._binding.sender.refused(sender.name, spec.name, spec.kind)
             raise
 
     def _bound(self) -> Binding:

@@ -217,8 +217,8 @@ class Domain(Owner[C]):
         *,
         name: str,
         aliases: tuple[str, ...] = (),
-        where: Where | None = None,
-        queue: Queue[Any] | None = None,
+        where: Where[E] | None = None,
+        queue: Queue[D2] | None = None,
         retry: Retry | None = None,
         timeout: Duration | None = None,
         priority: int | None = None,
@@ -273,7 +273,7 @@ class Domain(Owner[C]):
         return register
 
     def exhausted(
-        self: D2, *what: type[Job[D2]] | str, name: str, retry: Retry | None = None, queue: Queue[Any] | None = None
+        self: D2, *what: type[Job[D2]] | str, name: str, retry: Retry | None = None, queue: Queue[D2] | None = None
     ) -> Callable[[Callable[[JobDied, Run[D2]], R]], Callable[[JobDied, Run[D2]], R]]:
         """Register what is done when one of this domain's jobs, or a delivery to one of its subscriptions, is dead.
 

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, TypeAlias, cast, get_args, get_type_hints
+from typing import Any, TypeAlias, TypeVar, cast, get_args, get_type_hints
 
 import msgspec
 
@@ -19,7 +19,8 @@ from remit.catalog.specs import DeadHead, DomainSpec, EventSpec, Queue, Subscrip
 from remit.codec import encode
 from remit.errors import CatalogError, InvalidArgument, OwnershipError, PayloadError, nearest
 
-Where: TypeAlias = Mapping[str, object] | Callable[[Any], bool]
+E = TypeVar("E")
+Where: TypeAlias = Mapping[str, object] | Callable[[E], bool]
 """Which events a subscription wants: fields and the value, or the list of values, that each may have, which the store
 compares; or a function of the event, which the worker calls before the handler."""
 
@@ -35,7 +36,7 @@ def make_subscription(
     name: str,
     defaults: Defaults,
     aliases: tuple[str, ...] = (),
-    where: Where | None = None,
+    where: Where[Any] | None = None,
     queue: Queue[Any] | None = None,
     ordered_by: str | None = None,
     on_dead: DeadHead = "block",

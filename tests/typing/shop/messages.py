@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
+from enum import Enum
 from typing import TYPE_CHECKING
 
-from remit.catalog import D, Domain, Job, Keep, Retry, exponential, fixed
+from remit.catalog import D, Domain, Event, Job, Keep, Retry, exponential, fixed
 
 if TYPE_CHECKING:
     from shop.services import Services  # noqa: F401 - ruff does not see it in the bases of a class
@@ -66,6 +67,53 @@ class Text(Job[Billing], priority="high"):  # E
     n: int
 
 
+class Currency(Enum):
+    EUR = "EUR"
+    USD = "USD"
+
+
+class InvoicePaid(
+    Event[Billing],
+    name="billing.paid",
+    version=2,
+    aliases=("billing.settled",),
+    ordered_by="invoice_id",
+    keep=timedelta(days=90),
+    max_payload=1000,
+):
+    invoice_id: str
+    currency: Currency = Currency.EUR
+    on: date | None = None
+
+
+class StockLow(Event[Catalog], fact=True, audit_only=True, unscoped="a shelf belongs to nobody"):
+    product: str
+
+
+class TenantEvent(Event[D], abstract=True):
+    organization_id: str
+
+
+class MonthClosed(TenantEvent[Billing]):
+    month: int
+
+
+class Loose(Event[Billing], orderd_by="n"):  # E
+    n: int
+
+
+class Queued(Event[Billing], queue=invoices):  # E
+    n: int
+
+
+class Exempt(Event[Billing], unscoped=True):  # E
+    n: int
+
+
+class Kept(Event[Billing], keep="90 days"):  # E
+    n: int
+
+
 SyncInvoice(invoice_id="1", note="")
 SyncInvoice(invoice_id=3)  # E
 SyncInvoice(invioce_id="1")  # E
@@ -73,3 +121,11 @@ SyncInvoice("1")  # E
 CloseMonth(month=3)  # E
 CloseMonth(month=3, organization_id="o")
 SyncInvoice(invoice_id="1").note = "frozen"  # E
+InvoicePaid(invoice_id="1", currency=Currency.USD)
+InvoicePaid(invoice_id=3)  # E
+InvoicePaid(invioce_id="1")  # E
+InvoicePaid(invoice_id="1", currency="EUR")  # E
+InvoicePaid("1")  # E
+MonthClosed(month=3)  # E
+MonthClosed(month=3, organization_id="o")
+InvoicePaid(invoice_id="1").on = None  # E

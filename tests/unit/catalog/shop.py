@@ -55,8 +55,8 @@ class Door:
     def flush_blocking(self) -> None:
         self.sent.append(("flush", None, None))
 
-    def refused(self, domain: str, message: str, verb: str) -> None:
-        self.refusals.append((domain, message, verb))
+    def refused(self, domain: str, message: str, kind: str) -> None:
+        self.refusals.append((domain, message, kind))
 
 
 class Shop:

@@ -56,8 +56,8 @@ class Door:
         self.sent += [(request, tx) for request in requests]
         return [JobRef(str(number)) for number in range(len(requests))]
 
-    def refused(self, domain: str, message: str, verb: str) -> None:
-        self.refusals.append((domain, message, verb))
+    def refused(self, domain: str, message: str, kind: str) -> None:
+        self.refusals.append((domain, message, kind))
 
     def __getattr__(self, name: str) -> Any:
         """Stand for the verbs that no test here uses."""

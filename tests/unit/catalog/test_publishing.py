@@ -259,11 +259,11 @@ async def test_every_refusal_is_counted_with_who_tried_what(shop: Shop) -> None:
         with pytest.raises(OwnershipError):
             await attempt()
     assert shop.door.refusals == [
-        ("billing", "catalogue.rebuild-index", "enqueue"),
-        ("billing", "catalogue.rebuild-index", "enqueue"),
-        ("billing", "catalogue.rebuild-index", "enqueue"),
-        ("billing", "catalogue.index-rebuilt", "publish"),
-        ("billing", "catalogue.index-rebuilt", "publish"),
+        ("billing", "catalogue.rebuild-index", "job"),
+        ("billing", "catalogue.rebuild-index", "job"),
+        ("billing", "catalogue.rebuild-index", "job"),
+        ("billing", "catalogue.index-rebuilt", "event"),
+        ("billing", "catalogue.index-rebuilt", "event"),
     ]
 
 
@@ -274,8 +274,8 @@ async def test_a_handler_that_reaches_through_another_domain_is_the_one_that_is_
         with pytest.raises(OwnershipError):
             await shop.billing.enqueue(shop.SyncInvoice(invoice_id="1"))
     assert shop.door.refusals == [
-        ("catalogue", "billing.invoice-paid", "publish"),
-        ("catalogue", "billing.sync-invoice", "enqueue"),
+        ("catalogue", "billing.invoice-paid", "event"),
+        ("catalogue", "billing.sync-invoice", "job"),
     ]
 
 
