@@ -262,7 +262,7 @@ class Domain(Owner[C]):
         defaults = Defaults(retry=retry, timeout=timeout, priority=priority, keep=keep, expires=expires)
 
         def register(function: Callable[[E, Run[D2]], R]) -> Callable[[E, Run[D2]], R]:
-            handler = examine(function, event.__qualname__, owner.owner.__qualname__, mode)
+            handler = examine(function, event.__qualname__, owner.owner.__qualname__, mode, "event")
             subscription = make_subscription(
                 owner, spec, handler, name=name, aliases=aliases, where=where, queue=queue, defaults=defaults,
                 ordered_by=ordered_by, on_dead=on_dead, stale_after=stale_after, inline=inline,
@@ -300,7 +300,7 @@ class Domain(Owner[C]):
             raise CatalogError(f"exhausted of {owner.name} takes at least one job class or name of a subscription.")
 
         def register(function: Callable[[JobDied, Run[D2]], R]) -> Callable[[JobDied, Run[D2]], R]:
-            handler = examine(function, JobDied.__qualname__, owner.owner.__qualname__, None)
+            handler = examine(function, JobDied.__qualname__, owner.owner.__qualname__, None, "died")
             subscription = make_subscription(
                 owner, _event_spec(JobDied), handler, name=name, where={"name": names}, queue=queue,
                 defaults=Defaults(retry=retry),

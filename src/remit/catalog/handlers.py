@@ -26,17 +26,20 @@ class Handler:
     path: str
 
 
-def examine(function: HandlerFunction, message: str, domain: str, mode: Mode | None) -> Handler:
+def examine(function: HandlerFunction, message: str, domain: str, mode: Mode | None, argument: str = "job") -> Handler:
     """Check that a function can be called as a handler in that mode, and describe it.
 
-    `message` and `domain` are the names of the classes, for the texts. Raises `HandlerShape` and `InvalidArgument`.
+    `message` and `domain` are the names of the classes, `argument` is that of what is handled, for the texts. Raises
+    `HandlerShape` and `InvalidArgument`.
     """
     modes = get_args(Mode)
     if mode is not None and mode not in modes:
         raise InvalidArgument(f"mode must be one of {', '.join(modes)}, not {mode!r}.{nearest(mode, modes)}")
-    wanted = f"a handler is `async def handler(job: {message}, run: Run[{domain}])`, or the same with plain `def`"
+    wanted = (
+        f"a handler is `async def handler({argument}: {message}, run: Run[{domain}])`, or the same with plain `def`"
+    )
     place = place_of(function)
-    problem = _problem(function, mode)
+    problem = _problem(function, mode, argument)
     if problem:
         raise HandlerShape(f"{_name(function)} ({place}) {problem}; {wanted}.")
     if mode is None:
@@ -50,13 +53,13 @@ def place_of(function: Callable[..., Any]) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}" if code else getattr(function, "__module__", "unknown place")
 
 
-def _problem(function: HandlerFunction, mode: str | None) -> str | None:
+def _problem(function: HandlerFunction, mode: str | None, argument: str) -> str | None:
     if not callable(function):
         return "is no function"
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
         return "is a generator: a handler returns its result, it does not yield"
     if not _takes_two(function):
-        return f"takes {inspect.signature(function)}, and is called with two positional arguments, (job, run)"
+        return f"takes {inspect.signature(function)}, and is called with two positional arguments, ({argument}, run)"
     if mode in {"thread", "process"} and _is_async(function):
         return f'is async, and mode="{mode}" needs a plain `def`'
     if mode == "process" and function.__module__ == "__main__":

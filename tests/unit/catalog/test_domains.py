@@ -271,6 +271,12 @@ async def test_many_are_sent_at_once_or_not_at_all(shop: Shop) -> None:
     assert shop.billing.sync.enqueue_many([]) == []
 
 
+async def test_an_id_belongs_to_one_job(shop: Shop) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        await shop.billing.enqueue_many([], id="0190c0de-0000-7000-8000-000000000000")
+    assert str(refused.value) == "id belongs to one job; enqueue the jobs one by one, or leave it out."
+
+
 @pytest.mark.parametrize("name", ["sync-invoice", "billing.sync-invoice", "old.push-invoice"])
 async def test_a_job_is_sent_by_any_of_its_names(shop: Shop, name: str) -> None:
     await shop.billing.enqueue_named(name, {"invoice_id": "1"}, priority=1)

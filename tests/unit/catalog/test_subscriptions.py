@@ -261,10 +261,20 @@ def test_a_job_cannot_be_subscribed_to(shop: Shop) -> None:
 
 
 def test_the_shape_of_a_handler_is_checked(shop: Shop) -> None:
-    with pytest.raises(HandlerShape, match=r"run: Run\[.*Catalog\]"):
+    def lonely(it: Any) -> None: ...
 
-        @shop.catalog.on(InvoicePaid, name="tell")
-        def lonely(event: Any) -> None: ...
+    for argument, event, subscribe in (
+        ("event", "InvoicePaid", shop.catalog.on(InvoicePaid, name="tell")),
+        ("died", "JobDied", shop.catalog.exhausted(shop.Rebuild, name="tell")),
+    ):
+        with pytest.raises(HandlerShape) as refused:
+            subscribe(lonely)
+        assert str(refused.value) == (
+            f"{lonely.__qualname__} ({__file__}:{lonely.__code__.co_firstlineno}) takes (it: 'Any') -> 'None', and is "
+            f"called with two positional arguments, ({argument}, run); a handler is `async def handler({argument}: "
+            f"{event}, run: Run[{shop.spec.owner.__qualname__}])`, or the same with plain `def`."
+        )
+    assert shop.spec.subscriptions == {}
 
 
 def where(given: object) -> Subscription:
