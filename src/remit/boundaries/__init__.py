@@ -1,6 +1,27 @@
 """Boundaries: what sources and catalog together say about the domains of an application, held against its rules."""
 
+from remit.boundaries.asserting import assert_boundaries
+from remit.boundaries.baseline import Baseline, Comparison
+from remit.boundaries.checking import Finder, Report, check
 from remit.boundaries.declared import ENGINES, TESTS, Allow, Boundaries, Exempt
+from remit.boundaries.model import Model
 from remit.boundaries.violations import RULES, Violation
 
-__all__ = ["ENGINES", "RULES", "TESTS", "Allow", "Boundaries", "Exempt", "Violation"]
+__all__ = [
+    # declaring
+    "Allow",
+    "Boundaries",
+    "Exempt",
+    "ENGINES",
+    "TESTS",
+    # checking
+    "assert_boundaries",
+    "check",
+    "Baseline",
+    "Comparison",
+    "Finder",
+    "Model",
+    "Report",
+    "RULES",
+    "Violation",
+]

@@ -1,0 +1,160 @@
+"""One check: the model is built, every rule reads it, and what was declared as meant is taken out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Final, Protocol, TypeAlias
+
+from remit.boundaries.declared import Boundaries, Exempt, check_rule
+from remit.boundaries.model import Model, build
+from remit.boundaries.patterns import covers
+from remit.boundaries.rules.cycles import domain_cycle
+from remit.boundaries.rules.dispatching import inline_handler
+from remit.boundaries.rules.engines import engine_import
+from remit.boundaries.rules.facts import not_a_fact
+from remit.boundaries.rules.internals import foreign_internals, layer_order, undeclared_dependency
+from remit.boundaries.rules.ownership import foreign_enqueue, foreign_publish, unknown_job
+from remit.boundaries.rules.payloads import entity_in_payload, missing_scope
+from remit.boundaries.rules.places import foreign_registrar, misplaced_message, missing_handler
+from remit.boundaries.rules.traffic import unheard_event, unpublished_event
+from remit.boundaries.violations import Violation, in_order
+from remit.catalog import Catalog
+from remit.errors import InvalidArgument, MissingHandler, nearest
+
+Finder: TypeAlias = Callable[[Model], Iterable[Violation]]
+"""A rule: it reads the model and yields its violations. `check(finders=…)` takes more of them, for instance one that
+asks the store."""
+
+FINDERS: Final[tuple[Finder, ...]] = (
+    foreign_internals,
+    undeclared_dependency,
+    layer_order,
+    domain_cycle,
+    engine_import,
+    foreign_enqueue,
+    foreign_publish,
+    unknown_job,
+    unpublished_event,
+    unheard_event,
+    not_a_fact,
+    missing_scope,
+    entity_in_payload,
+    inline_handler,
+    missing_handler,
+    foreign_registrar,
+    misplaced_message,
+)
+
+
+class Application(Protocol):
+    """What a check needs of an application."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """Its declarations."""
+        ...
+
+    @property
+    def boundaries(self) -> Boundaries | None:
+        """What it declares about them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Report:
+    """All violations, in the order of files and lines, and how much was looked at."""
+
+    violations: tuple[Violation, ...]
+    domains: int
+    modules: int
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many there are of each rule that was violated."""
+        return dict(Counter(each.rule for each in self.violations).most_common())
+
+    def document(self) -> dict[str, Any]:
+        """The same as JSON."""
+        return {
+            "violations": [each.document() for each in self.violations],
+            "counts": self.counts,
+            "checked": {"domains": self.domains, "modules": self.modules},
+        }
+
+
+def check(
+    app: Application, *, finders: Iterable[Finder] = (), rules: Iterable[str] = (), domains: Iterable[str] = ()
+) -> Report:
+    """Check the boundaries of an application: all violations at once.
+
+    The handlers of all domains are imported; no database is touched. `finders` are asked beside remit's own rules.
+    `rules` and `domains` narrow the report to these. Raises `MissingExtra` without grimp, `ConfigurationError` for
+    names in `Boundaries` or `rules` that do not exist, `InvalidArgument` for such a domain, and whatever importing the
+    handlers raises.
+
+        for violation in check(app).violations:
+            print(violation.place, violation.message)
+    """
+    wanted, owners = frozenset(rules), frozenset(domains)
+    for rule in wanted:
+        check_rule(rule)
+    known = {domain.name for domain in app.catalog.domains}
+    for name in owners - known:
+        raise InvalidArgument(f"the application has no domain {name!r}.{nearest(name, known)}")
+    boundaries = app.boundaries or Boundaries()
+    _load(app.catalog)
+    model = build(app.catalog, boundaries)
+    found = [violation for finder in (*FINDERS, *finders) for violation in finder(model)]
+    kept = [each for each in _without_exceptions(found, model) if each.rule not in set(boundaries.off)]
+    kept = [each for each in kept if (not wanted or each.rule in wanted) and (not owners or each.domain in owners)]
+    return Report(tuple(sorted(kept, key=in_order)), len(model.domains), len(model.modules))
+
+
+def _load(catalog: Catalog) -> None:
+    try:
+        catalog.load_handlers()
+    except MissingHandler:
+        pass  # every handler module is imported by then; the rule of that name says it
+
+
+def _without_exceptions(found: list[Violation], model: Model) -> Iterator[Violation]:
+    """Take out what is declared as meant, and report declarations that nothing needs."""
+    exempt: Any = model.boundaries.exempt
+    used: set[Exempt] = set()
+    for violation in found:
+        matching = [each for each in exempt if _covers(each, violation)]
+        used.update(matching)
+        if not matching:
+            yield violation
+    for each in exempt:
+        if each not in used and each.rule not in set(model.boundaries.off):
+            yield _stale(model, f'Exempt("{each.rule}", "{each.subject}")', "", "no such violation is there")
+    allow: Any = model.boundaries.allow
+    for each in allow:
+        if not any(
+            crossing.user.name == each.domain
+            and (each.uses == crossing.owner.name or covers(each.uses, crossing.imported))
+            for crossing in model.crossings
+        ):
+            yield _stale(model, f'Allow("{each.domain}", "{each.uses}")', each.domain, "no such import is there")
+
+
+def _covers(exempt: Exempt, violation: Violation) -> bool:
+    return exempt.rule == violation.rule and (
+        exempt.subject == violation.subject or fnmatchcase(violation.subject, exempt.subject)
+    )
+
+
+def _stale(model: Model, declared: str, domain: str, why: str) -> Violation:
+    return Violation(
+        "stale-exception",
+        model.root.file,
+        model.root.line,
+        domain,
+        declared,
+        f"{declared} is declared, and {why}",
+        "Remove it from Boundaries, so that it cannot cover the next one.",
+    )

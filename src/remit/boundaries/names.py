@@ -1,0 +1,525 @@
+"""From an expression in the sources to the declaration that it means: a domain, a message, a function."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+from remit.boundaries.scopes import (
+    FUNCTIONS,
+    Annotated,
+    Binding,
+    Defined,
+    Function,
+    Imported,
+    Item,
+    Parameter,
+    Scope,
+    Value,
+    function_scope,
+    module_scope,
+)
+from remit.boundaries.sources import Source
+from remit.catalog import Catalog, Domain, DomainSpec, MessageSpec
+
+_DEPTH: Final = 12
+_OWNED: Final = frozenset({"Run", "Scheduler", "Publisher", "SyncFace", "Recorder", "Recorded", "Domain"})
+_REGISTRARS: Final = frozenset({"handles", "on", "exhausted"})
+_COPIES: Final = frozenset({"dataclasses.replace", "copy.replace", "copy.copy", "copy.deepcopy"})
+_INTO: Final = frozenset({"list", "tuple", "set", "iter", "sorted", "reversed", "next", "filter"})
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """The messages that an expression may be; `whole` is False where some of it could not be told."""
+
+    specs: tuple[MessageSpec, ...] = ()
+    whole: bool = True
+
+    def __or__(self, other: Meaning) -> Meaning:
+        return Meaning(tuple(dict.fromkeys((*self.specs, *other.specs))), self.whole and other.whole)
+
+
+_UNKNOWN: Final = Meaning(whole=False)
+
+
+@dataclass
+class Names:
+    """Resolves names in modules, through imports, aliases and re-exports.
+
+    What was imported already is asked of the living modules; what was not, is read from the sources.
+    """
+
+    catalog: Catalog
+    sources: Mapping[str, Source]
+    _scopes: dict[str, Scope] = field(default_factory=dict)
+
+    # --- what is declared, by the dotted names under which it can be reached
+
+    @cached_property
+    def _owners(self) -> dict[str, DomainSpec]:
+        return {f"{spec.owner.__module__}.{spec.owner.__qualname__}": spec for spec in self._domains}
+
+    @cached_property
+    def _domains(self) -> list[DomainSpec]:
+        return [domain.__remit__ for domain in self.catalog.domains]
+
+    @cached_property
+    def _messages(self) -> dict[str, MessageSpec]:
+        specs: list[MessageSpec] = [*self.catalog.specs, *self.catalog.events]
+        return {spec.path.replace(":", "."): spec for spec in specs}
+
+    @cached_property
+    def _living(self) -> dict[str, Any]:
+        """Domains and messages as module attributes, of the modules that were imported."""
+        found: dict[str, Any] = {}
+        known = {id(spec.message): spec for spec in self._messages.values()}
+        for name in self.sources:
+            for attribute, value in list(vars(sys.modules.get(name, object)).items()):
+                if isinstance(value, Domain):
+                    found[f"{name}.{attribute}"] = value.__remit__
+                elif id(value) in known:
+                    found[f"{name}.{attribute}"] = known[id(value)]
+        return found
+
+    @cached_property
+    def classes(self) -> frozenset[str]:
+        """The names of all message classes."""
+        return frozenset(spec.message.__name__ for spec in self._messages.values())
+
+    # --- scopes
+
+    def scope(self, module: str) -> Scope:
+        """The names of a module."""
+        found = self._scopes.get(module)
+        if found is None:
+            source = self.sources[module]
+            found = self._scopes[module] = module_scope(source.tree, module, source.is_package)
+        return found
+
+    def inner(self, source: Source, function: Function, outer: Scope, owner: ast.ClassDef | None) -> Scope:
+        """The names of a function."""
+        package = source.module if source.is_package else source.module.rpartition(".")[0]
+        return function_scope(function, outer, owner, package)
+
+    # --- from an expression to a dotted name
+
+    def dotted(self, node: ast.AST, module: str, scope: Scope, depth: int = 0) -> str | None:
+        """The whole name of what an expression refers to, followed to its definition; None if it cannot be told."""
+        path = self._reference(node, module, scope, depth)
+        return None if path is None else self._canonical(path)
+
+    def _reference(self, node: ast.AST, module: str, scope: Scope, depth: int) -> str | None:
+        if depth > _DEPTH:
+            return None
+        match node:
+            case ast.Attribute(value=value, attr=attribute):
+                origin = self._reference(value, module, scope, depth + 1)
+                return None if origin is None else f"{origin}.{attribute}"
+            case ast.Subscript(value=value):  # `Run[Billing]`, a generic class
+                return self._reference(value, module, scope, depth + 1)
+            case ast.Constant(value=str(text)):  # an annotation in quotes
+                inner = _parsed(text)
+                return None if inner is None else self._reference(inner, module, scope, depth + 1)
+            case ast.Name(id=name):
+                return self._named(name, module, scope, depth)
+            case _:
+                return None
+
+    def _named(self, name: str, module: str, scope: Scope, depth: int) -> str | None:
+        bindings, found = scope.find(name)
+        if found is None:
+            whole = f"{module}.{name}"
+            if whole in self._living:
+                return whole
+            return next(
+                (f"{starred}.{name}" for starred in self._root(scope).starred if self._has(starred, name)), None
+            )
+        match bindings[0]:
+            case Imported(dotted):
+                return dotted
+            case Value(ast.Name() | ast.Attribute() as value):
+                return self._reference(value, module, found, depth + 1)
+            case _ if found.parent is None:
+                return f"{module}.{name}"
+            case _:
+                return None
+
+    def _root(self, scope: Scope) -> Scope:
+        while scope.parent is not None:
+            scope = scope.parent
+        return scope
+
+    def _has(self, module: str, name: str) -> bool:
+        return f"{module}.{name}" in self._living or (module in self.sources and name in self.scope(module).names)
+
+    def _canonical(self, path: str, depth: int = 0) -> str:
+        """Follow re-exports: `shop.billing.SyncInvoice` → `shop.billing.messages.SyncInvoice`."""
+        if path in self._messages or path in self._owners or path in self._living or depth > _DEPTH:
+            return path
+        module, rest = self._split(path)
+        if module is None or not rest:
+            return path
+        first, _, others = rest.partition(".")
+        target = self._named(first, module, self.scope(module), 0)
+        if target is None or target == f"{module}.{first}":
+            return path
+        return self._canonical(f"{target}.{others}".rstrip("."), depth + 1)
+
+    def _split(self, path: str) -> tuple[str | None, str]:
+        parts = path.split(".")
+        for end in range(len(parts), 0, -1):
+            if (module := ".".join(parts[:end])) in self.sources:
+                return module, ".".join(parts[end:])
+        return None, path
+
+    def definition(self, path: str) -> tuple[str, list[Binding]]:
+        """The module of a canonical name, and what it is bound to at the top level there."""
+        module, rest = self._split(path)
+        if module is None or not rest or "." in rest:
+            return "", []
+        return module, self.scope(module).names.get(rest, [])
+
+    def class_of(self, node: ast.AST, module: str, scope: Scope, depth: int = 0) -> tuple[str, ast.ClassDef] | None:
+        """The class whose object an expression is, where the sources hold it: its module and its definition."""
+        if depth > _DEPTH:
+            return None
+        bindings: list[Binding] = []
+        match node:
+            case ast.Call(func=function):
+                return self._class_at(self.dotted(function, module, scope))
+            case ast.Await(value=value):
+                return self.class_of(value, module, scope, depth + 1)
+            case ast.Name(id="self" | "cls") if owner := self._owner_class(scope):
+                return module, owner[0]
+            case ast.Attribute(value=value, attr=attribute) if holder := self.class_of(value, module, scope, depth + 1):
+                annotation = _attribute_annotation(holder[1], attribute)
+                return self._annotated_class(annotation, holder[0], self.scope(holder[0])) if annotation else None
+            case ast.Name() | ast.Attribute():
+                module, bindings, scope = self._bindings(node, module, scope)
+            case _:
+                pass
+        for binding in bindings:
+            if isinstance(binding, Annotated) and (found_class := self._annotated_class(binding.node, module, scope)):
+                return found_class
+            if isinstance(binding, Value) and (found_class := self.class_of(binding.node, module, scope, depth + 1)):
+                return found_class
+        return None
+
+    def _bindings(self, node: ast.Name | ast.Attribute, module: str, scope: Scope) -> tuple[str, list[Binding], Scope]:
+        """What a name is bound to: in its function, or where its module, or another one, defines it."""
+        if isinstance(node, ast.Name):
+            bindings, found = scope.find(node.id)
+            if found is not None and found.parent is not None and not isinstance(bindings[0], Imported):
+                return module, bindings, scope
+        where, bindings = self.definition(self.dotted(node, module, scope) or "")
+        return where, bindings, self.scope(where) if where else scope
+
+    def _class_at(self, path: str | None) -> tuple[str, ast.ClassDef] | None:
+        module, bindings = self.definition(path or "")
+        for binding in bindings:
+            if isinstance(binding, Defined) and isinstance(binding.node, ast.ClassDef):
+                return module, binding.node
+        return None
+
+    def _annotated_class(self, node: ast.expr, module: str, scope: Scope) -> tuple[str, ast.ClassDef] | None:
+        return self._class_at(self.dotted(node, module, scope))
+
+    # --- domains
+
+    def domain(self, node: ast.AST, module: str, scope: Scope, depth: int = 0) -> DomainSpec | None:
+        """The domain that an expression is, or acts for: the instance, its `sync` face, a run, a port, a recorder."""
+        if depth > _DEPTH:
+            return None
+        path = self.dotted(node, module, scope)
+        if path is not None and (found := self.domain_at(path, depth)):
+            return found
+        match node:
+            case ast.Attribute(value=ast.Name(id="self"), attr=attribute) if self._owner_class(scope) is not None:
+                return self._attribute(attribute, module, scope, depth)
+            case ast.Attribute(value=value, attr="sync"):
+                return self.domain(value, module, scope, depth + 1)
+            case ast.Attribute(value=value, attr=attribute):
+                return self._attribute_of(value, attribute, module, scope, depth)
+            case ast.Call(func=ast.Attribute(value=value, attr="recorder")):
+                return self.domain(value, module, scope, depth + 1)
+            case ast.Call(func=function):
+                path = self.dotted(function, module, scope)
+                return self._owners.get(path or "")
+            case ast.Name(id=name):
+                bindings, found_in = scope.find(name)
+                for binding in bindings if found_in is not None else ():
+                    assert found_in is not None
+                    if found := self._domain_of_binding(binding, module, found_in, depth + 1):
+                        return found
+            case _:
+                pass
+        return None
+
+    def domain_at(self, path: str, depth: int = 0) -> DomainSpec | None:
+        """The domain, or the face of one, that has this dotted name."""
+        living = self._living.get(path)
+        if isinstance(living, DomainSpec):
+            return living
+        if path.endswith(".sync"):
+            return self.domain_at(path.removesuffix(".sync"), depth)
+        module, bindings = self.definition(path)
+        for binding in bindings:
+            if isinstance(binding, Value) and isinstance(binding.node, ast.Call):
+                return self.domain(binding.node, module, self.scope(module), depth + 1)
+        return None
+
+    def _domain_of_binding(self, binding: Binding, module: str, scope: Scope, depth: int) -> DomainSpec | None:
+        match binding:
+            case Value(node):
+                return self.domain(node, module, scope, depth)
+            case Annotated(node):
+                return self._domain_of_annotation(node, module, scope)
+            case Parameter(function, 1):
+                return self.registered(function, module, scope.parent or scope)
+            case _:
+                return None
+
+    def _domain_of_annotation(self, node: ast.expr, module: str, scope: Scope) -> DomainSpec | None:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            parsed = _parsed(node.value)
+            return None if parsed is None else self._domain_of_annotation(parsed, module, scope)
+        match node:
+            case ast.Subscript(value=kind, slice=argument) if (
+                self._reference(kind, module, scope, 0) or ""
+            ).rpartition(".")[2] in _OWNED:
+                return self._owners.get(self.dotted(argument, module, scope) or "")
+            case ast.BinOp(left=left, right=right):
+                return self._domain_of_annotation(left, module, scope) or self._domain_of_annotation(
+                    right, module, scope
+                )
+            case _:
+                return self._owners.get(self.dotted(node, module, scope) or "")
+
+    def registered(self, function: Function, module: str, scope: Scope) -> DomainSpec | None:
+        """The domain that a function is registered with as a handler, by its decorators."""
+        for decorator in function.decorator_list:
+            match decorator:
+                case ast.Call(func=ast.Attribute(value=value, attr=verb)) if verb in _REGISTRARS:
+                    return self.domain(value, module, scope)
+                case _:
+                    pass
+        return None
+
+    def _owner_class(self, scope: Scope | None) -> tuple[ast.ClassDef, Scope] | None:
+        while scope is not None:
+            if scope.owner is not None:
+                return scope.owner, scope
+            scope = scope.parent
+        return None
+
+    def _attribute(self, attribute: str, module: str, scope: Scope, depth: int) -> DomainSpec | None:
+        """`self.scheduler`: by an annotation in the class, or by what `__init__` makes of a parameter."""
+        found = self._owner_class(scope)
+        assert found is not None
+        return self._attribute_in(found[0], attribute, module, depth)
+
+    def _attribute_of(
+        self, value: ast.expr, attribute: str, module: str, scope: Scope, depth: int
+    ) -> DomainSpec | None:
+        """`invoice.events`: the attribute of a name whose class is annotated."""
+        if not isinstance(value, ast.Name):
+            return None
+        for binding in scope.find(value.id)[0]:
+            kind = binding.node if isinstance(binding, Annotated) else None
+            if isinstance(binding, Value) and isinstance(binding.node, ast.Call):
+                kind = binding.node.func
+            path = None if kind is None else self.dotted(kind, module, scope)
+            where, bindings = self.definition(path or "")
+            for each in bindings:
+                if isinstance(each, Defined) and isinstance(each.node, ast.ClassDef):
+                    return self._attribute_in(each.node, attribute, where, depth + 1)
+        return None
+
+    def _attribute_in(self, owner: ast.ClassDef, attribute: str, module: str, depth: int) -> DomainSpec | None:
+        scope = self.scope(module)
+        for statement in owner.body:
+            match statement:
+                case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation) if name == attribute:
+                    return self._domain_of_annotation(annotation, module, scope)
+                case ast.Assign(targets=[ast.Name(id=name)], value=value) if name == attribute:
+                    return self.domain(value, module, scope, depth + 1)
+                case ast.FunctionDef(name="__init__"):
+                    inner = function_scope(statement, scope, owner, module)
+                    for each in ast.walk(statement):
+                        match each:
+                            case ast.Assign(
+                                targets=[ast.Attribute(value=ast.Name(id="self"), attr=name)], value=value
+                            ) if name == attribute and depth < _DEPTH:
+                                return self.domain(value, module, inner, depth + 1)
+                            case _:
+                                pass
+                case _:
+                    pass
+        return None
+
+    # --- messages
+
+    def text(self, node: ast.AST | None, module: str, scope: Scope) -> str | None:
+        """The text that an expression is: written there, or a constant that it names."""
+        match node:
+            case ast.Constant(value=str(text)):
+                return text
+            case ast.Name() | ast.Attribute():
+                where, bindings = self.definition(self.dotted(node, module, scope) or "")
+                if not bindings and isinstance(node, ast.Name):
+                    where, bindings = module, scope.find(node.id)[0]
+                found = [each.node for each in bindings if isinstance(each, Value)]
+                return self.text(found[0], where, self.scope(where)) if len(found) == 1 else None
+            case _:
+                return None
+
+    def spec(self, path: str | None) -> MessageSpec | None:
+        """The message of that dotted name."""
+        if path is None:
+            return None
+        living = self._living.get(path)
+        return self._messages.get(path) or (living if isinstance(living, MessageSpec) else None)
+
+    def messages(self, node: ast.AST, module: str, scope: Scope, depth: int = 0) -> Meaning:
+        """The messages that an expression may be, or may hold."""
+        if depth > _DEPTH:
+            return _UNKNOWN
+        again = depth + 1
+        match node:
+            case ast.Call():
+                return self._messages_of_call(node, module, scope, again)
+            case ast.Name(id=name):
+                bindings, found = scope.find(name)
+                if found is None:
+                    return _UNKNOWN
+                return _all(self._messages_of_binding(each, module, found, again) for each in _telling(bindings))
+            case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Set(elts=parts):
+                return _all((self.messages(part, module, scope, again) for part in parts), empty=Meaning())
+            case ast.ListComp(elt=part) | ast.SetComp(elt=part) | ast.GeneratorExp(elt=part):
+                return self.messages(part, module, scope, again)
+            case ast.IfExp(body=one, orelse=other):
+                return self.messages(one, module, scope, again) | self.messages(other, module, scope, again)
+            case ast.BoolOp(values=parts):
+                return _all(self.messages(part, module, scope, again) for part in parts)
+            case ast.BinOp(left=left, right=right):
+                return self.messages(left, module, scope, again) | self.messages(right, module, scope, again)
+            case ast.Starred(value=value) | ast.Await(value=value) | ast.NamedExpr(value=value):
+                return self.messages(value, module, scope, again)
+            case ast.Subscript(value=value):
+                return self.messages(value, module, scope, again)
+            case _:
+                return _UNKNOWN
+
+    def _messages_of_call(self, node: ast.Call, module: str, scope: Scope, depth: int) -> Meaning:
+        path = self.dotted(node.func, module, scope)
+        if path is None:
+            if isinstance(node.func, ast.Name) and node.func.id in _INTO and node.args:
+                return self.messages(node.args[-1], module, scope, depth)
+            return self._returned(node.func, module, scope)
+        if spec := self.spec(path) or self.spec(path.rpartition(".")[0]):  # the class, or a maker on it
+            return Meaning((spec,))
+        if path in _COPIES and node.args:
+            return self.messages(node.args[0], module, scope, depth)
+        where, bindings = self.definition(path)
+        for binding in bindings:
+            if isinstance(binding, Defined) and isinstance(binding.node, FUNCTIONS):
+                return self._annotated(binding.node.returns, where, self.scope(where))
+        return _UNKNOWN
+
+    def _returned(self, function: ast.expr, module: str, scope: Scope) -> Meaning:
+        """What a method of the same class, or a function in a function, says that it returns."""
+        match function:
+            case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name) if owner := self._owner_class(scope):
+                for each in owner[0].body:
+                    if isinstance(each, FUNCTIONS) and each.name == name:
+                        return self._annotated(each.returns, module, scope)
+            case ast.Name(id=name):
+                for binding in scope.find(name)[0]:
+                    if isinstance(binding, Defined) and isinstance(binding.node, FUNCTIONS):
+                        return self._annotated(binding.node.returns, module, scope)
+            case _:
+                pass
+        return _UNKNOWN
+
+    def _messages_of_binding(self, binding: Binding, module: str, scope: Scope, depth: int) -> Meaning:
+        match binding:
+            case Value(node) | Item(node):
+                return self.messages(node, module, scope, depth)
+            case Annotated(node):
+                return self._annotated(node, module, scope)
+            case Parameter(function, 0) if self.registered(function, module, scope.parent or scope):
+                return Meaning()  # the message that was delivered, which is not sent on
+            case _:
+                return _UNKNOWN
+
+    def _annotated(self, node: ast.expr | None, module: str, scope: Scope) -> Meaning:
+        match node:
+            case ast.Constant(value=str(text)):
+                return self._annotated(_parsed(text), module, scope)
+            case ast.Constant(value=None):
+                return Meaning()
+            case ast.BinOp(left=left, right=right):
+                return self._annotated(left, module, scope) | self._annotated(right, module, scope)
+            case ast.Subscript(slice=ast.Tuple(elts=parts)):
+                return _all(self._annotated(part, module, scope) for part in parts)
+            case ast.Subscript(slice=part):
+                return self._annotated(part, module, scope)
+            case None:
+                return _UNKNOWN
+            case _:
+                spec = self.spec(self.dotted(node, module, scope))
+                return Meaning((spec,)) if spec else _UNKNOWN
+
+
+def _attribute_annotation(owner: ast.ClassDef, attribute: str) -> ast.expr | None:
+    """What a class says of an attribute: in its body, or by the parameter that `__init__` keeps there."""
+    for statement in owner.body:
+        match statement:
+            case ast.AnnAssign(target=ast.Name(id=name)) if name == attribute:
+                return statement.annotation
+            case ast.FunctionDef(name="__init__"):
+                parameters = {each.arg: each.annotation for each in [*statement.args.args, *statement.args.kwonlyargs]}
+                for node in ast.walk(statement):
+                    match node:
+                        case ast.Assign(
+                            targets=[ast.Attribute(value=ast.Name(id="self"), attr=name)], value=ast.Name(id=kept)
+                        ) if name == attribute:
+                            return parameters.get(kept)
+                        case _:
+                            pass
+            case _:
+                pass
+    return None
+
+
+def _telling(bindings: list[Binding]) -> list[Binding]:
+    """Without the empty list that is filled afterwards, and without an annotation where values say more."""
+    values: list[Binding] = [each for each in bindings if not isinstance(each, Annotated) and not _is_empty(each)]
+    return values or bindings
+
+
+def _is_empty(binding: Binding) -> bool:
+    match binding:
+        case Value(ast.List(elts=[]) | ast.Constant(value=None)):
+            return True
+        case _:
+            return False
+
+
+def _all(meanings: Iterator[Meaning], empty: Meaning = _UNKNOWN) -> Meaning:
+    found: Meaning | None = None
+    for meaning in meanings:
+        found = meaning if found is None else found | meaning
+    return empty if found is None else found
+
+
+def _parsed(text: str) -> ast.expr | None:
+    try:
+        return ast.parse(text, mode="eval").body
+    except SyntaxError:
+        return None

@@ -1,0 +1,72 @@
+"""`domain-cycle`: domains that depend on each other in a circle."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+
+from remit.boundaries.model import Crossing, Model
+from remit.boundaries.violations import Violation
+
+
+def domain_cycle(model: Model) -> Iterator[Violation]:
+    """Dependencies go one way; events may go both, so handlers that import messages count for nothing here."""
+    edges: dict[str, dict[str, list[Crossing]]] = {}
+    for each in model.crossings:
+        if each.dependency:
+            edges.setdefault(each.user.name, {}).setdefault(each.owner.name, []).append(each)
+    for circle in _circles(edges):
+        links = [edges[user][owner] for user, owner in zip(circle, [*circle[1:], circle[0]], strict=True)]
+        weakest = min(links, key=lambda crossings: (len(crossings), crossings[0].user.name))[0]
+        said = "; ".join(
+            f"{link[0].user.name} imports {link[0].imported} ({link[0].source.file}:{link[0].line}"
+            f"{f', and {len(link) - 1} more' if len(link) > 1 else ''})"
+            for link in links
+        )
+        yield Violation(
+            "domain-cycle",
+            weakest.source.file,
+            weakest.line,
+            weakest.user.name,
+            " -> ".join([*circle, circle[0]]),
+            f"{' → '.join([*circle, circle[0]])} is a circle: {said}",
+            f"Cut the weakest link: let {weakest.owner.name} publish an event that {weakest.user.name} hears, or let "
+            f"{weakest.user.name} publish one, or move what both need to a domain below them.",
+        )
+
+
+def _circles(edges: Mapping[str, Mapping[str, object]]) -> Iterator[list[str]]:
+    """One shortest circle for each knot of domains, from its first name on."""
+    reached = {name: _reached(name, edges) for name in edges}
+    seen: set[str] = set()
+    for name in sorted(edges):
+        if name in seen or name not in reached[name]:
+            continue
+        knot = {other for other in reached[name] if name in reached.get(other, ())}
+        seen |= knot
+        yield _shortest(name, knot, edges)
+
+
+def _reached(start: str, edges: Mapping[str, Mapping[str, object]]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(edges.get(start, ()))
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += edges.get(name, ())
+    return found
+
+
+def _shortest(start: str, knot: set[str], edges: Mapping[str, Mapping[str, object]]) -> list[str]:
+    ways = deque([[start]])
+    seen = {start}
+    while ways:
+        way = ways.popleft()
+        for name in sorted(edges.get(way[-1], ())):
+            if name == start:
+                return way
+            if name in knot and name not in seen:
+                seen.add(name)
+                ways.append([*way, name])
+    raise AssertionError(f"{start} lies on no circle")

@@ -1,0 +1,83 @@
+"""`foreign-registrar`, `misplaced-message`, `missing-handler`: what belongs to a domain stands in its package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from remit.boundaries.model import Model, place_in
+from remit.boundaries.sites import Registration
+from remit.boundaries.sources import OWN
+from remit.boundaries.violations import Violation
+from remit.catalog import DomainSpec, Handler
+
+
+def foreign_registrar(model: Model) -> Iterator[Violation]:
+    """Handlers and subscriptions are registered in the package of their domain, or in the module that it names."""
+    for site in model.sites:
+        if isinstance(site, Registration) and not _may_register(model, site.source.module, site.domain):
+            yield _violation(site.source.file, site.line, site.domain, site.source.module, site.what)
+    for domain in model.domains:
+        for name, handler in _handlers(domain):
+            module = handler.path.partition(":")[0]
+            if module not in model.sources.modules and not _may_register(model, module, domain):
+                place = place_in(handler.place)
+                yield _violation(place.file, place.line, domain, module, f"the handler of {name}")
+
+
+def misplaced_message(model: Model) -> Iterator[Violation]:
+    """A message is declared in the package of the domain that owns it."""
+    for spec in model.messages:
+        owner, module = spec.domain.__remit__, spec.message.__module__
+        if model.belongs(module, owner):
+            continue
+        place = model.place_of(spec)
+        yield Violation(
+            "misplaced-message",
+            place.file,
+            place.line,
+            owner.name,
+            spec.name,
+            f"{spec.message.__qualname__} belongs to {owner.name}, and {module} is outside {owner.package}",
+            f"Move the class into {owner.package}; where it was sent from there, publish an event instead.",
+        )
+
+
+def missing_handler(model: Model) -> Iterator[Violation]:
+    """Every job has its handler; a worker would refuse to start without."""
+    for spec in model.catalog.missing_handlers():
+        owner, place = spec.domain.__remit__, model.place_of(spec)
+        yield Violation(
+            "missing-handler",
+            place.file,
+            place.line,
+            owner.name,
+            spec.name,
+            f"nobody handles {spec.name}",
+            f"Write @{owner.name.replace('-', '_')}.handles({spec.message.__qualname__}) in {owner.handlers_module}, "
+            "name the module that does with handlers= on the domain, or remove the job.",
+        )
+
+
+def _may_register(model: Model, module: str, domain: DomainSpec) -> bool:
+    stated = domain.handlers_stated and f"{module}.".startswith(f"{domain.handlers_module}.")
+    return stated or f"{module}.".startswith(f"{OWN}.") or model.belongs(module, domain)
+
+
+def _handlers(domain: DomainSpec) -> Iterator[tuple[str, Handler]]:
+    for spec, handler in domain.handlers.items():
+        yield spec.name, handler
+    for subscription in dict.fromkeys(domain.subscriptions.values()):
+        yield subscription.name, subscription.handler
+
+
+def _violation(file: str, line: int, domain: DomainSpec, module: str, what: str) -> Violation:
+    return Violation(
+        "foreign-registrar",
+        file,
+        line,
+        domain.name,
+        f"{module} registers {what}",
+        f"{module} registers {what} with {domain.name}, and is outside {domain.package}",
+        f"Register it in {domain.handlers_module}, or in a module that it imports; or name another registrar with "
+        "handlers= on the domain.",
+    )

@@ -1,0 +1,177 @@
+"""Where messages are sent and handlers registered: every call of remit's verbs in the sources."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from remit.boundaries.names import Names
+from remit.boundaries.scopes import FUNCTIONS, Scope
+from remit.boundaries.sources import Source
+from remit.catalog import DomainSpec, MessageSpec
+
+ENQUEUE: Final = frozenset({"enqueue", "enqueue_many"})
+NAMED: Final = frozenset({"enqueue_named"})
+PUBLISH: Final = frozenset({"publish", "publish_many", "publish_soon", "publish_later", "record"})
+REGISTER: Final = frozenset({"handles", "on", "exhausted"})
+_SEND: Final = ENQUEUE | NAMED | PUBLISH
+_VERBS: Final = _SEND | REGISTER
+_LOADERS: Final = frozenset({"importlib.import_module", "importlib.util.find_spec", "pkgutil.resolve_name"})
+_ROOT: Final = frozenset({"remit.Remit", "remit.app.Remit"})
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A message is sent. `through` is the domain whose verb is called, where that can be told.
+
+    `specs` are the messages that it may be; `name` is the text where it is sent by name. `told` is False where the
+    message could not be told.
+    """
+
+    source: Source
+    line: int
+    verb: str
+    through: DomainSpec | None
+    specs: tuple[MessageSpec, ...] = ()
+    name: str | None = None
+    told: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A handler or a subscription is registered with a domain. `what` names it for people."""
+
+    source: Source
+    line: int
+    verb: str
+    domain: DomainSpec
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Building:
+    """A message is made here, whatever happens to it."""
+
+    source: Source
+    spec: MessageSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Composing:
+    """`Remit(…)` is called: the composition root."""
+
+    source: Source
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """A module is imported by its name in a text."""
+
+    source: Source
+    line: int
+    module: str
+
+
+Site: TypeAlias = Sending | Registration | Building | Composing | Loading
+
+
+def sites_of(source: Source, names: Names) -> Iterator[Site]:
+    """Everything of that kind in one module."""
+    if not _worth_reading(source.text, names):
+        return
+    for call, scope in calls_of(source, names):
+        yield from _site(call, source, scope, names)
+
+
+def _worth_reading(text: str, names: Names) -> bool:
+    return (
+        "Remit(" in text
+        or "import_module" in text
+        or any(verb in text for verb in _VERBS)
+        or any(name in text for name in names.classes)
+    )
+
+
+def calls_of(source: Source, names: Names) -> Iterator[tuple[ast.Call, Scope]]:
+    """Every call in a module, and the scope in which its names have their meaning."""
+    yield from _calls(source.tree, names.scope(source.module), None, source, names)
+
+
+def _calls(
+    node: ast.AST, scope: Scope, owner: ast.ClassDef | None, source: Source, names: Names
+) -> Iterator[tuple[ast.Call, Scope]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Call):
+            yield child, scope
+        if isinstance(child, FUNCTIONS):
+            for outside in (*child.decorator_list, child.args):
+                yield from _calls(
+                    ast.Expr(outside) if isinstance(outside, ast.expr) else outside, scope, owner, source, names
+                )
+            inner = names.inner(source, child, scope, owner)
+            for statement in child.body:
+                yield from _calls(ast.Module([statement], []), inner, None, source, names)
+        elif isinstance(child, ast.ClassDef):
+            yield from _calls(child, scope, child, source, names)
+        else:
+            yield from _calls(child, scope, owner, source, names)
+
+
+def _site(call: ast.Call, source: Source, scope: Scope, names: Names) -> Iterator[Site]:
+    module = source.module
+    verb, receiver = _verb(call, module, scope, names)
+    if verb in _SEND:
+        yield _sending(call, verb, receiver, source, scope, names)
+        return
+    path = names.dotted(call.func, module, scope)
+    if spec := names.spec(path) or names.spec((path or "").rpartition(".")[0]):
+        yield Building(source, spec)
+    elif path in _ROOT:
+        yield Composing(source, call.lineno)
+    elif path in _LOADERS and call.args and (text := names.text(call.args[0], module, scope)):
+        yield Loading(source, call.lineno, text)
+    elif verb in REGISTER and receiver is not None and (domain := _registrar(receiver, module, scope, names)):
+        yield Registration(source, call.lineno, verb, domain, _registered(call, verb, source, scope, names))
+
+
+def _registrar(receiver: ast.expr | str, module: str, scope: Scope, names: Names) -> DomainSpec | None:
+    return names.domain_at(receiver) if isinstance(receiver, str) else names.domain(receiver, module, scope)
+
+
+def _verb(call: ast.Call, module: str, scope: Scope, names: Names) -> tuple[str, ast.expr | str | None]:
+    """The verb that is called, and on what: an expression, or a dotted name where the verb itself has another name."""
+    if isinstance(call.func, ast.Attribute):
+        return call.func.attr, call.func.value
+    path = names.dotted(call.func, module, scope)
+    if path is None:
+        return "", None
+    origin, _, verb = path.rpartition(".")
+    return (verb, origin) if verb in _VERBS and names.domain_at(origin) is not None else ("", None)
+
+
+def _sending(
+    call: ast.Call, verb: str, receiver: ast.expr | str | None, source: Source, scope: Scope, names: Names
+) -> Sending:
+    through = None if receiver is None else _registrar(receiver, source.module, scope, names)
+    what = call.args[0] if call.args else next((each.value for each in call.keywords if each.arg in _FIRST), None)
+    if verb in NAMED:
+        name = names.text(what, source.module, scope)
+        return Sending(source, call.lineno, verb, through, name=name, told=name is not None)
+    meaning = names.messages(what, source.module, scope) if what is not None else None
+    if meaning is None:
+        return Sending(source, call.lineno, verb, through, told=False)
+    return Sending(source, call.lineno, verb, through, meaning.specs, told=meaning.whole)
+
+
+_FIRST: Final = frozenset({"job", "jobs", "event", "events", "name"})
+
+
+def _registered(call: ast.Call, verb: str, source: Source, scope: Scope, names: Names) -> str:
+    stated = next((names.text(each.value, source.module, scope) for each in call.keywords if each.arg == "name"), None)
+    if verb in {"on", "exhausted"} and stated:
+        return f"the subscription {stated!r}"
+    spec = names.spec(names.dotted(call.args[0], source.module, scope)) if call.args else None
+    return f"the handler of {spec.name}" if spec else f"a handler ({verb})"
