@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, TypeAlias, TypeVar
 
-from remit.catalog.builtin import System
+from remit.catalog.builtin import JobDied, System
 from remit.catalog.domains import Domain
 from remit.catalog.handlers import Handler
 from remit.catalog.later import later_job
@@ -16,6 +16,7 @@ from remit.catalog.names import delivery_line, line
 from remit.catalog.policies import Defaults, Policy, resolve
 from remit.catalog.publishing import scope_text
 from remit.catalog.specs import DomainSpec, EventSpec, JobSpec, Message, MessageSpec, Queue, Subscription
+from remit.codec import decode
 from remit.errors import CatalogError, DuplicateName, InvalidArgument, MissingHandler, UnknownJob, nearest
 
 Spec = TypeVar("Spec", bound=MessageSpec)
@@ -185,7 +186,10 @@ class Catalog:
         )
 
     def check_subscriptions(self) -> None:
-        """Raise `DuplicateName` where a subscription and a job, or two subscriptions, claim one name."""
+        """Raise `DuplicateName` where a subscription and a job, or two subscriptions, claim one name.
+
+        Raises `CatalogError` for a hook into the death of what its domain does not have.
+        """
         taken: dict[str, Work] = dict(self._names)
         for each in self.subscriptions:
             for name in each.names:
@@ -196,6 +200,9 @@ class Catalog:
                         f"the subscription at {each.handler.place} is named {name!r}, as {place} is; give it another "
                         "name=."
                     )
+
+        for each in self.subscriptions:
+            _check_hook(each, taken)
 
     def _current(self) -> Mapping[str, JobSpec]:
         """Give the names, taken in anew if a domain has declared something since."""
@@ -213,6 +220,16 @@ def _check_domains(domains: Iterable[object]) -> None:
         if other := names.get(spec.name):
             raise DuplicateName(f"{spec.path} and {other.path} are both named {spec.name!r}; give one of them a name=.")
         names[spec.name] = spec
+
+
+def _check_hook(hook: Subscription, known: Iterable[str]) -> None:
+    names = (hook.condition or {}).get("name", ()) if hook.event.message is JobDied else ()
+    for name in map(decode, names):
+        if name.startswith(f"{hook.domain.__remit__.name}.") and name not in known:
+            raise CatalogError(
+                f"{hook.name} waits for the death of {name!r}, which is no job and no subscription of "
+                f"{hook.domain.__remit__.name}.{nearest(name, known)}"
+            )
 
 
 def _gathered(catalogs: Iterable[Mapping[str, Spec]]) -> dict[str, Spec]:

@@ -123,7 +123,7 @@ def _texts(name: str, event: EventSpec, field: str, value: object) -> tuple[str,
     except PayloadError as error:
         raise CatalogError(f"The where= of {name}: {field} cannot be compared with {value!r}: {error}") from error
     numbers = any(isinstance(each, float | Decimal) for each in values)
-    if not texts or numbers or any(text[0] in "[{" for text in texts):
+    if not texts or numbers or any(text[0] in "[{" or r"\u0000" in text for text in texts):
         raise CatalogError(
             f"The where= of {name}: the store compares texts, whole numbers, booleans, enums, dates and UUIDs, and "
             f"{field} is given {value!r}; use a function of the event instead."

@@ -297,6 +297,28 @@ def test_an_alias_that_repeats_the_name_is_no_second_claim() -> None:
     Catalog([billing]).check_subscriptions()
 
 
+def test_a_hook_into_the_death_of_nothing_is_refused_with_the_nearest() -> None:
+    billing, paid = with_events()
+    billing.exhausted("note", "publish-later", name="tell")(nothing)
+    billing.on(paid, name="noted", aliases=("note",))(nothing)
+    catalog = Catalog([billing])
+    catalog.check_subscriptions()
+    billing.exhausted("notedd", name="tell-again")(nothing)
+    with pytest.raises(CatalogError) as refused:
+        catalog.check_subscriptions()
+    assert str(refused.value) == (
+        "billing.tell-again waits for the death of 'billing.notedd', which is no job and no subscription of billing. "
+        "Did you mean 'billing.noted'?"
+    )
+
+
+def test_a_subscription_to_the_deaths_of_others_may_name_what_this_application_does_not_have() -> None:
+    billing, _ = with_events()
+    billing.on(JobDied, name="watch", where={"name": ["catalog.rebuild"], "attempts": 3})(nothing)
+    billing.on(JobDied, name="watch-all")(nothing)
+    Catalog([billing]).check_subscriptions()
+
+
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Write a package and import its messages: `package(messages=…, handlers=…)` gives the domain instance."""

@@ -353,6 +353,7 @@ def test_an_unknown_field_is_named_with_the_nearest() -> None:
         ("tags", {"a": 1}),
         ("invoice_id", []),
         ("invoice_id", ()),
+        ("invoice_id", "a\0b"),  # which PostgreSQL's JSON does not know
     ],
 )
 def test_what_the_store_cannot_compare_is_left_to_a_function(field: str, value: object) -> None:
