@@ -22,8 +22,8 @@ def foreign_enqueue(model: Model) -> Iterator[Violation]:
                     site,
                     sender,
                     spec,
-                    f"{sender.name} enqueues {spec.name}, and only {owner} may",
-                    _remedy_of_job(model, sender, spec),
+                    f"{_who(model, site, sender, 'enqueues', spec)}, and only {owner} may",
+                    _remedy(model, site, spec) or _remedy_of_job(sender, spec),
                 )
 
 
@@ -38,8 +38,9 @@ def foreign_publish(model: Model) -> Iterator[Violation]:
                     site,
                     sender,
                     spec,
-                    f"{sender.name} publishes {spec.name}, and only {owner} may",
-                    f"Let {owner} publish it, or let {sender.name} publish an event of its own.",
+                    f"{_who(model, site, sender, 'publishes', spec)}, and only {owner} may",
+                    _remedy(model, site, spec)
+                    or f"Let {owner} publish it, or let {sender.name} publish an event of its own.",
                 )
 
 
@@ -99,7 +100,21 @@ def _jobs(model: Model) -> dict[str, JobSpec]:
     return {name: spec for spec in model.catalog.specs for name in spec.names}
 
 
-def _remedy_of_job(model: Model, sender: DomainSpec, spec: JobSpec) -> str:
+def _who(model: Model, site: Sending, sender: DomainSpec, verb: str, spec: MessageSpec) -> str:
+    if model.home(site.source.module) is sender:
+        return f"{sender.name} {verb} {spec.name}"
+    return f"{site.source.module} {verb} {spec.name} through {sender.name}"
+
+
+def _remedy(model: Model, site: Sending, spec: MessageSpec) -> str | None:
+    """What to do where the message may be sent from here, by the verb of its owner."""
+    owner = spec.domain.__remit__
+    if model.home(site.source.module) not in (None, owner):
+        return None
+    return f"Call {site.verb} of {owner.name}."
+
+
+def _remedy_of_job(sender: DomainSpec, spec: JobSpec) -> str:
     owner = spec.domain.__remit__
     heard = sorted(
         {each.event.message.__qualname__ for each in owner.subscriptions.values() if each.event.domain is sender.owner}

@@ -1,0 +1,7 @@
+"""Declared as infrastructure: it may."""
+
+import kombu
+
+import remit.db.store
+
+USED = (kombu, remit)

@@ -1,0 +1,8 @@
+from remit import Domain
+
+
+class Shipping(Domain[object]):
+    """Parcels."""
+
+
+shipping = Shipping()
