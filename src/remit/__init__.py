@@ -5,9 +5,15 @@ from typing import TYPE_CHECKING, Any
 from remit.catalog import (
     Defaults,
     Domain,
+    Envelope,
+    Event,
+    EventRef,
     Job,
+    JobDied,
     JobRef,
     Keep,
+    Outbox,
+    Publisher,
     Retry,
     Run,
     Scheduler,
@@ -17,6 +23,7 @@ from remit.catalog import (
 from remit.jobs.model import JobRecord, Page
 from remit.jobs.signals import DeadLetter, RetryAfter, Skip, Snooze
 from remit.jobs.states import State
+from remit.outbox.model import EventRecord, SubscriptionRecord
 
 if TYPE_CHECKING:
     from remit.app import Remit
@@ -27,11 +34,18 @@ __all__ = [
     "DeadLetter",
     "Defaults",
     "Domain",
+    "Envelope",
+    "Event",
+    "EventRecord",
+    "EventRef",
     "Job",
+    "JobDied",
     "JobRecord",
     "JobRef",
     "Keep",
+    "Outbox",
     "Page",
+    "Publisher",
     "Remit",
     "Retry",
     "RetryAfter",
@@ -40,6 +54,7 @@ __all__ = [
     "Skip",
     "Snooze",
     "State",
+    "SubscriptionRecord",
     "exponential",
     "fixed",
 ]

@@ -6,20 +6,36 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from remit import schema
-from remit.catalog import Binding, Catalog, Defaults, Domain
-from remit.client import Jobs, Queues, StoreSender, SyncJobs, SyncQueues, SyncWorkers, Workers
+from remit.catalog import Binding, Catalog, Defaults, Domain, Outbox
+from remit.client import (
+    Ambient,
+    Events,
+    Jobs,
+    Queues,
+    Rail,
+    StoreSender,
+    Subscriptions,
+    SyncEvents,
+    SyncJobs,
+    SyncQueues,
+    SyncSubscriptions,
+    SyncWorkers,
+    Workers,
+)
 from remit.client.faces import BlockingRuns
 from remit.db.opening import open_store
 from remit.db.transaction import BlockingDatabase, Database, Role, T, Work
 from remit.errors import AlreadyBound, ConfigurationError, InvalidArgument
 from remit.runtime.processes import Surroundings
+from remit.runtime.registrar import declare
 from remit.runtime.worker import Worker, WorkerSettings
+from remit.telemetry import Refusals
 
 if TYPE_CHECKING:
     from remit.boundaries import Boundaries
@@ -32,14 +48,18 @@ class Remit:
     by `remit migrate` alone); left out, it is read from `REMIT_DATABASE_URL`. `domains` are instances. `defaults` hold
     for every job that says nothing else. `schema` names the PostgreSQL schema (default `remit`); `pooler=True` says
     that a transaction pooler stands before the server: no session state, polling instead of LISTEN. `lease`, `grace`
-    and `prune_every` are seconds; see `WorkerSettings`. `name` stands in messages about this application. `boundaries`
-    is what `remit check` is told about its domains; see `remit.boundaries.Boundaries`.
+    and `prune_every` are seconds; see `WorkerSettings`. `name` stands in messages about this application.
+
+    `outbox` says how long events are kept; see `Outbox`. `scope` names the keys of a tenant, which every message must
+    carry (`remit check` sees to it). `require_tx=True` refuses to send anything outside a transaction. `ambient` are
+    functions that know the transaction that runs here, which is used where a caller passes no `tx`; see
+    `remit.adapters`. `boundaries` is what `remit check` is told about its domains; see `remit.boundaries.Boundaries`.
 
     Nothing is opened before it is used: an enqueue on an unopened application opens it, per process and event loop.
     `async with app:` opens it and closes it again. A domain belongs to one open application at a time.
 
-    `app.jobs`, `app.queues` and `app.workers` look at what is in the database, and act on it; `app.sync` has the same,
-    blocking.
+    `app.jobs`, `app.queues`, `app.events`, `app.subscriptions` and `app.workers` look at what is in the database, and
+    act on it; `app.sync` has the same, blocking.
 
     Raises `ConfigurationError`, `MissingExtra`, `CatalogError`, `InvalidArgument`.
 
@@ -58,26 +78,41 @@ class Remit:
         grace: float = 30.0,
         prune_every: float = 60.0,
         name: str | None = None,
+        outbox: Outbox | None = None,
+        scope: Iterable[str] = (),
+        require_tx: bool = False,
+        ambient: Sequence[Ambient] = (),
         boundaries: Boundaries | None = None,
     ) -> None:
         url = url or os.environ.get("REMIT_DATABASE_URL")
         if not url:
             raise ConfigurationError("no database: pass a URL to Remit(…), or set REMIT_DATABASE_URL")
-        self._settings = _set(WorkerSettings(), lease=lease, grace=grace, prune_every=prune_every)
+        settings = WorkerSettings((outbox or Outbox()).resolve())
+        self._settings = _set(settings, lease=lease, grace=grace, prune_every=prune_every)
         self.store = open_store(url, schema=schema, pooler=pooler)
-        self.catalog = Catalog(domains, defaults)
+        self.catalog = Catalog(domains, defaults, scope)
         self.name = name or f"Remit({self.store.describe()})"
         self.boundaries = boundaries
-        self._surroundings = Surroundings(url, schema, pooler)
+        self._surroundings = Surroundings(url, schema, pooler, self.catalog.scope_keys)
         self._connections = _Connections(self)
+        self.refusals = Refusals()
         sender = StoreSender(
-            self.store, self._connections.awaiting, self._connections.blocking, self._connections.is_open
+            self.store,
+            self._connections.awaiting,
+            self._connections.blocking,
+            self._connections.is_open,
+            rail=self._connections.rail,
+            refusals=self.refusals,
+            ambient=ambient,
+            require_tx=require_tx,
         )
         self._binding = Binding(self.name, sender, self.catalog)
         runs = _Runs(self._connections)
         self.jobs = Jobs(runs)
         self.queues = Queues(runs, lambda: self.catalog.queues)
         self.workers = Workers(runs)
+        self.events = Events(runs)
+        self.subscriptions = Subscriptions(runs, self._declared, self._domain_names)
         self.sync = SyncRemit(self, self._connections)
         for domain in self.catalog.domains:
             if domain.binding is None:
@@ -128,8 +163,24 @@ class Remit:
         Safe at any time and from any number of processes: all that is missing runs in one transaction, under a lock.
         Raises `StoreError`.
         """
-        steps = await asyncio.to_thread(schema.migrate, self.store)
-        return [f"{step.version:04d} {step.name}" for step in steps]
+        return await asyncio.to_thread(self._migrate)
+
+    def _migrate(self) -> list[str]:
+        """Migrate the schema, then enter the subscriptions as this release of the application declares them."""
+        steps = schema.migrate(self.store)
+        self.catalog.import_handlers()
+        entered = self._connections.blocking().run(lambda tx: declare(tx, self.catalog, force=True))
+        return [
+            *(f"{step.version:04d} {step.name}" for step in steps),
+            *(f"subscription {name} {what}" for name, what in entered),
+        ]
+
+    def _declared(self) -> set[str]:
+        self.catalog.import_handlers()
+        return {each.name for each in self.catalog.subscriptions}
+
+    def _domain_names(self) -> set[str]:
+        return {domain.name for domain in self.catalog.domains}
 
     def worker(self, *, lease: float | None = None, grace: float | None = None) -> Worker:
         """A worker in this process: `async with app.worker():`, or `await app.worker().run()`.
@@ -139,7 +190,8 @@ class Remit:
         (`WrongSchema`, `MissingHandler` …) is raised when it starts.
         """
         self._take_domains()
-        return Worker(self.store, self.catalog, _set(self._settings, lease=lease, grace=grace), self._surroundings)
+        settings = _set(self._settings, lease=lease, grace=grace)
+        return Worker(self.store, self.catalog, settings, self._surroundings, self.refusals)
 
     async def drain(self) -> None:
         """Run what is ready, with a real worker in this process, until nothing is left; for tests and scripts.
@@ -156,7 +208,7 @@ class Remit:
 
 def _set(settings: WorkerSettings, **seconds: float | None) -> WorkerSettings:
     """The settings, changed by what is given. Raises `InvalidArgument`."""
-    given = {name: number for name, number in seconds.items() if number is not None}
+    given: dict[str, Any] = {name: number for name, number in seconds.items() if number is not None}
     for name, number in given.items():
         if not 0 < number < float("inf") and not (name == "grace" and number == 0):
             raise InvalidArgument(f"{name} is a number of seconds above 0, not {number!r}")
@@ -173,6 +225,8 @@ class SyncRemit:
         self.jobs = SyncJobs(Jobs(runs))
         self.queues = SyncQueues(Queues(runs, lambda: app.catalog.queues))
         self.workers = SyncWorkers(Workers(runs))
+        self.events = SyncEvents(Events(runs))
+        self.subscriptions = SyncSubscriptions(Subscriptions(runs, app._declared, app._domain_names))
 
     def __enter__(self) -> Self:
         self._app._take_domains()
@@ -184,7 +238,7 @@ class SyncRemit:
 
     def migrate(self) -> list[str]:
         """Bring the database to the schema that this release needs; answers what ran."""
-        return [f"{step.version:04d} {step.name}" for step in schema.migrate(self._app.store)]
+        return self._app._migrate()
 
     def drain(self) -> None:
         """Run what is ready until nothing is left, on an event loop of its own."""
@@ -201,6 +255,7 @@ class _Connections:
         self._awaiting: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Database] = weakref.WeakKeyDictionary()
         self._blocking: BlockingDatabase | None = None
         self._checked = False
+        self.rail = Rail(self.blocking)
 
     def awaiting(self) -> Database:
         loop = asyncio.get_running_loop()
@@ -250,3 +305,6 @@ class _Runs:
 
     async def run(self, work: Work[T], *, atomic: bool = True) -> T:
         return await self._connections.awaiting().run(work, atomic=atomic)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)

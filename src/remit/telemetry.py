@@ -122,3 +122,35 @@ class Telemetry:
     def undecodable(self, name: str, id: str, error: BaseException) -> None:
         self.counts["undecodable"] += 1
         log.error("payload cannot be read, job set aside: %s %s: %s", name, id, error)
+
+    def declared(self, names: str) -> None:
+        log.info("subscriptions entered or changed: %s", names)
+
+    def vanished(self, name: str, deliveries: int) -> None:
+        log.warning(
+            "subscription %s is declared no more, and %d of its deliveries wait: "
+            "bring its handler back, or run `remit subscriptions retire %s`", name, deliveries, name
+        )  # fmt: skip
+
+    def event_failed(self, name: str, id: str, attempt: int, error: str, retry_in: float) -> None:
+        self.counts["event_failed"] += 1
+        log.warning("event not dispatched, retry in %.1f s: %s %s, attempt %d: %s", retry_in, name, id, attempt, error)
+
+    def event_dead(self, name: str, id: str, error: str) -> None:
+        self.counts["event_dead"] += 1
+        log.error("event dead, no subscription gets it: %s %s: %s", name, id, error)
+
+    def purged(self, count: int) -> None:
+        self.counts["purged"] += count
+        log.debug("purged %d events", count)
+
+
+class Refusals:
+    """Messages that domains tried to send and may not, counted by (domain, message)."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, str]] = Counter()
+
+    def count(self, domain: str, message: str, kind: str) -> None:
+        self.counts[domain, message] += 1
+        log.warning("refused: %s tried to send the %s %s, which it does not own", domain, kind, message)

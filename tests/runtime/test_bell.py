@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -11,7 +12,9 @@ import pytest
 from remit import schema
 from remit.db.opening import open_store
 from remit.db.postgres import bell as listening
+from remit.db.sqlite import SqliteStore
 from remit.db.sqlite import bell as watching
+from remit.db.sqlite.stir import Stir
 from remit.db.store import Bell, Store
 from remit.db.transaction import Role
 from remit.jobs import operations
@@ -160,8 +163,49 @@ async def test_behind_a_pooler_nobody_listens_and_workers_look_ever_less_often(p
     assert await bell.settle() < pauses[-1]
 
 
-async def test_sqlite_looks_less_often_the_longer_nothing_happens(sqlite_url: str) -> None:
-    untils, intervals = zip(*watching.PACE, strict=True)
+@pytest.mark.parametrize("pace", [watching.PACE, watching.HEARING_PACE])
+async def test_sqlite_looks_less_often_the_longer_nothing_happens(pace: tuple[tuple[float, float], ...]) -> None:
+    untils, intervals = zip(*pace, strict=True)
     assert list(untils) == sorted(untils)
     assert list(intervals) == sorted(intervals)
     assert untils[-1] == float("inf")
+
+
+async def test_on_sqlite_a_worker_wakes_where_the_system_does_not_tell_of_writes(
+    sqlite_url: str, rings: Rings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deaf(_file: Path) -> Stir:
+        raise OSError
+
+    monkeypatch.setattr(watching, "Stir", deaf)
+    store = open_store(sqlite_url)
+    schema.migrate(store)
+    bell = store.bell(rings)
+    await test_it_rings_again_after_the_worker_was_awake(store, bell, rings)
+    await bell.close()
+
+
+async def test_on_sqlite_no_commit_passes_by_a_worker_that_goes_to_sleep(sqlite_url: str) -> None:
+    """Another thread commits without pause, while a worker settles, looks, sleeps and is roused again and again."""
+    store = SqliteStore(sqlite_url)
+    schema.migrate(store)
+    rings = Rings()
+    bell = store.bell(rings)
+    connection, other = store.connect(), store.connect()
+    connection.execute("CREATE TABLE t (a)")
+    for number in range(200):
+        heard = rings.heard
+        await bell.settle()
+        commit = asyncio.to_thread(other.execute, "INSERT INTO t VALUES (?)", [number])
+        task = asyncio.create_task(commit)
+        while connection.execute("SELECT count(*) FROM t").fetchone() != (number + 1,):
+            async with asyncio.timeout(10):
+                await heard.wait()
+            heard.clear()
+            await bell.settle()
+        await task
+        if number % 2:
+            await bell.rouse()
+    connection.close()
+    other.close()
+    await bell.close()

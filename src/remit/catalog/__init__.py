@@ -21,9 +21,9 @@ from remit.catalog.handlers import Handler, Mode
 from remit.catalog.messages import Job
 from remit.catalog.names import delivery_line, line
 from remit.catalog.origins import Envelope, Origin, current_origin, traceparent
-from remit.catalog.policies import Defaults, Keep, Policy, Retention, Retry, resolve
+from remit.catalog.policies import Defaults, Keep, LogRetention, Outbox, Policy, Retention, Retry, resolve
 from remit.catalog.ports import Directory, EventRef, JobRef, Publisher, Scheduler, Sender, running_domain
-from remit.catalog.publishing import PublishOptions, PublishRequest, event_spec_of, prepare_event
+from remit.catalog.publishing import PublishOptions, PublishRequest, event_spec_of, prepare_event, scope_text
 from remit.catalog.quantities import Duration
 from remit.catalog.recorder import Recorder, take_recorded
 from remit.catalog.registry import Catalog, Line, Work
@@ -42,6 +42,7 @@ __all__ = [
     "Retry",
     "Keep",
     "Defaults",
+    "Outbox",
     "Backoff",
     "DeclaredBackoff",
     "Exponential",
@@ -78,6 +79,7 @@ __all__ = [
     "Handler",
     "JobSpec",
     "Line",
+    "LogRetention",
     "MessageSpec",
     "Origin",
     "Owner",
@@ -98,6 +100,7 @@ __all__ = [
     "resolve",
     "retry_delay",
     "running_domain",
+    "scope_text",
     "spec_of",
     "take_recorded",
     "traceparent",

@@ -8,9 +8,9 @@ from typing import Any, Never, cast
 
 from remit.catalog.fields import UnresolvedField
 from remit.catalog.messages import aliases_of, check_reason, make_message, name_of, owner_of, refuse_unknown
-from remit.catalog.policies import Defaults
+from remit.catalog.policies import FOREVER, Defaults
 from remit.catalog.quantities import Duration, in_seconds_or_forever, whole
-from remit.catalog.specs import FOREVER, D, EventSpec, Message
+from remit.catalog.specs import D, EventSpec, Message
 from remit.errors import CatalogError, nearest
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast, get_args
 
 from remit.catalog.backoff import Backoff, Exponential, Fixed, exponential
 from remit.catalog.quantities import DAY, Duration, in_seconds_or_forever, whole
@@ -19,6 +19,8 @@ from remit.errors import InvalidArgument
 FIRST_PRIORITY: Final = -32_768
 LAST_PRIORITY: Final = 32_767
 MOST_ATTEMPTS: Final = 1_000_000
+FOREVER: Final = 100 * 365 * DAY
+"""Seconds that stand for an age without limit where a number must be stored."""
 LARGEST_PAYLOAD: Final = 2**30
 
 
@@ -132,6 +134,46 @@ class Defaults:
             in_seconds_or_forever("expires", self.expires)
         if self.max_payload is not None:
             whole("max_payload", self.max_payload, 2, LARGEST_PAYLOAD)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outbox:
+    """How long events stay in the log: `Remit(outbox=Outbox(keep=timedelta(days=30)))`.
+
+    `keep` is how long an event is kept after its last delivery has ended (default 7 days); a class may say otherwise.
+    It counts from what holds when the event is dispatched. 0 removes it as soon as it is complete, `math.inf` keeps it
+    for ever. An event with a dead delivery is kept as long as that. `then` is what happens after that: "delete"
+    (default), or "archive" into the table `event_archive`, where it stays `archive_for` (default: for ever). Durations
+    are seconds or timedeltas. Raises `InvalidArgument`.
+    """
+
+    keep: Duration = 7 * DAY
+    then: Literal["delete", "archive"] = "delete"
+    archive_for: Duration = math.inf
+
+    def __post_init__(self) -> None:
+        in_seconds_or_forever("keep", self.keep, zero=True)
+        in_seconds_or_forever("archive_for", self.archive_for, zero=True)
+        if self.then not in get_args(Literal["delete", "archive"]):
+            raise InvalidArgument(f"then must be 'delete' or 'archive', not {self.then!r}.")
+
+    def resolve(self) -> LogRetention:
+        """Give it in seconds."""
+        keep = in_seconds_or_forever("keep", self.keep, zero=True)
+        return LogRetention(
+            keep=FOREVER if keep is None else keep,
+            archive=self.then == "archive",
+            archived_for=in_seconds_or_forever("archive_for", self.archive_for, zero=True),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRetention:
+    """A resolved `Outbox`: seconds; `archived_for` is None where there is no limit."""
+
+    keep: float
+    archive: bool
+    archived_for: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

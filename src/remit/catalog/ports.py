@@ -111,8 +111,8 @@ class Sender(Protocol):
         """Do the same without an event loop."""
         ...
 
-    def refused(self, domain: str, message: str, verb: str) -> None:
-        """Count a message that a domain may not send, and say so in the log."""
+    def refused(self, domain: str, message: str, kind: str) -> None:
+        """Count a message (a "job", an "event") that a domain may not send, and say so in the log."""
         ...
 
 

@@ -158,16 +158,20 @@ class Catalog:
             found = self._policies[queue] = resolve(*levels)
         return found
 
-    def load_handlers(self) -> None:
-        """Import the handlers of every domain, and check that no job lacks one.
+    def import_handlers(self) -> None:
+        """Import the handlers of every domain, by which subscriptions are declared too.
 
         A module that does not exist is fine as long as the handlers are registered elsewhere; whatever importing it
-        raises is passed on. Raises `CatalogError` for a stated module that does not exist, and `MissingHandler`.
+        raises is passed on. Raises `CatalogError` for a stated module that does not exist, and `DuplicateName`.
         """
         for domain in self.domains:
             _import_handlers(domain.__remit__)
         self.refresh()
         self.check_subscriptions()
+
+    def load_handlers(self) -> None:
+        """Import the handlers of every domain, and check that no job lacks one. Raises `MissingHandler` too."""
+        self.import_handlers()
         self.check_handlers()
 
     def missing_handlers(self) -> list[JobSpec]:

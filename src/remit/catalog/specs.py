@@ -18,7 +18,7 @@ from remit.catalog.contexts import ContextFactory
 from remit.catalog.fields import check_fields
 from remit.catalog.handlers import Handler
 from remit.catalog.names import check_segment, line
-from remit.catalog.policies import Defaults, Keep, Policy, resolve
+from remit.catalog.policies import FOREVER, Defaults, Keep, Policy, resolve
 from remit.catalog.quantities import in_seconds_or_forever, whole
 from remit.codec import Codec
 from remit.errors import CatalogError, DuplicateHandler, DuplicateName
@@ -26,8 +26,6 @@ from remit.errors import CatalogError, DuplicateHandler, DuplicateName
 C = TypeVar("C", default=object)
 D = TypeVar("D", bound="Owner[Any]")  # invariant and without a default: else ty misses foreign messages
 DEFAULT_QUEUE: Final = "default"
-FOREVER: Final = 100 * 365 * 86_400.0
-"""Seconds that stand for an age without limit where a number must be stored."""
 
 
 class Owner(Generic[C]):

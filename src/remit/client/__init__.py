@@ -1,19 +1,28 @@
 """What programs ask of a store: send jobs, look at them, manage them. Written once, with a blocking face."""
 
+from remit.client.events import Events, SyncEvents
 from remit.client.faces import BlockingFace
 from remit.client.jobs import Jobs, SyncJobs
 from remit.client.queues import QueueRecord, Queues, SyncQueues
-from remit.client.sender import StoreSender
+from remit.client.rail import Rail
+from remit.client.sender import Ambient, StoreSender
+from remit.client.subscriptions import Subscriptions, SyncSubscriptions
 from remit.client.workers import SyncWorkers, Workers
 
 __all__ = [
+    "Ambient",
     "BlockingFace",
+    "Events",
     "Jobs",
     "QueueRecord",
     "Queues",
+    "Rail",
     "StoreSender",
+    "Subscriptions",
+    "SyncEvents",
     "SyncJobs",
     "SyncQueues",
+    "SyncSubscriptions",
     "SyncWorkers",
     "Workers",
 ]

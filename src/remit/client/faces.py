@@ -6,6 +6,7 @@ never suspends, and run to its end without an event loop.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Coroutine
 from functools import update_wrapper
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
@@ -22,6 +23,8 @@ class Runs(Protocol):
 
     async def run(self, work: Work[T], *, atomic: bool = True) -> T: ...
 
+    async def sleep(self, seconds: float) -> None: ...
+
 
 class BlockingRuns:
     """A blocking database in the clothes of an asyncio one; it never suspends."""
@@ -31,6 +34,9 @@ class BlockingRuns:
 
     async def run(self, work: Work[T], *, atomic: bool = True) -> T:
         return self._database().run(work, atomic=atomic)
+
+    async def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251 - it blocks on purpose: no event loop runs here
 
 
 class BlockingFace(Generic[Face]):

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeAlias
 
-from remit.catalog import EnqueueRequest, JobRef
+from remit.catalog import EnqueueRequest, EventRef, JobRef, PublishRequest, current_origin, traceparent
+from remit.client.rail import Rail
 from remit.db.handles import is_blocking
 from remit.db.store import Store
 from remit.db.transaction import BlockingDatabase, Database, Transaction, run_blocking
-from remit.errors import UnsupportedHandle
-from remit.jobs import operations
+from remit.errors import TransactionRequired, UnsupportedHandle
+from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id
 from remit.jobs.rows import row
+from remit.outbox import operations as outbox
+from remit.outbox.rows import event_row
+from remit.telemetry import Refusals
 
+Ambient: TypeAlias = Callable[[], object | None]
+"""Gives the handle of the transaction that runs here, or None: how an integration tells where it knows."""
 
-def _refs(requests: Sequence[EnqueueRequest], jobs: Sequence[dict[str, Any]], inserted: int) -> list[JobRef]:
-    """What the caller is told. Only a job with an id of the caller's own can be a duplicate, and it comes alone."""
-    duplicate = requests[0].id is not None and inserted == 0
-    return [JobRef(job["id"], duplicate) for job in jobs]
+_Rows: TypeAlias = list[dict[str, Any]]
+_Insert: TypeAlias = Callable[..., Coroutine[Any, Any, int]]
+
+LARGEST_INSERT = jobs.LARGEST_INSERT
 
 
 class StoreSender:
     """The door of an application: `Sender` for its domains.
 
-    `database` and `blocking` give the open database of each calling style. Every enqueue names the store's identity,
-    which a foreign transaction does not find.
+    `database` and `blocking` give the open database of each calling style. Everything that is sent names the store's
+    identity, which a foreign transaction does not find. `ambient` knows of transactions that callers do not pass;
+    `require_tx` refuses to send outside any.
     """
 
     def __init__(
@@ -34,43 +41,106 @@ class StoreSender:
         database: Callable[[], Database],
         blocking: Callable[[], BlockingDatabase],
         is_open: Callable[[], bool],
+        *,
+        rail: Rail,
+        refusals: Refusals,
+        ambient: Sequence[Ambient] = (),
+        require_tx: bool = False,
     ) -> None:
         self._store = store
         self._database = database
         self._blocking = blocking
         self._is_open = is_open
+        self._rail = rail
+        self._refusals = refusals
+        self._ambient = tuple(ambient)
+        self._require_tx = require_tx
         self._identity: str | None = None
 
     @property
     def in_use(self) -> bool:
         return self._is_open()
 
+    # --- jobs
+
     async def send(self, requests: Sequence[EnqueueRequest], *, tx: object | None) -> list[JobRef]:
-        jobs = [row(request, request.id or new_id()) for request in requests]
-        identity = self._identity or await self._learn()
-        if tx is None:
-            atomic = len(jobs) > operations.LARGEST_INSERT
-            inserted = await self._database().run(
-                lambda own: operations.enqueue(own, jobs, store=identity), atomic=atomic
-            )
-        else:
-            inserted = await operations.enqueue(self._store.adopt(tx), jobs, store=identity)
-        return _refs(requests, jobs, inserted)
+        rows = _job_rows(requests)
+        return _job_refs(requests, rows, await self._write(jobs.enqueue, rows, tx))
 
     def send_blocking(self, requests: Sequence[EnqueueRequest], *, tx: object | None) -> list[JobRef]:
-        jobs = [row(request, request.id or new_id()) for request in requests]
-        identity = self._identity
-        if identity is None:
-            identity = self._identity = self._blocking().run(operations.store, atomic=False)
-        if tx is None:
-            atomic = len(jobs) > operations.LARGEST_INSERT
-            inserted = self._blocking().run(lambda own: operations.enqueue(own, jobs, store=identity), atomic=atomic)
-        else:
-            inserted = run_blocking(operations.enqueue(self._adopt_blocking(tx), jobs, store=identity))
-        return _refs(requests, jobs, inserted)
+        rows = _job_rows(requests)
+        return _job_refs(requests, rows, self._write_blocking(jobs.enqueue, rows, tx))
+
+    # --- events
+
+    async def publish(self, requests: Sequence[PublishRequest], *, tx: object | None) -> list[EventRef]:
+        rows = _event_rows(requests)
+        return _event_refs(requests, rows, await self._write(outbox.publish, rows, tx))
+
+    def publish_blocking(self, requests: Sequence[PublishRequest], *, tx: object | None) -> list[EventRef]:
+        rows = _event_rows(requests)
+        return _event_refs(requests, rows, self._write_blocking(outbox.publish, rows, tx))
+
+    async def publish_soon(self, request: PublishRequest) -> EventRef:
+        [event] = _event_rows([request])
+        await self._rail.put(event)
+        return EventRef(event["id"])
+
+    def publish_soon_blocking(self, request: PublishRequest) -> EventRef:
+        [event] = _event_rows([request])
+        self._rail.put_blocking(event)
+        return EventRef(event["id"])
+
+    async def flush(self) -> None:
+        await self._rail.flush()
+
+    def flush_blocking(self) -> None:
+        self._rail.flush_blocking()
+
+    # --- refusals
+
+    def refused(self, domain: str, message: str, kind: str) -> None:
+        self._refusals.count(domain, message, kind)
+
+    # --- writing
+
+    async def _write(self, insert: _Insert, rows: _Rows, tx: object | None) -> int:
+        identity = self._identity or await self._learn()
+        handle = self._transaction(tx)
+        if handle is not None:
+            return await insert(self._store.adopt(handle), rows, store=identity)
+        atomic = len(rows) > LARGEST_INSERT
+        return await self._database().run(lambda own: insert(own, rows, store=identity), atomic=atomic)
+
+    def _write_blocking(self, insert: _Insert, rows: _Rows, tx: object | None) -> int:
+        identity = self._identity or self.learn_blocking()
+        handle = self._transaction(tx)
+        if handle is not None:
+            return run_blocking(insert(self._adopt_blocking(handle), rows, store=identity))
+        atomic = len(rows) > LARGEST_INSERT
+        return self._blocking().run(lambda own: insert(own, rows, store=identity), atomic=atomic)
+
+    def _transaction(self, tx: object | None) -> object | None:
+        """The handle to write on: what the caller passed, or else what an integration knows to run here."""
+        if tx is not None:
+            return tx
+        for ambient in self._ambient:
+            if (handle := ambient()) is not None:
+                return handle
+        if self._require_tx:
+            raise TransactionRequired(
+                "this application was created with require_tx=True, and nothing was sent: pass tx=, the session or "
+                "connection of the transaction that this belongs to"
+            )
+        return None
 
     async def _learn(self) -> str:
-        self._identity = await self._database().run(operations.store, atomic=False)
+        self._identity = await self._database().run(jobs.store, atomic=False)
+        return self._identity
+
+    def learn_blocking(self) -> str:
+        """The identity of the store."""
+        self._identity = self._blocking().run(jobs.store, atomic=False)
         return self._identity
 
     def _adopt_blocking(self, tx: object) -> Transaction:
@@ -81,3 +151,32 @@ class StoreSender:
                 "await the domain's own enqueue(…), or pass a blocking connection or session."
             )
         return transaction
+
+
+def _origin() -> dict[str, str | None]:
+    """Where what is sent here comes from: the run whose handler sends it, if one does."""
+    origin, trace = current_origin.get(), traceparent()
+    if origin is None:
+        return {"traceparent": trace}
+    return {"correlation": origin.correlation, "causation": origin.causation, "traceparent": trace}
+
+
+def _job_rows(requests: Sequence[EnqueueRequest]) -> _Rows:
+    origin = _origin()
+    return [row(request, request.id or new_id(), **origin) for request in requests]
+
+
+def _event_rows(requests: Sequence[PublishRequest]) -> _Rows:
+    origin = _origin()
+    return [event_row(request, request.id or new_id(), **origin) for request in requests]
+
+
+def _job_refs(requests: Sequence[EnqueueRequest], rows: _Rows, written: int) -> list[JobRef]:
+    """What the caller is told. Only a job with an id of the caller's own can be a duplicate, and it comes alone."""
+    duplicate = requests[0].id is not None and written == 0
+    return [JobRef(each["id"], duplicate) for each in rows]
+
+
+def _event_refs(requests: Sequence[PublishRequest], rows: _Rows, written: int) -> list[EventRef]:
+    duplicate = requests[0].id is not None and written == 0
+    return [EventRef(each["id"], duplicate) for each in rows]

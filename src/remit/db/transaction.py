@@ -57,6 +57,8 @@ class Role(StrEnum):
     CLIENT = "client"
     CLAIM = "claim"
     COMPLETE = "complete"
+    TURN = "turn"
+    RELAY = "relay"
     HEARTBEAT = "heartbeat"
     LISTEN = "listen"
     LEADER = "leader"

@@ -66,6 +66,7 @@ class JobRecord:
     - `cancel_requested_at` and `cancelled_by`: it was cancelled, or asked to stop. `deleted_at`: lists hide it.
     - `worker` is who holds it while it runs. `reason` is why it was skipped, cancelled or is dead.
     - `causation` is the job whose run sent this one, `correlation` the first of the chain; None where a caller sent it.
+      `event` is the event that a delivery is about, and then also its causation.
     - `payload_text`, `result_text` and `requested_by_text` are what is stored; the properties without `_text` read it.
     """
 
@@ -97,6 +98,7 @@ class JobRecord:
     attachment: str | None
     correlation: str | None
     causation: str | None
+    event: str | None
     errors: tuple[FailureRecord, ...] = ()
     logs: tuple[LogRecord, ...] = field(default=(), repr=False)
 
@@ -160,10 +162,14 @@ class Claim(Struct):
     attempts: int
     suspect: bool
     encoding: str
-    payload: str
+    payload: str | None
+    """None where the event of a delivery is gone."""
     backoff: str | None
     correlation: str
     name: str
+    traceparent: str | None = None
+    envelope: str | None = None
+    """Of a delivery: what came with the event, as the JSON text of an array."""
 
     @property
     def attempt(self) -> int:
@@ -180,7 +186,7 @@ class Allotment(Struct, frozen=True):
 
 
 class Ended(Struct):
-    """A run that ended, on its way to the store, with the messages that it sends if this lands."""
+    """A run that ended, on its way to the store, with the jobs and events that it sends if this lands."""
 
     id: str
     token: int
@@ -188,6 +194,14 @@ class Ended(Struct):
     transition: Transition
     messages: list[dict[str, Any]]
     attempts: int = 0
+    events: Sequence[dict[str, Any]] = ()
+    turn: tuple[str, int] | None = None
+    """Of a delivery to an ordered subscription: the subscription's id, and the lane that may move on."""
+
+    @property
+    def ordered(self) -> bool:
+        """Whether it publishes ordered events, for whose turn it may have to wait."""
+        return any("lane" in event for event in self.events)
 
 
 class Landed(Struct, frozen=True):

@@ -25,9 +25,10 @@ from remit.jobs.model import (
 from remit.jobs.states import Command, State, allows
 
 _encode = msgspec.json.Encoder().encode
-_POSITION = itemgetter(11, 12, 13, 0)
+_POSITION = itemgetter(13, 14, 15, 0)
 
 LARGEST_INSERT = 1000
+_RINGING = (State.READY, State.DEAD)  # a death is an event
 
 
 def _json(value: object) -> str:
@@ -73,11 +74,11 @@ async def claim(
     rows.sort(key=_POSITION)
     claims: list[Claim] = []
     expired: list[str] = []
-    for id, state, line, failures, attempts, suspect, encoding, payload, backoff, correlation, name, *_ in rows:
+    for row in rows:
+        id, state, line, failures, attempts, suspect, encoding, payload, backoff, correlation, name, trace, *rest = row
         if state == State.RUNNING:
-            claims.append(
-                Claim(id, token, line, failures, attempts, suspect > 0, encoding, payload, backoff, correlation, name)
-            )
+            held = id, token, line, failures, attempts, suspect > 0, encoding, payload, backoff, correlation, name
+            claims.append(Claim(*held, trace, rest[0]))
         else:
             expired.append(id)
     return claims, expired
@@ -112,13 +113,16 @@ async def finish(tx: Transaction, ended: Iterable[Ended], *, worker: str, stamp:
     """
     batch = sorted(ended, key=lambda one: one.id)
     messages = [message for one in batch for message in one.messages]
+    events = [event for one in batch for event in one.events]
     rows = await tx.fetch(
         queries.FINISH,
         outcomes=_json([_outcome(one) for one in batch]),
         jobs=_json(messages),
+        events=_json(events),
+        lanes=_json(sorted({event["lane"] for event in events if "lane" in event})),
         worker=worker,
         stamp=stamp,
-        ring=bool(messages) or any(one.transition.state == State.READY for one in batch),
+        ring=bool(messages or events) or any(one.transition.state in _RINGING for one in batch),
     )
     return [Landed(row[0], State(row[1])) for row in rows]
 

@@ -12,7 +12,9 @@ from remit.jobs.model import micros
 
 
 def row(request: EnqueueRequest, id: str, **origin: str | None) -> dict[str, Any]:
-    """One job, ready to be written; what was not said is left out. `origin` are correlation and causation."""
+    """One job, ready to be written; what was not said is left out. `origin` are correlation, causation and
+    trace.
+    """
     spec = request.spec
     queue = spec.queue
     job: dict[str, Any] = {
@@ -37,6 +39,7 @@ def row(request: EnqueueRequest, id: str, **origin: str | None) -> dict[str, Any
         "label": request.label,
         "requested_by": request.requested_by,
         "attachment": request.attachment,
+        "scope": request.scope,
         **origin,
     }
     if isinstance(request.expires, datetime):

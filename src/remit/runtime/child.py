@@ -16,13 +16,27 @@ from typing import Any
 
 import msgspec
 
-from remit.catalog import DomainSpec, JobSpec, Owner, Policy, prepare, running_domain
+from remit.catalog import (
+    DomainSpec,
+    EnqueueRequest,
+    Origin,
+    Owner,
+    PublishRequest,
+    Work,
+    check_owner,
+    current_origin,
+    event_spec_of,
+    prepare,
+    prepare_event,
+    running_domain,
+    scope_text,
+    spec_of,
+)
 from remit.db.opening import open_store
 from remit.db.store import Store
 from remit.db.transaction import Role
-from remit.errors import CatalogError, OwnershipError
+from remit.errors import CatalogError
 from remit.jobs.model import Claim
-from remit.jobs.rows import row
 from remit.jobs.signals import DeadLetter, RetryAfter, Skip, Snooze
 from remit.jobs.states import Failure
 from remit.runtime.outcomes import LONGEST_MESSAGE, describe, lineage, storable
@@ -83,41 +97,44 @@ class Child:
         try:
             function = _find(call.path)
             owner: type[Owner[Any]] = _find(call.domain)
-            spec: JobSpec = _find(call.job).__remit__
-            message = spec.codec.load(call.payload)
-            run = self._live_run(call, spec, owner)
+            work: Work = owner.__remit__.subscriptions.get(call.name) or _find(call.job).__remit__
+            message = work.codec.load(call.payload)
+            run = self._live_run(call, work, owner)
         except BaseException as error:
             return self._failed(error, None)
         self._run = run
         token = running_domain.set(run.domain)
+        origin = current_origin.set(Origin(call.correlation, call.id, call.traceparent))
         try:
             returned = function(message, run)
         except BaseException as error:
             return self._raised(error, run)
         finally:
             running_domain.reset(token)
+            current_origin.reset(origin)
             self._run = None
         return self._reply("completed", run, result=run.result_text(returned))
 
-    def _live_run(self, call: Call, spec: JobSpec, owner: type[Owner[Any]]) -> LiveRun:
+    def _live_run(self, call: Call, work: Work, owner: type[Owner[Any]]) -> LiveRun:
         domain: DomainSpec = owner.__remit__
         if domain.instance is None:
             raise CatalogError(f"no instance of {call.domain} was made by importing it: write `x = {owner.__name__}()`")
         claim = Claim(
             call.id, call.token, 0, call.failures, call.attempts, False, "json", call.payload, None, call.correlation,
-            call.name,
+            call.name, call.traceparent, call.envelope,
         )  # fmt: skip
-        policy = spec.policy(domain.defaults)
+        policy = work.policy(domain.defaults)
+        scope = self._surroundings.scope
         services = Services(
             store=self._opened(),
             database=_no_loop,
             blocking=lambda: self._opened().blocking(Role.HANDLER),
             telemetry=Telemetry(call.worker),
-            prepare=lambda sender, job, options: _prepare(sender, job, options, domain, policy),
-            row=row,
+            prepare=lambda sender, job, options: _prepare(domain, job, options, scope),
+            prepare_event=lambda sender, event, options: _prepare_event(domain, event, options, scope),
             journal=self._journal,
         )
-        return LiveRun(claim, spec, policy, domain.instance, self._context(domain), call.worker, services)
+        return LiveRun(claim, work, policy, domain.instance, self._context(domain), call.worker, services)
 
     def _opened(self) -> Store:
         if self._store is None:
@@ -161,8 +178,11 @@ class Child:
 
     def _reply(self, kind: str, run: LiveRun | None, **rest: Any) -> Reply:
         completion, stamp = (run.completion.value, run.stamp) if run else ("none", 0)
-        messages = run.messages if run and kind == "completed" else []
-        return Reply(kind, completion, stamp, messages=messages, logs=self._logs, **rest)
+        sent = run if kind == "completed" else None
+        return Reply(
+            kind, completion, stamp, messages=sent.messages if sent else [], events=sent.events if sent else [],
+            logs=self._logs, **rest,
+        )  # fmt: skip
 
 
 def _find(path: str) -> Any:
@@ -173,13 +193,16 @@ def _find(path: str) -> Any:
     return found
 
 
-def _prepare(sender: Owner[Any], job: Any, options: Any, domain: DomainSpec, policy: Policy) -> Any:
-    spec: JobSpec = type(job).__remit__
-    if spec.domain is not domain.owner:
-        raise OwnershipError(
-            f"{domain.name} cannot enqueue {spec.name}, which {spec.domain.__remit__.name} owns: publish an event"
-        )
-    return prepare(spec, job, options, spec.policy(domain.defaults))
+def _prepare(domain: DomainSpec, job: Any, options: Any, scope: tuple[str, ...]) -> EnqueueRequest:
+    spec = spec_of(job)
+    check_owner(domain, spec)
+    return prepare(spec, job, options, spec.policy(domain.defaults), scope_text(job, scope))
+
+
+def _prepare_event(domain: DomainSpec, event: Any, options: Any, scope: tuple[str, ...]) -> PublishRequest:
+    spec = event_spec_of(event)
+    check_owner(domain, spec)
+    return prepare_event(spec, event, options, spec.limit(domain.defaults), scope_text(event, scope))
 
 
 def _no_loop() -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from msgspec.structs import replace
@@ -19,18 +19,22 @@ from remit.jobs import operations
 from remit.jobs.ids import new_token
 from remit.jobs.model import Ended, Landed
 from remit.jobs.states import Failure, GaveUp, State, decide
+from remit.outbox.model import Lane
 from remit.runtime.ledger import Ledger
 from remit.runtime.outcomes import describe
 from remit.runtime.service import StoreLoop
 from remit.telemetry import Telemetry
 
 LARGEST_BATCH = 1000
+BETWEEN_TRIES = 0.05
+"""Seconds left to others when an ordered event has waited in vain for its turn."""
 
 
 class Completer(StoreLoop):
     """The only part that writes outcomes, except for completions in a transaction of a handler's."""
 
     name = "completer"
+    largest = LARGEST_BATCH
 
     def __init__(
         self,
@@ -38,10 +42,12 @@ class Completer(StoreLoop):
         ledger: Callable[[], Ledger],
         telemetry: Telemetry,
         promote_in: Callable[[float], None],
+        ended_in: Callable[[Iterable[Lane]], None],
     ) -> None:
         super().__init__(database, telemetry)
         self._ledger = ledger
         self._promote_in = promote_in
+        self._ended_in = ended_in
         self._outbox: deque[tuple[Ended, str]] = deque()
         self._unheard: set[int] = set()
         """Stamps of tries whose answer was lost: no row means unknown then, not lost, and the row's token tells."""
@@ -57,6 +63,11 @@ class Completer(StoreLoop):
 
     def __len__(self) -> int:
         return len(self._outbox)
+
+    def tell_turn(self, turn: Lane | None) -> None:
+        """A delivery has ended; `turn` is its lane, where the subscription is ordered."""
+        if turn is not None:
+            self._ended_in([turn])
 
     async def flushed(self) -> None:
         """Wait until everything is written."""
@@ -84,7 +95,7 @@ class Completer(StoreLoop):
         batch: list[Ended] = []
         names: dict[str, str] = {}
         for ended, name in self._outbox:
-            if ended.id in names or len(batch) == LARGEST_BATCH:
+            if ended.id in names or len(batch) == self.largest:
                 break
             batch.append(ended)
             names[ended.id] = name
@@ -127,6 +138,8 @@ class Completer(StoreLoop):
 
     def _tell(self, ended: Ended, name: str, state: State) -> None:
         self._telemetry.ended(state)
+        if state.is_final:
+            self.tell_turn(ended.turn)
         transition = ended.transition
         if state is State.DEAD:
             self._telemetry.dead(name, ended.id, transition.reason or "")
@@ -143,9 +156,25 @@ class Completer(StoreLoop):
             await self._write(batch[middle:], names, ledger)
             return
         [culprit] = batch
-        if culprit.transition.state is State.DEAD and not culprit.messages:
+        if culprit.transition.state is State.DEAD and not culprit.messages and not culprit.events:
             raise error  # even the plainest outcome is refused: it is not the outcome
         await self._write([_unwritable(culprit, error)], names, ledger)
+
+
+class OrderedCompleter(Completer):
+    """Writes the outcomes of runs that publish ordered events, one by one: each may have to wait for its turn, behind
+    somebody's open transaction. One that waits for too long lets the others pass.
+    """
+
+    name = "ordered-completer"
+    largest = 1
+
+    async def turn(self) -> float:
+        try:
+            return await super().turn()
+        except StoreBusy:
+            self._outbox.rotate(-1)
+            return BETWEEN_TRIES
 
 
 def _unwritable(ended: Ended, error: StoreError) -> Ended:
@@ -154,4 +183,4 @@ def _unwritable(ended: Ended, error: StoreError) -> Ended:
     failure = Failure("OutcomeRefused", f"the store refused the outcome of this run: {cause.message}", None)
     outcome = GaveUp(failure.message[:1000], failure)
     failures = max(0, ended.attempt - 1)
-    return replace(ended, transition=decide(outcome, failures=failures, attempts=ended.attempt), messages=[])
+    return replace(ended, transition=decide(outcome, failures=failures, attempts=ended.attempt), messages=[], events=())

@@ -15,20 +15,20 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from remit.catalog import Handler, JobSpec, Owner, Policy, running_domain
+from remit.catalog import Handler, Origin, Owner, Policy, Subscription, Work, current_origin, running_domain
 from remit.codec import ENCODING
 from remit.db.transaction import Database
 from remit.errors import StoreBusy, StoreUnavailable, UndecodablePayload
 from remit.jobs import operations
 from remit.jobs.model import Claim, Ended
-from remit.jobs.states import Completed, Failed, Failure, GaveUp, Interrupted, Outcome, decide
+from remit.jobs.states import Completed, Failed, Failure, GaveUp, Interrupted, Outcome, Skipped, decide
 from remit.runtime.completer import Completer
 from remit.runtime.intake import Intake
 from remit.runtime.ledger import Ledger
 from remit.runtime.outcomes import describe, outcome_of, storable, timed_out
 from remit.runtime.prober import Prober
 from remit.runtime.processes import ProcessCrew
-from remit.runtime.runs import Completion, Interruption, LiveRun, Services
+from remit.runtime.runs import Completion, Interruption, LiveRun, Services, turn_of
 from remit.runtime.threads import Raised, ThreadCrew
 from remit.runtime.watchdog import Watchdog
 
@@ -40,7 +40,7 @@ AFTER_A_BUG = 5.0
 class Entry:
     """What a worker does with the jobs of one line."""
 
-    spec: JobSpec
+    spec: Work
     policy: Policy
     handler: Handler
     domain: Owner[Any]
@@ -68,6 +68,7 @@ class Executor:
         intakes: Mapping[str, Intake],
         contexts: Mapping[str, object],
         completer: Completer,
+        ordered_completer: Completer,
         prober: Prober,
         ledger: Callable[[], Ledger],
         database: Database,
@@ -78,6 +79,7 @@ class Executor:
         self._intakes = intakes
         self._contexts = contexts
         self._completer = completer
+        self._ordered_completer = ordered_completer
         self._prober = prober
         self._ledger = ledger
         self._database = database
@@ -143,7 +145,7 @@ class Executor:
         self._telemetry.broken(claim.name, claim.id, error)
         self._queueing.pop(claim.id, None)
         if not slot.abandoned and self._ledger().knows(claim.id, claim.token):
-            self._put(claim, Failed(describe(error), AFTER_A_BUG), [])
+            self._put(claim, Failed(describe(error), AFTER_A_BUG))
 
     async def _handle(self, claim: Claim, slot: Slot) -> None:
         ledger = self._ledger()
@@ -155,11 +157,14 @@ class Executor:
         except UndecodablePayload as error:
             self._telemetry.undecodable(claim.name, claim.id, error)
             reason = storable(error, 1000)
-            self._put(claim, GaveUp(reason, Failure("UndecodablePayload", reason)), [])
+            self._put(claim, GaveUp(reason, Failure("UndecodablePayload", reason)))
             return
         domain = entry.domain
         context = self._contexts.get(domain.__remit__.name)
         run = LiveRun(claim, entry.spec, entry.policy, domain, context, ledger.worker, self._services)
+        if (outcome := self._unwanted(entry.spec, message, run)) is not None:
+            self._put(claim, outcome)
+            return
         if not claim.suspect:
             await self._attempt(entry, message, run, slot)
             return
@@ -171,6 +176,16 @@ class Executor:
                 await self._attempt(entry, message, run, slot)
         finally:
             self._let_next_suspect(run)
+
+    def _unwanted(self, spec: Work, message: Any, run: LiveRun) -> Outcome | None:
+        """What becomes of a delivery that its subscription does not want, as far as only Python can tell."""
+        if not isinstance(spec, Subscription) or spec.condition_call is None:
+            return None
+        try:
+            wanted = spec.condition_call(message)
+        except Exception as error:
+            return self._outcome(run, error)
+        return None if wanted else Skipped("its where= does not want this event")
 
     def _let_next_suspect(self, run: LiveRun) -> None:
         if self._suspect is run:
@@ -214,6 +229,7 @@ class Executor:
         if entry.handler.mode != "process":
             self._begin(run)
         token = running_domain.set(entry.domain)
+        origin = current_origin.set(Origin(run.claim.correlation, run.claim.id, run.claim.traceparent))
         try:
             match entry.handler.mode:
                 case "async":
@@ -224,6 +240,7 @@ class Executor:
                     outcome, error = await self._processes.call(entry.handler.path, run, lambda: self._begin(run))
         finally:
             running_domain.reset(token)
+            current_origin.reset(origin)
             self._leave(run, slot)
         if slot.abandoned:
             self._telemetry.late(run.name, run.job_id)
@@ -314,6 +331,7 @@ class Executor:
         claim = run.claim
         if run.completion is Completion.COMMITTED:
             self._ledger().drop(claim.id, claim.token)
+            self._completer.tell_turn(turn_of(claim, run.spec))
             self._telemetry.ended("completed")
             if error is not None:
                 self._telemetry.after_completion(run.name, run.job_id, error)
@@ -323,13 +341,16 @@ class Executor:
             self._ledger().drop(claim.id, claim.token)
             self._telemetry.lease_lost(run.name, run.job_id)
         else:
-            self._put(claim, outcome, run.messages)
+            self._put(claim, outcome, run)
 
-    def _put(self, claim: Claim, outcome: Outcome, messages: list[dict[str, Any]]) -> None:
+    def _put(self, claim: Claim, outcome: Outcome, run: LiveRun | None = None) -> None:
         transition = decide(outcome, failures=claim.failures, attempts=claim.attempts)
-        sent = messages if isinstance(outcome, Completed) else []
-        ended = Ended(claim.id, claim.token, claim.failures + 1, transition, sent, claim.attempts)
-        self._completer.put(ended, claim.name)
+        turn = turn_of(claim, self._entries[claim.line].spec)
+        ended = Ended(claim.id, claim.token, claim.failures + 1, transition, [], claim.attempts, turn=turn)
+        if run is not None and isinstance(outcome, Completed):
+            ended.messages, ended.events = run.messages, run.events
+        completer = self._ordered_completer if ended.ordered else self._completer
+        completer.put(ended, claim.name)
 
     # --- from outside
 
@@ -350,7 +371,7 @@ class Executor:
     def give_back(self, claims: Iterable[Claim]) -> None:
         """Return what has not started, at no cost."""
         for claim in claims:
-            self._put(claim, Interrupted(), [])
+            self._put(claim, Interrupted())
 
     def wind_down(self) -> None:
         """Start nothing more: suspects that wait for their turn go back."""
@@ -401,4 +422,6 @@ def _load(entry: Entry, claim: Claim) -> Any:
         raise UndecodablePayload(
             f"{claim.name}: its payload is encoded as {claim.encoding!r}, and this worker knows {ENCODING!r} only"
         )
+    if claim.payload is None:
+        raise UndecodablePayload(f"{claim.name}: the event that it delivers is gone")
     return entry.load(claim.payload)

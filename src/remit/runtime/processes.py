@@ -45,6 +45,8 @@ class Call(msgspec.Struct, frozen=True):
     failures: int
     attempts: int
     correlation: str
+    traceparent: str | None
+    envelope: str | None
 
 
 class Log(msgspec.Struct, frozen=True):
@@ -67,6 +69,7 @@ class Reply(msgspec.Struct, frozen=True):
     failure: Failure | None = None
     lineage: tuple[str, ...] = ()
     messages: list[dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
     logs: list[Log] = []
 
 
@@ -77,6 +80,7 @@ class Surroundings:
     url: str
     schema: str
     pooler: bool
+    scope: tuple[str, ...] = ()
 
 
 class ProcessCrew:
@@ -105,8 +109,8 @@ class ProcessCrew:
             child.kill()
         claim = run.claim
         owner = run.domain.__remit__.path
-        call = Call(path, owner, run.spec.path, claim.id, claim.token, run.worker, run.name, claim.payload,
-                    claim.failures, claim.attempts, claim.correlation)  # fmt: skip
+        call = Call(path, owner, run.spec.path, claim.id, claim.token, run.worker, run.name, claim.payload or "",
+                    claim.failures, claim.attempts, claim.correlation, claim.traceparent, claim.envelope)  # fmt: skip
         run.told = child.tell_cancel
         try:
             reply = await child.call(call)

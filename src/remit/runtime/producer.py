@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from remit.db.store import Bell, Capability, Store
+from remit.db.store import Capability, Store
 from remit.db.transaction import Database, Transaction
 from remit.jobs import operations
 from remit.jobs.model import Allotment, Claim
@@ -13,6 +13,7 @@ from remit.jobs.shares import by_priority, even
 from remit.runtime.intake import Intake
 from remit.runtime.ledger import Ledger
 from remit.runtime.service import StoreLoop
+from remit.runtime.watch import Watch
 from remit.telemetry import Telemetry
 
 MOST_HELD = 5_000
@@ -34,26 +35,28 @@ class Producer(StoreLoop):
         database: Database,
         intakes: Mapping[str, Intake],
         ledger: Callable[[], Ledger],
+        watch: Watch,
         telemetry: Telemetry,
     ) -> None:
         super().__init__(database, telemetry)
         self._intakes = intakes
         self._ledger = ledger
-        self._bell: Bell = store.bell(self.wake)
+        self._watch = watch
         self._looks_first = Capability.SEVERAL_WRITERS not in store.capabilities
         self._turns = 0
         self._busy = False
         self.claims = 0
+        watch.join(self.name, self.wake)
 
     async def turn(self) -> float:
         """Idle: settle, scan once more, sleep. Busy: claim, and leave the bell alone until a claim comes back empty."""
         if not self._has_room():
             return SATURATED
         was_busy = self._busy
-        pause = 0.0 if was_busy else await self._bell.settle()
+        pause = 0.0 if was_busy else await self._watch.settle(self.name)
         self._busy = await self.claim_once()
         if self._busy and not was_busy:
-            await self._bell.rouse()
+            await self._watch.rouse(self.name)
         return 0.0 if self._busy or was_busy else pause
 
     def _has_room(self) -> bool:
@@ -124,8 +127,8 @@ class Producer(StoreLoop):
 
     async def stop(self) -> None:
         await super().stop()
-        await self._bell.close()
+        await self._watch.leave(self.name)
 
     async def kill(self) -> None:
         await super().kill()
-        await asyncio.gather(self._bell.close(), return_exceptions=True)
+        await asyncio.gather(self._watch.leave(self.name), return_exceptions=True)

@@ -16,24 +16,34 @@ from typing_extensions import Unpack
 from remit.catalog import (
     EnqueueOptions,
     EnqueueRequest,
+    Envelope,
+    Event,
+    EventRef,
     Job,
     JobRef,
-    JobSpec,
     Owner,
     Policy,
+    PublishOptions,
+    PublishRequest,
     Run,
+    Subscription,
     SyncRun,
     SyncRunTransaction,
+    Work,
+    traceparent,
 )
-from remit.codec import encode
+from remit.codec import decode, encode
 from remit.db.handles import is_blocking
 from remit.db.store import Capability, Store
 from remit.db.transaction import BlockingDatabase, Database, Session, Transaction, run_blocking
 from remit.errors import InvalidTransition, LeaseLost, UnsupportedHandle
 from remit.jobs import operations
 from remit.jobs.ids import new_id, new_token
-from remit.jobs.model import Claim, Ended
+from remit.jobs.model import Claim, Ended, moment
+from remit.jobs.rows import row
 from remit.jobs.states import Completed, decide
+from remit.outbox.model import Lane
+from remit.outbox.rows import event_row
 from remit.telemetry import Telemetry
 
 LONG_TRANSACTION = 1.0
@@ -60,14 +70,14 @@ class Completion(Enum):
 
 @dataclass(slots=True)
 class Services:
-    """What runs of one worker share. `prepare` checks and prepares a message that a run wants to send."""
+    """What runs of one worker share. `prepare` and `prepare_event` check and prepare what a run wants to send."""
 
     store: Store
     database: Callable[[], Database]
     blocking: Callable[[], BlockingDatabase]
     telemetry: Telemetry
     prepare: Callable[[Owner[Any], Job[Any], EnqueueOptions], EnqueueRequest]
-    row: Callable[..., dict[str, Any]]
+    prepare_event: Callable[[Owner[Any], Event[Any], PublishOptions], PublishRequest]
     journal: Callable[[str, int, logging.LogRecord], None]
 
 
@@ -88,7 +98,7 @@ class LiveRun(Run[Any]):
     def __init__(
         self,
         claim: Claim,
-        spec: JobSpec,
+        spec: Work,
         policy: Policy,
         domain: Owner[Any],
         context: object,
@@ -106,6 +116,7 @@ class LiveRun(Run[Any]):
         self.attempt = claim.failures + 1
         self.attempts = claim.attempts
         self.messages: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
         self._services = services
 
     # --- what handlers use
@@ -124,13 +135,26 @@ class LiveRun(Run[Any]):
             self._log = _RunLogger(self, self._services.journal)
         return self._log
 
+    @property
+    def event(self) -> Envelope | None:  # type: ignore[override]
+        return None if self.claim.envelope is None else _envelope(self.claim.envelope)
+
     def enqueue(self, job: Job[Any], **options: Unpack[EnqueueOptions]) -> JobRef:
         self._check_open("send")
         request = self._services.prepare(self.domain, job, options)
         id = request.id or new_id()
-        origin = {"causation": self.claim.id, "correlation": self.claim.correlation}
-        self.messages.append(self._services.row(request, id, **origin))
+        self.messages.append(row(request, id, **self._origin()))
         return JobRef(id)
+
+    def publish(self, event: Event[Any], **options: Unpack[PublishOptions]) -> EventRef:
+        self._check_open("publish")
+        request = self._services.prepare_event(self.domain, event, options)
+        id = request.id or new_id()
+        self.events.append(event_row(request, id, **self._origin()))
+        return EventRef(id)
+
+    def _origin(self) -> dict[str, str | None]:
+        return {"causation": self.claim.id, "correlation": self.claim.correlation, "traceparent": traceparent()}
 
     async def complete(self, result: object = None, *, tx: object | None = None) -> None:
         if tx is not None:
@@ -218,7 +242,7 @@ class LiveRun(Run[Any]):
         transition = decide(
             Completed(self.result_text(result)), failures=self.claim.failures, attempts=self.claim.attempts
         )
-        return Ended(self.claim.id, self.claim.token, self.attempt, transition, self.messages)
+        return Ended(self.claim.id, self.claim.token, self.attempt, transition, self.messages, events=self.events)
 
     def _check_open(self, what: str) -> None:
         if self.completion is not Completion.NONE:
@@ -228,6 +252,30 @@ class LiveRun(Run[Any]):
         seconds = time.monotonic() - begun
         if seconds > LONG_TRANSACTION and Capability.SEVERAL_WRITERS not in self._services.store.capabilities:
             self._services.telemetry.long_transaction(self.name, self.claim.id, seconds)
+
+
+def turn_of(claim: Claim, work: Work) -> Lane | None:
+    """Of a delivery to an ordered subscription: the lane that may move on when it has ended."""
+    if claim.envelope is None or not isinstance(work, Subscription) or work.ordered_by is None:
+        return None
+    *_, subscription, lane = decode(claim.envelope)
+    return None if lane is None else (subscription, lane)
+
+
+def _envelope(text: str) -> Envelope:
+    id, name, version, domain, occurred, published, scope, correlation, causation, trace, *_ = decode(text)
+    return Envelope(
+        id=id,
+        type=name,
+        version=version,
+        domain=domain,
+        occurred_at=moment(occurred),  # type: ignore[arg-type]
+        published_at=moment(published),  # type: ignore[arg-type]
+        scope=decode(scope) if scope else {},
+        correlation=correlation,
+        causation=causation,
+        traceparent=trace,
+    )
 
 
 class _SyncTransaction:

@@ -14,14 +14,29 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Self
 
 from remit import schema
-from remit.catalog import Catalog, EnqueueOptions, EnqueueRequest, Job, Owner, prepare, spec_of
+from remit.catalog import (
+    Catalog,
+    EnqueueOptions,
+    EnqueueRequest,
+    Event,
+    Job,
+    LogRetention,
+    MessageSpec,
+    Owner,
+    PublishOptions,
+    PublishRequest,
+    check_owner,
+    event_spec_of,
+    prepare,
+    prepare_event,
+    spec_of,
+)
 from remit.db.store import Store
 from remit.db.transaction import BlockingDatabase, Database, Role
 from remit.errors import OwnershipError, StoreError
 from remit.jobs import operations as jobs
-from remit.jobs.rows import row
 from remit.runtime import operations
-from remit.runtime.completer import Completer
+from remit.runtime.completer import Completer, OrderedCompleter
 from remit.runtime.executor import Entry, Executor
 from remit.runtime.heartbeat import BEATS_PER_LEASE, Heartbeat
 from remit.runtime.intake import Intake
@@ -34,11 +49,16 @@ from remit.runtime.producer import Producer
 from remit.runtime.promoter import Promoter
 from remit.runtime.pruner import Pruner
 from remit.runtime.pulse import pulse_of
+from remit.runtime.purger import Purger
 from remit.runtime.reconciler import Reconciler
+from remit.runtime.registrar import Registrar
+from remit.runtime.relay import Relay
 from remit.runtime.rescuer import Rescuer
 from remit.runtime.runs import Interruption, Services
 from remit.runtime.service import Loop
-from remit.telemetry import Telemetry, log
+from remit.runtime.usher import Usher
+from remit.runtime.watch import Watch
+from remit.telemetry import Refusals, Telemetry, log
 
 LAST_MOMENTS = 3.0
 """Seconds that interrupted runs get to end, after the deadline of a shutdown."""
@@ -50,9 +70,11 @@ class WorkerSettings:
 
     `lease`: seconds after which a worker that shows no life may be declared dead (default 30). It beats five times as
     often, and stops itself a fifth earlier. `grace`: seconds that runs may take to end at a shutdown (default 30);
-    then they are interrupted, at no cost in attempts. `prune_every`: seconds between two rounds of the pruner (60).
+    then they are interrupted, at no cost in attempts. `prune_every`: seconds between two rounds of the pruner and the
+    purger (60). `log`: how long events are kept.
     """
 
+    log: LogRetention
     lease: float = 30.0
     grace: float = 30.0
     prune_every: float = 60.0
@@ -62,6 +84,9 @@ class WorkerSettings:
 class _Databases:
     claim: Database
     complete: Database
+    turn: Database
+    relay: Database
+    usher: Database
     leader: Database
     handler: Database
     handler_blocking: BlockingDatabase
@@ -75,13 +100,21 @@ class Worker:
     SIGTERM or SIGINT stop it gracefully, a second one at once.
     """
 
-    def __init__(self, store: Store, catalog: Catalog, settings: WorkerSettings, surroundings: Surroundings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        catalog: Catalog,
+        settings: WorkerSettings,
+        surroundings: Surroundings,
+        refusals: Refusals | None = None,
+    ) -> None:
         self.store = store
         self.catalog = catalog
         self.settings = settings
         self.ledger = Ledger()
         self.telemetry = Telemetry(self.ledger.worker)
         self._surroundings = surroundings
+        self._refusals = refusals or Refusals()
         self._entries: dict[int, Entry] = {}
         self._known: dict[tuple[str, int], Entry] = {}
         self._intakes: dict[str, Intake] = {}
@@ -173,7 +206,8 @@ class Worker:
     async def _flush(self) -> None:
         """What ended must be written, for as long as the lease lasts."""
         await _within(self.prober.settled(), LAST_MOMENTS)
-        await _within(self.completer.flushed(), self.settings.lease * 0.8)
+        written = asyncio.gather(self.completer.flushed(), self.ordered_completer.flushed())
+        await _within(written, self.settings.lease * 0.8)
         await _within(self.journal.stop(), LAST_MOMENTS)
         try:
             await _within(self.journal.flush(), LAST_MOMENTS)
@@ -192,7 +226,7 @@ class Worker:
             entry = Entry(
                 line.spec,
                 self.catalog.policy(line.spec),
-                domain.handlers[line.spec],
+                line.handler,
                 domain.instance,
                 line.spec.codec.load,
             )
@@ -213,6 +247,7 @@ class Worker:
                 else:
                     self._contexts[spec.name] = self._stack.enter_context(manager)
         self._build()
+        await self.registrar.enter()
         await self._register(self.ledger)
         self.heartbeat.start()
         self.executor.start()
@@ -224,14 +259,22 @@ class Worker:
         self._databases = databases = _Databases(
             claim=store.database(Role.CLAIM),
             complete=store.database(Role.COMPLETE),
+            turn=store.database(Role.TURN),
+            relay=store.database(Role.RELAY),
+            usher=store.database(Role.RELAY),
             leader=store.database(Role.LEADER),
             handler=store.database(Role.HANDLER),
             handler_blocking=store.blocking(Role.HANDLER),
         )
-        databases.all += [databases.claim, databases.complete, databases.leader, databases.handler]
+        databases.all += [databases.claim, databases.complete, databases.turn, databases.relay, databases.usher]
+        databases.all += [databases.leader, databases.handler]
+        watch = Watch(store.bell)
+        self.usher = Usher(databases.usher, telemetry)
         interval = settings.lease / BEATS_PER_LEASE
         self.promoter = Promoter(databases.leader, self._wake_producer, telemetry)
-        self.completer = Completer(databases.complete, self._ledger, telemetry, self.promoter.wake_in)
+        told = self.promoter.wake_in, self.usher.tell
+        self.completer = Completer(databases.complete, self._ledger, telemetry, *told)
+        self.ordered_completer = OrderedCompleter(databases.turn, self._ledger, telemetry, *told)
         self.prober = Prober(databases.handler, self.completer, self._ledger, telemetry)
         self.journal = Journal(databases.leader, telemetry)
         services = Services(
@@ -240,7 +283,7 @@ class Worker:
             blocking=lambda: databases.handler_blocking,
             telemetry=telemetry,
             prepare=self._prepare,
-            row=row,
+            prepare_event=self._prepare_event,
             journal=self.journal.write,
         )
         self.executor = Executor(
@@ -248,13 +291,15 @@ class Worker:
             self._intakes,
             self._contexts,
             self.completer,
+            self.ordered_completer,
             self.prober,
             self._ledger,
             databases.complete,
             services,
             ProcessCrew(self._surroundings, telemetry),
         )
-        self.producer = Producer(store, databases.claim, self._intakes, self._ledger, telemetry)
+        self.producer = Producer(store, databases.claim, self._intakes, self._ledger, watch, telemetry)
+        self.relay = Relay(store, databases.relay, watch, self.usher.tell, settings.log.keep, telemetry)
         self.leader = Leader(databases.leader, self._ledger, settings.lease / 2, telemetry)
         self.rescuer = Rescuer(
             databases.leader,
@@ -268,14 +313,16 @@ class Worker:
         retentions = {q.name: self.catalog.queue_policy(q).keep for q in self.catalog.queues.values()}
         otherwise = self.catalog.application_policy.keep
         self.pruner = Pruner(databases.leader, self.leader, retentions, otherwise, settings.prune_every, telemetry)
+        self.purger = Purger(databases.leader, self.leader, settings.log, settings.prune_every, telemetry)
+        self.registrar = Registrar(databases.leader, self.catalog, self.leader, telemetry)
         self.reconciler = Reconciler(
             databases.leader, self._ledger, self.executor.active, self._adopt, interval, telemetry
         )
-        self.leader.on_elected += [self.rescuer.wake, self.pruner.wake]
+        self.leader.on_elected += [self.rescuer.wake, self.pruner.wake, self.purger.wake, self.registrar.wake]
         self.heartbeat = self._heartbeat()
         self._loops: list[Loop] = [
-            self.completer, self.promoter, self.journal, self.leader, self.rescuer, self.pruner, self.reconciler,
-            self.producer,
+            self.completer, self.ordered_completer, self.promoter, self.journal, self.leader, self.rescuer,
+            self.pruner, self.purger, self.registrar, self.reconciler, self.usher, self.relay, self.producer,
         ]  # fmt: skip
         self._built = True
 
@@ -307,12 +354,20 @@ class Worker:
 
     def _prepare(self, sender: Owner[Any], job: Job[Any], options: EnqueueOptions) -> EnqueueRequest:
         spec = spec_of(job)
-        if spec.domain is not sender.__remit__.owner:
-            raise OwnershipError(
-                f"a handler of {sender.__remit__.name} cannot enqueue {spec.name}, which {spec.domain.__remit__.name} "
-                "owns: publish an event that it subscribes to"
-            )
-        return prepare(spec, job, options, self.catalog.policy(spec))
+        self._check_owner(sender, spec)
+        return prepare(spec, job, options, self.catalog.policy(spec), self.catalog.scope(job))
+
+    def _prepare_event(self, sender: Owner[Any], event: Event[Any], options: PublishOptions) -> PublishRequest:
+        spec = event_spec_of(event)
+        self._check_owner(sender, spec)
+        return prepare_event(spec, event, options, self.catalog.limit(spec), self.catalog.scope(event))
+
+    def _check_owner(self, sender: Owner[Any], spec: MessageSpec) -> None:
+        try:
+            check_owner(sender.__remit__, spec)
+        except OwnershipError:
+            self._refusals.count(sender.__remit__.name, spec.name, spec.kind)
+            raise
 
     def _adopt(self, ready: list[tuple[int, str, str, int]]) -> None:
         """Take in lines of known jobs that wait in queues which are declared no more, or elsewhere."""
@@ -345,6 +400,8 @@ class Worker:
             health["trouble"] = trouble
         if self._unknown:
             health["unknown"] = sorted(self._unknown)
+        if self._refusals.counts:
+            health["refused"] = self._refusals.counts.total()
         return health
 
     # --- a lost lease
@@ -354,6 +411,7 @@ class Worker:
             self.telemetry.fenced(self.ledger.worker, why)
             self.ledger.fence()
             self.completer.forget()
+            self.ordered_completer.forget()
             for intake in self._intakes.values():
                 intake.empty()
             self.executor.interrupt_all(Interruption.LOST)

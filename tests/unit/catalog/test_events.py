@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from remit.catalog import Defaults, Domain, Event, EventSpec, Job, JobDied, Message
-from remit.catalog.specs import FOREVER, D
+from remit.catalog.policies import FOREVER
+from remit.catalog.specs import D
 from remit.errors import CatalogError, DuplicateName, InvalidArgument, UnknownOption
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from remit.catalog.backoff import exponential, fixed
-from remit.catalog.policies import Defaults, Keep, Policy, Retention, Retry, resolve
+from remit.catalog.policies import FOREVER, Defaults, Keep, LogRetention, Outbox, Policy, Retention, Retry, resolve
 from remit.errors import InvalidArgument
 
 
@@ -98,4 +98,30 @@ def test_a_function_may_be_a_backoff() -> None:
 def test_a_value_that_cannot_be_is_refused(declare: Any, arguments: dict[str, Any], reason: str) -> None:
     with pytest.raises(InvalidArgument) as refused:
         declare(**arguments)
+    assert str(refused.value) == reason
+
+
+def test_an_outbox_that_says_nothing_deletes_events_after_a_week() -> None:
+    assert Outbox().resolve() == LogRetention(keep=7 * 86_400.0, archive=False, archived_for=None)
+
+
+def test_an_outbox_is_given_in_seconds() -> None:
+    said = Outbox(keep=timedelta(days=1), then="archive", archive_for=60)
+    assert said.resolve() == LogRetention(keep=86_400.0, archive=True, archived_for=60.0)
+    assert Outbox(keep=0).resolve().keep == 0.0
+    assert Outbox(keep=math.inf).resolve().keep == FOREVER
+
+
+@pytest.mark.parametrize(
+    "options, reason",
+    [
+        ({"keep": -1}, "keep must be 0 seconds or more, or math.inf for no limit, not -1."),
+        ({"keep": None}, "keep must be a number of seconds or a timedelta, not None."),
+        ({"archive_for": "1y"}, "archive_for must be a number of seconds or a timedelta, not '1y'."),
+        ({"then": "archived"}, "then must be 'delete' or 'archive', not 'archived'."),
+    ],
+)
+def test_an_outbox_that_cannot_be_is_refused(options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        Outbox(**options)
     assert str(refused.value) == reason

@@ -35,6 +35,9 @@ _SETTINGS = {
     # A claim that a crash of the server undoes was never made: nothing is lost by not waiting for the disk.
     Role.CLAIM: f"{_BY_INDEX}; SET synchronous_commit = off",
     Role.COMPLETE: _BY_INDEX,
+    Role.TURN: f"{_BY_INDEX}; SET lock_timeout = '1s'",
+    # So is a fan-out that is undone: it is made again, and every delivery has the same id.
+    Role.RELAY: f"{_BY_INDEX}; SET synchronous_commit = off",
     Role.HEARTBEAT: "SET statement_timeout = '5s'; SET lock_timeout = '2s'",
     Role.LEADER: "SET statement_timeout = '60s'; SET lock_timeout = '5s'",
 }

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from remit.db.sqlite.courtesy import Courtesy
-from remit.db.statements import Dialect, Query, Rendered, render
+from remit.db.sqlite.ferry import Ferry
+from remit.db.statements import Dialect, Query, render
 from remit.db.transaction import Row, Value, Work, run_blocking
 from remit.errors import LeaseLost, RemitError, StoreBusy, StoreError, StoreUnavailable, WrongSchema
 
@@ -47,10 +48,17 @@ def translate(error: sqlite3.Error) -> RemitError:
     return StoreError(f"{message} ({name})" if name else message)
 
 
-def fetch(connection: sqlite3.Connection, rendered: Rendered, params: Mapping[str, object]) -> list[Row]:
+@cache
+def _script(query: Query) -> tuple[tuple[str, ...], bool]:
+    """The parts of a statement, and whether it writes: a search in its text, which takes longer than a small read."""
+    rendered = render(query, "sqlite", "named")
+    return rendered.parts, rendered.writes
+
+
+def fetch(connection: sqlite3.Connection, parts: Sequence[str], params: Mapping[str, object]) -> list[Row]:
     """Run the parts of a statement; the rows of the first part that returns any."""
     rows: list[Row] = []
-    for part in rendered.parts:
+    for part in parts:
         cursor = connection.execute(part, params)
         if cursor.description and not rows:
             rows = cursor.fetchall()
@@ -70,12 +78,12 @@ class SqliteTransaction:
         self._courtesy = courtesy
 
     async def fetch(self, query: Query, **params: Value) -> list[Row]:
-        rendered = render(query, "sqlite", "named")
+        parts, writes = _script(query)
         dressed = {"now": self._clock(), **params}
-        if self.connection.in_transaction or not rendered.writes:
-            return fetch(self.connection, rendered, dressed)
+        if not writes or self.connection.in_transaction:
+            return fetch(self.connection, parts, dressed)
         with writing(self.connection, self._courtesy):
-            return fetch(self.connection, rendered, dressed)
+            return fetch(self.connection, parts, dressed)
 
     async def execute(self, sql: str, params: Params = ()) -> list[Row]:
         return self.connection.execute(sql, params).fetchall()
@@ -180,22 +188,19 @@ class ThreadedSession:
     dialect: Dialect = "sqlite"
     blocking: ClassVar[bool] = False
 
-    def __init__(self, session: SqliteTransaction, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, session: SqliteTransaction, ferry: Ferry) -> None:
         self._session = session
-        self._thread = thread
+        self._ferry = ferry
 
     @property
     def connection(self) -> sqlite3.Connection:
         return self._session.connection
 
     async def fetch(self, query: Query, **params: Value) -> list[Row]:
-        return await self._hop(lambda: run_blocking(self._session.fetch(query, **params)))
+        return await self._ferry.call(lambda: run_blocking(self._session.fetch(query, **params)))
 
     async def execute(self, sql: str, params: Params = ()) -> list[Row]:
-        return await self._hop(lambda: run_blocking(self._session.execute(sql, params)))
-
-    async def _hop(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        return await self._ferry.call(lambda: run_blocking(self._session.execute(sql, params)))
 
 
 class AwaitingSqlite:
@@ -204,44 +209,42 @@ class AwaitingSqlite:
     def __init__(self, blocking: BlockingSqlite, name: str) -> None:
         self._blocking = blocking
         self._name = name
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._ferry = Ferry(name)
 
     async def run(self, work: Work[T], *, atomic: bool = True) -> T:
         if inside.get() is not None:  # the context does not follow into the thread: say it here
             return self._blocking.run(work, atomic=atomic)
         call: Callable[[], T] = partial(self._blocking.run, work, atomic=atomic)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        return await self._ferry.call(call)
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[ThreadedSession]:
-        thread = ThreadPoolExecutor(1, thread_name_prefix=f"{self._name}-session")
-        loop = asyncio.get_running_loop()
+        ferry = Ferry(f"{self._name}-session")
         manager = self._blocking.session()
         mark = inside.set(self._blocking._path)
         try:
             try:
-                session = await loop.run_in_executor(thread, manager.__enter__)
+                session = await ferry.call(manager.__enter__)
             except asyncio.CancelledError:
                 # The thread still waits for the write lock, and would hold it for nobody: it gives it back at once.
-                thread.submit(manager.__exit__, asyncio.CancelledError, asyncio.CancelledError(), None)
+                _ = ferry.call(partial(manager.__exit__, asyncio.CancelledError, asyncio.CancelledError(), None))
                 raise
             try:
-                yield ThreadedSession(session, thread)
+                yield ThreadedSession(session, ferry)
             except BaseException as error:
-                suppress = await asyncio.shield(
-                    loop.run_in_executor(thread, manager.__exit__, type(error), error, error.__traceback__)
-                )
+                leave = partial(manager.__exit__, type(error), error, error.__traceback__)
+                suppress = await asyncio.shield(ferry.call(leave))
                 if not suppress:
                     raise
             else:
-                await asyncio.shield(loop.run_in_executor(thread, manager.__exit__, None, None, None))
+                await asyncio.shield(ferry.call(partial(manager.__exit__, None, None, None)))
         finally:
             inside.reset(mark)
-            thread.shutdown(wait=False)
+            ferry.close()
 
     async def close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._blocking.close)
-        self._thread.shutdown(wait=False)
+        await self._ferry.call(self._blocking.close)
+        self._ferry.close()
 
 
 def connect(path: str, *, busy_timeout: float, synchronous: str) -> sqlite3.Connection:
@@ -252,7 +255,16 @@ def connect(path: str, *, busy_timeout: float, synchronous: str) -> sqlite3.Conn
     connection.execute("PRAGMA foreign_keys = ON")
     # A claim sorts a few rows: in a temporary file, the default, that costs it six times as long.
     connection.execute("PRAGMA temp_store = MEMORY")
+    connection.create_function("remit_derived_id", 2, derived_id, deterministic=True)
     return connection  # type: ignore[no-any-return]
+
+
+def derived_id(id: str | None, name: str | None) -> str | None:
+    """A UUID made of another and a name, as `remit.derived_id` on PostgreSQL: the other's time, and a hash of both."""
+    if id is None or name is None:
+        return None
+    digest = hashlib.md5(f"{id}{name}".encode(), usedforsecurity=False).hexdigest()
+    return f"{id[:19]}8{digest[:3]}-{digest[3:15]}"
 
 
 def _use_wal(connection: sqlite3.Connection, until: float) -> None:

@@ -30,7 +30,7 @@ from remit.errors import ConfigurationError, nearest
 OLDEST = (3, 38, 0)
 LONGEST_BUSY_TIMEOUT = 86_400.0
 _OPTIONS = {"synchronous": "full", "busy_timeout": "5"}
-_COURTEOUS = frozenset({Role.CLAIM, Role.COMPLETE, Role.LEADER})
+_COURTEOUS = frozenset({Role.CLAIM, Role.COMPLETE, Role.TURN, Role.RELAY, Role.LEADER})
 
 
 class SqliteStore:
@@ -76,8 +76,9 @@ class SqliteStore:
         """A new connection, set up for what it is for."""
         # A beat waits for nobody: what it writes here is for people, and the next beat writes it again.
         patience = 0.05 if role is Role.HEARTBEAT else self._busy_timeout
-        # A claim that a power loss undoes was never made: nothing is lost by not waiting for the disk.
-        synchronous = "normal" if role is Role.CLAIM else self._synchronous
+        # A claim that a power loss undoes was never made, and a fan-out is made again: nothing is lost by not waiting
+        # for the disk.
+        synchronous = "normal" if role in {Role.CLAIM, Role.RELAY} else self._synchronous
         try:
             return connect(str(self.path), busy_timeout=patience, synchronous=synchronous)
         except sqlite3.Error as error:
@@ -92,7 +93,8 @@ class SqliteStore:
         return AwaitingSqlite(self.blocking(role), f"remit-{role}")
 
     def bell(self, ring: Callable[[], None]) -> Bell:
-        return VersionBell(self.connect, ring)
+        file = self.path.resolve()  # SQLite keeps the log beside the file itself, not beside a link to it
+        return VersionBell(self.connect, file.with_name(f"{file.name}-wal"), ring)
 
     def adopt(self, handle: object) -> Transaction:
         return handles.adopt(handle, "sqlite", self.schema, lambda params: {"now": self._clock(), **params})

@@ -16,7 +16,7 @@ WITH here AS MATERIALIZED (
 sent AS (
     INSERT INTO remit.job (
         id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name,
-        encoding, payload, backoff, keep, correlation, causation, traceparent, label, requested_by, attachment
+        encoding, payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
     )
     SELECT
         id, line, coalesce(lane, 0), CASE WHEN due.at <= here.now THEN 'ready' ELSE 'scheduled' END, due.at, here.now,
@@ -25,13 +25,13 @@ sent AS (
             greatest(due.at, here.now) + expires * interval '1 second'
         ),
         version, coalesce(priority, 0), attempts, domain, queue, name,
-        encoding, payload, backoff, keep, correlation, causation, traceparent, label, requested_by, attachment
+        encoding, payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
     FROM here
     CROSS JOIN json_to_recordset(:jobs::text::json) AS job (
         id uuid, line bigint, lane bigint, run_at bigint, delay double precision, expires_at bigint,
         expires double precision, version integer, priority smallint, attempts integer, domain text, queue text,
         name text, encoding text, payload text, backoff text, keep double precision, correlation uuid, causation uuid,
-        traceparent text, label text, requested_by text, attachment text
+        scope text, traceparent text, label text, requested_by text, attachment text
     )
     CROSS JOIN LATERAL (
         SELECT coalesce(
@@ -68,8 +68,8 @@ line AS MATERIALIZED (
     WHERE NOT EXISTS (SELECT FROM remit.queue WHERE name = line.queue AND paused_at IS NOT NULL)
 ),
 head AS MATERIALIZED (
-    SELECT ready.id FROM line CROSS JOIN LATERAL (
-        SELECT id FROM remit.job
+    SELECT ready.* FROM line CROSS JOIN LATERAL (
+        SELECT id, event_id FROM remit.job
         WHERE state = 'ready' AND job.line = line.line AND priority <= line.ceiling
         ORDER BY priority, lane, run_at, id
         LIMIT line.quota
@@ -83,16 +83,24 @@ SET state = CASE WHEN job.expires_at <= alive.now THEN 'cancelled' ELSE 'running
     reason = CASE WHEN job.expires_at <= alive.now THEN 'expired before it was claimed' END,
     token = :token::bigint,
     claimed_at = alive.now
-FROM head, alive
+FROM head LEFT JOIN remit.event ON event.id = head.event_id, alive
 WHERE job.id = head.id
 RETURNING
-    job.id::text, job.state, job.line, job.failures, job.attempts, job.suspect, job.encoding, job.payload, job.backoff,
-    coalesce(job.correlation, job.id)::text, job.name, job.priority, job.lane, job.run_at;
+    job.id::text, job.state, job.line, job.failures, job.attempts, job.suspect, job.encoding,
+    coalesce(job.payload, event.payload), job.backoff, coalesce(job.correlation, job.id)::text, job.name,
+    job.traceparent,
+    CASE WHEN event.id IS NOT NULL THEN json_build_array(
+        event.id, event.name, event.version, event.domain, remit.micros(event.occurred_at),
+        remit.micros(event.published_at), event.scope, event.correlation, event.causation, event.traceparent,
+        job.subscription, event.lane
+    )::text END,
+    job.priority, job.lane, job.run_at;
 
 -- name: finish
 -- Compare-and-set on the token alone: with the state in the predicate the planner goes through the index of running
 -- rows, whose dead entries pile up. What waits again although its cancellation was asked for is cancelled instead.
--- Messages of a run are sent if, and only if, its outcome landed.
+-- Messages of a run are sent if, and only if, its outcome landed. A death is an event (see catalog/builtin.py), except
+-- that of a delivery of such an event.
 WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
 outcome AS MATERIALIZED (
     SELECT * FROM json_to_recordset(:outcomes::text::json) AS outcome (
@@ -117,7 +125,8 @@ landed AS (
     FROM outcome, clock
     WHERE job.id = outcome.id AND job.token = outcome.token
     RETURNING
-        job.id, job.state, outcome.token, outcome.attempt, outcome.kind, outcome.message, outcome.traceback, clock.now
+        job.id, job.state, outcome.token, outcome.attempt, outcome.kind, outcome.message, outcome.traceback, clock.now,
+        job.name, job.domain, job.queue, job.attempts, job.failures, job.reason, job.event_id, job.correlation
 ),
 failed AS (
     INSERT INTO remit.failure (job, token, attempt, failed_at, worker, kind, message, traceback)
@@ -126,7 +135,7 @@ failed AS (
 sent AS (
     INSERT INTO remit.job (
         id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name,
-        encoding, payload, backoff, keep, correlation, causation, traceparent, label, requested_by, attachment
+        encoding, payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
     )
     SELECT
         job.id, line, coalesce(lane, 0), CASE WHEN due.at <= clock.now THEN 'ready' ELSE 'scheduled' END, due.at,
@@ -136,13 +145,13 @@ sent AS (
             greatest(due.at, clock.now) + expires * interval '1 second'
         ),
         version, coalesce(priority, 0), attempts, domain, queue, name,
-        encoding, payload, backoff, keep, correlation, causation, traceparent, label, requested_by, attachment
+        encoding, payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
     FROM clock
     CROSS JOIN json_to_recordset(:jobs::text::json) AS job (
         id uuid, line bigint, lane bigint, run_at bigint, delay double precision, expires_at bigint,
         expires double precision, version integer, priority smallint, attempts integer, domain text, queue text,
         name text, encoding text, payload text, backoff text, keep double precision, correlation uuid, causation uuid,
-        traceparent text, label text, requested_by text, attachment text
+        scope text, traceparent text, label text, requested_by text, attachment text
     )
     CROSS JOIN LATERAL (
         SELECT coalesce(
@@ -152,6 +161,43 @@ sent AS (
     ) AS due (at)
     WHERE (job.causation IN (SELECT id FROM landed)) IS TRUE  -- a hashed lookup: a join here would be a nested loop
     ON CONFLICT (id) DO NOTHING
+),
+turns AS MATERIALIZED (
+    SELECT count(pg_advisory_xact_lock(lane.lane::bigint)) AS taken
+    FROM json_array_elements_text(:lanes::text::json) AS lane (lane)
+),
+published AS (
+    INSERT INTO remit.event (
+        id, lane, due_at, published_at, occurred_at, correlation, causation, version, domain, name, encoding, payload,
+        keep, scope, traceparent
+    )
+    SELECT
+        id, lane, clock.now, clock.now,
+        coalesce('epoch'::timestamptz + occurred_at * interval '1 microsecond', clock.now),
+        correlation, causation, version, domain, name, encoding, payload, keep, scope, traceparent
+    FROM clock
+    CROSS JOIN turns
+    CROSS JOIN json_to_recordset(:events::text::json) AS event (
+        id uuid, lane bigint, occurred_at bigint, correlation uuid, causation uuid, version integer, domain text,
+        name text, encoding text, payload text, keep double precision, scope text, traceparent text
+    )
+    WHERE turns.taken >= 0 AND (event.causation IN (SELECT id FROM landed)) IS TRUE
+    ON CONFLICT (id) DO NOTHING
+),
+died AS (
+    INSERT INTO remit.event (
+        id, due_at, published_at, occurred_at, correlation, causation, version, domain, name, encoding, payload
+    )
+    SELECT
+        remit.new_id(now), now, now, now, correlation, landed.id, 1, 'remit', 'remit.job-died', 'json',
+        json_build_object(
+            'job', landed.id, 'name', name, 'domain', domain, 'queue', queue, 'attempts', attempts, 'failures', failures,
+            'reason', coalesce(reason, ''), 'event', event_id
+        )::text
+    FROM landed
+    WHERE state = 'dead' AND NOT EXISTS (
+        SELECT FROM remit.event AS cause WHERE cause.id = landed.event_id AND cause.name = 'remit.job-died'
+    )
 )
 SELECT id::text, state, (
     SELECT CASE WHEN :ring::boolean AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
@@ -242,12 +288,29 @@ rescued AS (
         token = :token::bigint
     FROM lost, clock
     WHERE job.id = lost.id
-    RETURNING job.id, job.state, lost_token, lost_worker, crashed, charged
+    RETURNING
+        job.id, job.state, lost_token, lost_worker, crashed, charged, job.name, job.domain, job.queue, job.attempts,
+        job.failures, job.reason, job.event_id, job.correlation
 ),
 failed AS (
     INSERT INTO remit.failure (job, token, attempt, failed_at, worker, kind, message)
     SELECT id, lost_token, charged, clock.now, lost_worker, 'WorkerDied', 'the worker died while it ran this job'
     FROM rescued, clock WHERE crashed
+),
+died AS (
+    INSERT INTO remit.event (
+        id, due_at, published_at, occurred_at, correlation, causation, version, domain, name, encoding, payload
+    )
+    SELECT
+        remit.new_id(now), now, now, now, correlation, rescued.id, 1, 'remit', 'remit.job-died', 'json',
+        json_build_object(
+            'job', rescued.id, 'name', name, 'domain', domain, 'queue', queue, 'attempts', attempts, 'failures', failures,
+            'reason', coalesce(reason, ''), 'event', event_id
+        )::text
+    FROM rescued, clock
+    WHERE state = 'dead' AND NOT EXISTS (
+        SELECT FROM remit.event AS cause WHERE cause.id = rescued.event_id AND cause.name = 'remit.job-died'
+    )
 )
 SELECT id::text, state, crashed,
     (SELECT CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint) THEN pg_notify(:channel::text, '') END IS NOT NULL)
@@ -264,7 +327,8 @@ SELECT
     id::text, state, domain, queue, name, version, priority, failures, attempts, suspect > 0,
     remit.micros(created_at), remit.micros(run_at), remit.micros(claimed_at), remit.micros(finished_at),
     remit.micros(expires_at), remit.micros(cancel_at), cancel_by, remit.micros(deleted_at), worker::text,
-    encoding, payload, result, reason, label, requested_by, attachment, correlation::text, causation::text
+    encoding, coalesce(payload, (SELECT event.payload FROM remit.event WHERE event.id = job.event_id)), result, reason,
+    label, requested_by, attachment, correlation::text, causation::text, event_id::text
 FROM remit.job WHERE id = :id::uuid;
 
 -- name: list
@@ -274,7 +338,8 @@ SELECT
     id::text, state, domain, queue, name, version, priority, failures, attempts, suspect > 0,
     remit.micros(created_at), remit.micros(run_at), remit.micros(claimed_at), remit.micros(finished_at),
     remit.micros(expires_at), remit.micros(cancel_at), cancel_by, remit.micros(deleted_at), worker::text,
-    encoding, payload, result, reason, label, requested_by, attachment, correlation::text, causation::text
+    encoding, coalesce(payload, (SELECT event.payload FROM remit.event WHERE event.id = job.event_id)), result, reason,
+    label, requested_by, attachment, correlation::text, causation::text, event_id::text
 FROM remit.job
 WHERE (:state::text IS NULL OR state = :state::text)
     AND (:domain::text IS NULL OR domain = :domain::text)

@@ -8,7 +8,7 @@ SELECT store FROM remit_meta;
 -- No row comes back from a store that is not ours.
 INSERT INTO remit_job (
     id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name, encoding,
-    payload, backoff, keep, correlation, causation, traceparent, label, requested_by, attachment
+    payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
 )
 SELECT
     j.value ->> 'id', j.value ->> 'line', coalesce(j.value ->> 'lane', 0),
@@ -22,8 +22,8 @@ SELECT
     ) AS INTEGER),
     j.value ->> 'version', coalesce(j.value ->> 'priority', 0), j.value ->> 'attempts', j.value ->> 'domain',
     j.value ->> 'queue', j.value ->> 'name', j.value ->> 'encoding', j.value ->> 'payload', j.value ->> 'backoff',
-    j.value ->> 'keep', j.value ->> 'correlation', j.value ->> 'causation', j.value ->> 'traceparent',
-    j.value ->> 'label', j.value ->> 'requested_by', j.value ->> 'attachment'
+    j.value ->> 'keep', j.value ->> 'correlation', j.value ->> 'causation', j.value ->> 'scope',
+    j.value ->> 'traceparent', j.value ->> 'label', j.value ->> 'requested_by', j.value ->> 'attachment'
 FROM remit_meta CROSS JOIN json_each(:jobs) AS j
 WHERE store = :store
 ON CONFLICT (id) DO NOTHING;
@@ -43,7 +43,7 @@ WHERE NOT EXISTS (
 
 -- name: claim
 -- Takes the best of one line after the other, in order. A worker whose row is gone claims nothing. What has expired ends
--- here, unclaimed.
+-- here, unclaimed. A delivery has its payload from its event.
 WITH line AS MATERIALIZED (
     SELECT
         value ->> 'line' AS line, value ->> 'queue' AS queue, value ->> 'quota' AS quota,
@@ -73,12 +73,22 @@ SET state = CASE WHEN expires_at <= :now THEN 'cancelled' ELSE 'running' END,
     claimed_at = :now
 WHERE rowid IN (SELECT row FROM head WHERE place <= quota)
 RETURNING
-    id, state, line, failures, attempts, suspect, encoding, payload, backoff, coalesce(correlation, id), name, priority,
-    lane, run_at;
+    id, state, line, failures, attempts, suspect, encoding,
+    coalesce(payload, (SELECT payload FROM remit_event WHERE remit_event.id = remit_job.event_id)), backoff,
+    coalesce(correlation, id), name, traceparent,
+    CASE WHEN event_id IS NOT NULL THEN (
+        SELECT json_array(
+            event.id, event.name, event.version, event.domain, event.occurred_at, event.published_at, event.scope,
+            event.correlation, event.causation, event.traceparent, remit_job.subscription, event.lane
+        )
+        FROM remit_event AS event WHERE event.id = remit_job.event_id
+    ) END,
+    priority, lane, run_at;
 
 -- name: finish
 -- Compare-and-set on the token. What waits again although its cancellation was asked for is cancelled instead. Messages
--- of a run are sent if, and only if, its outcome landed: then its row bears this statement's stamp.
+-- of a run are sent if, and only if, its outcome landed: then its row bears this statement's stamp. A death is an event
+-- (see catalog/builtin.py), except that of a delivery of such an event.
 UPDATE remit_job
 SET state = CASE WHEN cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN 'cancelled' ELSE outcome.state END,
     finished_at = CASE WHEN cancel_at IS NOT NULL OR outcome.delay IS NULL THEN :now END,
@@ -106,7 +116,7 @@ FROM json_each(:outcomes) JOIN remit_job ON remit_job.id = (value ->> 'id') AND 
 WHERE value ->> 'kind' IS NOT NULL;
 INSERT INTO remit_job (
     id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name, encoding,
-    payload, backoff, keep, correlation, causation, traceparent, label, requested_by, attachment
+    payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
 )
 SELECT
     j.value ->> 'id', j.value ->> 'line', coalesce(j.value ->> 'lane', 0),
@@ -120,12 +130,42 @@ SELECT
     ) AS INTEGER),
     j.value ->> 'version', coalesce(j.value ->> 'priority', 0), j.value ->> 'attempts', j.value ->> 'domain',
     j.value ->> 'queue', j.value ->> 'name', j.value ->> 'encoding', j.value ->> 'payload', j.value ->> 'backoff',
-    j.value ->> 'keep', j.value ->> 'correlation', j.value ->> 'causation', j.value ->> 'traceparent',
-    j.value ->> 'label', j.value ->> 'requested_by', j.value ->> 'attachment'
+    j.value ->> 'keep', j.value ->> 'correlation', j.value ->> 'causation', j.value ->> 'scope',
+    j.value ->> 'traceparent', j.value ->> 'label', j.value ->> 'requested_by', j.value ->> 'attachment'
 FROM json_each(:jobs) AS j
 JOIN remit_job AS parent ON parent.id = (j.value ->> 'causation') AND parent.token = :stamp
 WHERE true
 ON CONFLICT (id) DO NOTHING;
+INSERT INTO remit_event (
+    id, lane, due_at, published_at, occurred_at, correlation, causation, version, domain, name, encoding, payload, keep,
+    scope, traceparent
+)
+SELECT
+    e.value ->> 'id', e.value ->> 'lane', :now, :now, coalesce(e.value ->> 'occurred_at', :now),
+    e.value ->> 'correlation', e.value ->> 'causation', e.value ->> 'version', e.value ->> 'domain', e.value ->> 'name',
+    e.value ->> 'encoding', e.value ->> 'payload', e.value ->> 'keep', e.value ->> 'scope', e.value ->> 'traceparent'
+FROM json_each(:events) AS e
+JOIN remit_job AS parent ON parent.id = (e.value ->> 'causation') AND parent.token = :stamp
+WHERE true
+ON CONFLICT (id) DO NOTHING;
+INSERT INTO remit_event (
+    id, due_at, published_at, occurred_at, correlation, causation, version, domain, name, encoding, payload
+)
+SELECT
+    printf(
+        '%s-%s-7%s-8%s-%s', substr(printf('%012x', :now / 1000), 1, 8), substr(printf('%012x', :now / 1000), 9),
+        substr(lower(hex(randomblob(2))), 2), substr(lower(hex(randomblob(2))), 2), lower(hex(randomblob(6)))
+    ),
+    :now, :now, :now, job.correlation, job.id, 1, 'remit', 'remit.job-died', 'json',
+    json_object(
+        'job', job.id, 'name', job.name, 'domain', job.domain, 'queue', job.queue, 'attempts', job.attempts,
+        'failures', job.failures, 'reason', coalesce(job.reason, ''), 'event', job.event_id
+    )
+FROM json_each(:outcomes) AS outcome
+JOIN remit_job AS job ON job.id = (outcome.value ->> 'id') AND job.token = :stamp AND job.state = 'dead'
+WHERE NOT EXISTS (
+    SELECT 1 FROM remit_event AS cause WHERE cause.id = job.event_id AND cause.name = 'remit.job-died'
+);
 
 -- name: refuse
 -- Rolls the caller's transaction back, by a trigger.
@@ -189,6 +229,30 @@ WHERE rowid IN (
         LIMIT :limit
     )
     AND suspect = 2;
+INSERT INTO remit_event (
+    id, due_at, published_at, occurred_at, correlation, causation, version, domain, name, encoding, payload
+)
+SELECT
+    printf(
+        '%s-%s-7%s-8%s-%s', substr(printf('%012x', :now / 1000), 1, 8), substr(printf('%012x', :now / 1000), 9),
+        substr(lower(hex(randomblob(2))), 2), substr(lower(hex(randomblob(2))), 2), lower(hex(randomblob(6)))
+    ),
+    :now, :now, :now, job.correlation, job.id, 1, 'remit', 'remit.job-died', 'json',
+    json_object(
+        'job', job.id, 'name', job.name, 'domain', job.domain, 'queue', job.queue, 'attempts', job.attempts,
+        'failures', job.failures + 1, 'reason', 'killed its worker in ' || (job.failures + 1) || ' of ' || job.attempts || ' attempts', 'event', job.event_id
+    )
+FROM remit_job AS job
+WHERE rowid IN (
+        SELECT rowid FROM remit_job
+        WHERE state = 'running' AND NOT EXISTS (SELECT 1 FROM remit_worker WHERE remit_worker.id = remit_job.worker)
+        ORDER BY id
+        LIMIT :limit
+    )
+    AND suspect = 2 AND cancel_at IS NULL AND failures + 1 >= attempts
+    AND NOT EXISTS (
+        SELECT 1 FROM remit_event AS cause WHERE cause.id = job.event_id AND cause.name = 'remit.job-died'
+    );
 UPDATE remit_job
 SET state = CASE WHEN cancel_at IS NOT NULL THEN 'cancelled'
         WHEN suspect = 2 AND failures + 1 >= attempts THEN 'dead' ELSE 'ready' END,
@@ -216,16 +280,18 @@ WHERE EXISTS (SELECT 1 FROM remit_job WHERE id = (value ->> 'job'));
 -- name: get
 SELECT
     id, state, domain, queue, name, version, priority, failures, attempts, suspect > 0, created_at, run_at, claimed_at,
-    finished_at, expires_at, cancel_at, cancel_by, deleted_at, worker, encoding, payload, result, reason, label,
-    requested_by, attachment, correlation, causation
+    finished_at, expires_at, cancel_at, cancel_by, deleted_at, worker, encoding,
+    coalesce(payload, (SELECT event.payload FROM remit_event AS event WHERE event.id = remit_job.event_id)), result,
+    reason, label, requested_by, attachment, correlation, causation, event_id
 FROM remit_job WHERE id = :id;
 
 -- name: list
 -- Newest first, paged by key: ids are ordered by time, and a page begins below the last id of the one before it.
 SELECT
     id, state, domain, queue, name, version, priority, failures, attempts, suspect > 0, created_at, run_at, claimed_at,
-    finished_at, expires_at, cancel_at, cancel_by, deleted_at, worker, encoding, payload, result, reason, label,
-    requested_by, attachment, correlation, causation
+    finished_at, expires_at, cancel_at, cancel_by, deleted_at, worker, encoding,
+    coalesce(payload, (SELECT event.payload FROM remit_event AS event WHERE event.id = remit_job.event_id)), result,
+    reason, label, requested_by, attachment, correlation, causation, event_id
 FROM remit_job
 WHERE (:state IS NULL OR state = :state)
     AND (:domain IS NULL OR domain = :domain)

@@ -1,0 +1,176 @@
+"""Events, subscriptions and deliveries as they stood when they were read. Times are aware, in UTC."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+from msgspec import Struct
+
+from remit.db.transaction import Row
+from remit.jobs.model import moment
+
+Lane: TypeAlias = tuple[str, int]
+"""An ordered subscription's id, and the hash of a key."""
+
+
+class EventState(StrEnum):
+    """Where an event stands in the outbox."""
+
+    PENDING = "pending"
+    DISPATCHED = "dispatched"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRecord:
+    """One event on its way to one subscription.
+
+    `state` is that of the job that delivers it, or `waiting` while an ordered subscription has not come to it; `job` is
+    the id of the job, None while there is none and when it was pruned.
+    """
+
+    subscription: str
+    state: str
+    job: str | None
+    failures: int
+    finished_at: datetime | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """An event of the log.
+
+    `occurred_at` is when it happened, `published_at` when it was written, `dispatched_at` when the relay made its
+    `deliveries`. `attempts` counts failures of the relay, `error` is the last. `records` are the deliveries, filled by
+    `get` alone. `payload_text` is what is stored.
+    """
+
+    id: str
+    name: str
+    version: int
+    domain: str
+    state: EventState
+    occurred_at: datetime
+    published_at: datetime
+    dispatched_at: datetime | None
+    encoding: str
+    payload_text: str
+    scope_text: str | None
+    correlation: str | None
+    causation: str | None
+    traceparent: str | None
+    deliveries: int | None
+    attempts: int
+    error: str | None
+    records: tuple[DeliveryRecord, ...] = ()
+
+    @property
+    def payload(self) -> Any:
+        """The payload as plain values."""
+        return json.loads(self.payload_text)
+
+    @property
+    def scope(self) -> dict[str, Any]:
+        """The scope keys that it carries."""
+        return json.loads(self.scope_text) if self.scope_text else {}
+
+    @classmethod
+    def from_row(cls, row: Row, records: tuple[DeliveryRecord, ...] = ()) -> EventRecord:
+        """Read a row of the statements `get_event` and `list_events`."""
+        values = dict(zip(_COLUMNS, row, strict=True))
+        values["state"] = EventState(values["state"])
+        for name in ("occurred_at", "published_at", "dispatched_at"):
+            values[name] = moment(values[name])
+        return cls(**values, records=records)
+
+
+_COLUMNS = [field.name for field in fields(EventRecord)][:-1]
+"""In the order in which the statements give them."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Some events, newest first; pass `after` on to get the next page, until it is None."""
+
+    events: tuple[EventRecord, ...]
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRecord:
+    """How the relay keeps up: `pending` events, the age of the oldest in seconds (`lag`), and `dead` ones."""
+
+    pending: int
+    lag: float | None
+    dead: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Deliveries of one subscription in one state: how many, the age of the oldest in seconds, how many are stale."""
+
+    count: int
+    oldest: float | None
+    stale: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionRecord:
+    """A subscription as the store knows it.
+
+    `events` are the names that it hears, `former` the names that it had. `declared` says whether this application still
+    declares it; None where it belongs to a domain that this application does not have. `under_way` counts deliveries
+    by state: `waiting`, `scheduled`, `ready`, `running` and `dead`.
+    """
+
+    id: str
+    name: str
+    former: tuple[str, ...]
+    domain: str
+    queue: str
+    events: tuple[str, ...]
+    condition: dict[str, list[str]] | None
+    ordered_by: str | None
+    on_dead: str
+    stale_after: float
+    attempts: int
+    revision: int
+    created_at: datetime
+    filling_since: datetime | None
+    retired_at: datetime | None
+    declared: bool | None
+    under_way: dict[str, Waiting]
+
+    @property
+    def vanished(self) -> bool:
+        """Whether its code is gone, and nobody retired it: its deliveries pile up."""
+        return self.declared is False and self.retired_at is None
+
+    @property
+    def stale(self) -> int:
+        """How many deliveries wait for longer than they should."""
+        return sum(each.stale for each in self.under_way.values())
+
+
+class Dispatched(Struct, frozen=True):
+    """What one turn of the relay did: how many events it looked at, how many it dispatched, how many jobs it made, and
+    which lanes of ordered subscriptions have something new.
+    """
+
+    seen: int
+    events: int
+    jobs: int
+    lanes: tuple[Lane, ...]
+
+
+class Filled(Struct, frozen=True):
+    """One batch of a back-fill: events of the log, where it stopped, and deliveries that were made."""
+
+    events: int
+    after: int
+    deliveries: int

@@ -1,0 +1,237 @@
+"""What can be done to events and subscriptions. Each operation awaits nothing but its transaction (see `remit.db`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from remit.db.transaction import Row, Transaction
+from remit.errors import ForeignTransaction
+from remit.jobs.model import moment
+from remit.outbox import queries
+from remit.outbox.model import (
+    DeliveryRecord,
+    Dispatched,
+    EventPage,
+    EventRecord,
+    EventState,
+    Filled,
+    Lane,
+    OutboxRecord,
+    SubscriptionRecord,
+    Waiting,
+)
+
+LARGEST_INSERT = 1000
+
+_encode = msgspec.json.Encoder().encode
+
+
+def _json(value: object) -> str:
+    return _encode(value).decode()
+
+
+def lanes_of(events: Iterable[dict[str, Any]]) -> str:
+    """The lanes whose turn a statement must take, in the one order in which everybody takes them."""
+    return _json(sorted({event["lane"] for event in events if "lane" in event}))
+
+
+async def publish(tx: Transaction, events: Sequence[dict[str, Any]], *, store: str) -> int:
+    """Write events, `LARGEST_INSERT` in a statement; answers how many.
+
+    An id that is there already is left alone, so this can be repeated. Raises `ForeignTransaction` when the transaction
+    belongs to another store.
+    """
+    written = 0
+    for first in range(0, len(events), LARGEST_INSERT):
+        batch = events[first : first + LARGEST_INSERT]
+        rows = await tx.fetch(queries.PUBLISH, events=_json(batch), lanes=lanes_of(batch), store=store)
+        if not rows:
+            raise ForeignTransaction(
+                "this transaction belongs to another database than the application's: nothing was written"
+            )
+        written += rows[0][0]
+    return written
+
+
+async def dispatch(tx: Transaction, *, limit: int, keep: float, only: Collection[str] | None = None) -> Dispatched:
+    """Make the deliveries of a batch of events, or of some by id; `keep` is seconds, for events without their own."""
+    [(seen, events, jobs, lanes, *_)] = await tx.fetch(
+        queries.DISPATCH, limit=limit, keep=keep, only=None if only is None else _json(list(only))
+    )
+    touched = tuple((str(subscription), int(lane)) for subscription, lane in json.loads(lanes or "[]"))
+    return Dispatched(seen, events, jobs, touched)
+
+
+async def release(tx: Transaction, lanes: Collection[Lane]) -> tuple[int, int]:
+    """Move lanes of ordered subscriptions on. Answers how many jobs were made, and how many turns were over."""
+    asked = [[subscription, str(lane)] for subscription, lane in sorted(lanes)]
+    [(sent, ended, *_)] = await tx.fetch(queries.RELEASE, lanes=_json(asked))
+    return sent, ended
+
+
+async def lanes(tx: Transaction, *, after: Lane, limit: int) -> list[tuple[Lane, bool]]:
+    """Lanes in which somebody waits, in order, beginning after one of them, and whether each can move on."""
+    rows = await tx.fetch(queries.LANES, subscription=after[0], lane=after[1], limit=limit)
+    return [((subscription, lane), bool(movable)) for subscription, lane, movable in rows]
+
+
+async def pending(tx: Transaction, *, limit: int) -> list[tuple[str, float]]:
+    """The events that wait for the relay, in its order, and in how many seconds each is due."""
+    return [(id, due) for id, due in await tx.fetch(queries.PENDING, limit=limit)]
+
+
+async def fail(tx: Transaction, id: str, *, error: str, most: int, delay: float) -> tuple[EventState, int, str] | None:
+    """Note that an event could not be fanned out: its new state, its failures, its name; None if another did it."""
+    rows = await tx.fetch(queries.FAIL, id=id, error=error, most=most, delay=delay)
+    return (EventState(rows[0][0]), rows[0][1], rows[0][2]) if rows else None
+
+
+async def declare(tx: Transaction, subscriptions: Sequence[dict[str, Any]], *, force: bool) -> list[tuple[str, str]]:
+    """Enter subscriptions: (name, `entered` or `changed`) of those that were not so before.
+
+    Without `force` a declaration that the store had before, and has left behind, changes nothing: an old worker's.
+    """
+    if not subscriptions:
+        return []
+    rows = await tx.fetch(queries.DECLARE, subscriptions=_json(subscriptions), force=force)
+    return [(name, what) for name, what in rows]
+
+
+async def subscriptions(
+    tx: Transaction, declared: Collection[str], domains: Collection[str]
+) -> list[SubscriptionRecord]:
+    """Every subscription that the store knows. `declared` and `domains` are what this application has."""
+    under_way: dict[str, dict[str, Waiting]] = {}
+    for name, state, count, oldest, stale in await tx.fetch(queries.DELIVERIES_BY_STATE):
+        under_way.setdefault(name, {})[state] = Waiting(count, oldest, stale)
+    return [
+        _subscription(row, declared, domains, under_way.get(row[1], {}))
+        for row in await tx.fetch(queries.SUBSCRIPTIONS)
+    ]
+
+
+def _subscription(
+    row: Row, declared: Collection[str], domains: Collection[str], under_way: dict[str, Waiting]
+) -> SubscriptionRecord:
+    (
+        id, name, former, domain, queue, events, condition, ordered_by, on_dead, stale_after, attempts, _priority,
+        _expires, _keep, revision, _fingerprint, created_at, filling_since, retired_at,
+    ) = row  # fmt: skip
+    created: Any = moment(created_at)
+    return SubscriptionRecord(
+        id=id,
+        name=name,
+        former=tuple(json.loads(former)),
+        domain=domain,
+        queue=queue,
+        events=tuple(json.loads(events)),
+        condition=None if condition is None else json.loads(condition),
+        ordered_by=ordered_by,
+        on_dead=on_dead,
+        stale_after=stale_after,
+        attempts=attempts,
+        revision=revision,
+        created_at=created,
+        filling_since=moment(filling_since),
+        retired_at=moment(retired_at),
+        declared=name in declared if domain in domains else None,
+        under_way=under_way,
+    )
+
+
+async def retire(tx: Transaction, name: str) -> tuple[str, int] | None:
+    """Deliver nothing more to a subscription: its id, and how many turns that had not begun are gone."""
+    rows = await tx.fetch(queries.RETIRE, name=name)
+    return (rows[0][0], rows[0][1]) if rows else None
+
+
+async def outbox(tx: Transaction) -> OutboxRecord:
+    """How the relay keeps up."""
+    [(pending, lag, dead)] = await tx.fetch(queries.OUTBOX)
+    return OutboxRecord(pending, lag, dead)
+
+
+async def get_event(tx: Transaction, id: str) -> EventRecord | None:
+    """One event with its deliveries."""
+    rows = await tx.fetch(queries.GET_EVENT, id=id)
+    if not rows:
+        return None
+    records = tuple(
+        DeliveryRecord(name, state, job, failures or 0, moment(finished), reason)
+        for name, state, job, failures, finished, reason in await tx.fetch(queries.EVENT_DELIVERIES, id=id)
+    )
+    return EventRecord.from_row(rows[0], records)
+
+
+async def list_events(
+    tx: Transaction, *, state: str | None, domain: str | None, name: str | None, after: str | None, limit: int
+) -> EventPage:
+    """A page of events, newest first."""
+    rows = await tx.fetch(queries.LIST_EVENTS, state=state, domain=domain, name=name, after=after, limit=limit)
+    events = tuple(EventRecord.from_row(row) for row in rows)
+    return EventPage(events, events[-1].id if len(events) == limit else None)
+
+
+async def retry_event(tx: Transaction, id: str) -> EventState | None:
+    """Give an event to the relay again, unless it was dispatched. Answers the state before; None: no such event."""
+    rows = await tx.fetch(queries.RETRY_EVENT, id=id)
+    return EventState(rows[0][0]) if rows else None
+
+
+async def begin_filling(tx: Transaction, name: str) -> tuple[str, tuple[str, ...], bool] | None:
+    """Hold what is live, if the subscription is ordered: its id, the names of its events, whether it is ordered."""
+    rows = await tx.fetch(queries.BEGIN_FILLING, name=name)
+    return (rows[0][0], tuple(json.loads(rows[0][1])), bool(rows[0][2])) if rows else None
+
+
+async def end_filling(tx: Transaction, subscription: str) -> None:
+    """Let go what was held."""
+    await tx.fetch(queries.END_FILLING, subscription=subscription)
+
+
+async def count_log(tx: Transaction, names: Collection[str], *, since: int | None, until: int | None) -> int:
+    """How many events of these names the log holds in a span, in microseconds."""
+    [(count,)] = await tx.fetch(queries.COUNT_LOG, names=_json(list(names)), since=since, until=until)
+    return int(count)
+
+
+async def fill(
+    tx: Transaction,
+    subscription: str,
+    names: Collection[str],
+    *,
+    since: int | None,
+    until: int | None,
+    after: int,
+    limit: int,
+) -> Filled:
+    """Deliver one batch of the log to a subscription: the events after a number, in order."""
+    [(events, last, deliveries, *_)] = await tx.fetch(
+        queries.FILL,
+        subscription=subscription,
+        names=_json(list(names)),
+        since=since,
+        until=until,
+        after=after,
+        limit=limit,
+    )
+    return Filled(events, last or after, deliveries)
+
+
+async def purge_events(tx: Transaction, *, keep: float, archive: bool, again: float, limit: int) -> tuple[int, int]:
+    """Look at a batch of events whose time may be over: how many were looked at, and how many are gone.
+
+    `keep` is in seconds, for events without their own; `again` after how many seconds one that is not over is looked at
+    again.
+    """
+    [(seen, gone)] = await tx.fetch(queries.PURGE_EVENTS, keep=keep, archive=archive, again=again, limit=limit)
+    return seen, gone
+
+
+async def purge_archive(tx: Transaction, *, age: float, limit: int) -> int:
+    """Remove a batch of archived events that are older than `age` seconds."""
+    return len(await tx.fetch(queries.PURGE_ARCHIVE, age=age, limit=limit))

@@ -1,0 +1,30 @@
+"""The statements of this feature, by name; their text stands in `sql/`, once per dialect."""
+
+from remit.db.statements import Query
+
+
+def _query(name: str) -> Query:
+    return Query("remit.outbox", name)
+
+
+PUBLISH = _query("publish")
+DISPATCH = _query("dispatch")
+RELEASE = _query("release")
+LANES = _query("lanes")
+PENDING = _query("pending")
+FAIL = _query("fail")
+DECLARE = _query("declare")
+SUBSCRIPTIONS = _query("subscriptions")
+DELIVERIES_BY_STATE = _query("deliveries_by_state")
+RETIRE = _query("retire")
+OUTBOX = _query("outbox")
+GET_EVENT = _query("get_event")
+LIST_EVENTS = _query("list_events")
+EVENT_DELIVERIES = _query("event_deliveries")
+RETRY_EVENT = _query("retry_event")
+BEGIN_FILLING = _query("begin_filling")
+END_FILLING = _query("end_filling")
+COUNT_LOG = _query("count_log")
+FILL = _query("fill")
+PURGE_EVENTS = _query("purge_events")
+PURGE_ARCHIVE = _query("purge_archive")

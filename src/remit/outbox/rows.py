@@ -1,0 +1,65 @@
+"""Requests and declarations as the store's statements take them."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from remit.catalog import Policy, PublishRequest, Subscription, delivery_line
+from remit.codec import ENCODING
+from remit.jobs.ids import new_id
+from remit.jobs.model import micros
+
+
+def event_row(request: PublishRequest, id: str, **origin: str | None) -> dict[str, Any]:
+    """One event, ready to be written; what was not said is left out. `origin` are correlation, causation and trace."""
+    spec = request.spec
+    event: dict[str, Any] = {
+        "id": id,
+        "version": spec.version,
+        "domain": spec.domain.__remit__.name,
+        "name": spec.name,
+        "encoding": ENCODING,
+        "payload": request.payload,
+    }
+    optional: dict[str, object] = {
+        "lane": request.lane,
+        "occurred_at": None if request.occurred_at is None else micros(request.occurred_at),
+        "keep": spec.keep,
+        "scope": request.scope,
+        **origin,
+    }
+    if request.correlation is not None:
+        optional["correlation"] = request.correlation
+    event.update((name, value) for name, value in optional.items() if value is not None)
+    return event
+
+
+def subscription_row(subscription: Subscription, policy: Policy) -> dict[str, Any]:
+    """One declaration. Its fingerprint tells whether it is the one that the store knows."""
+    queue = subscription.queue.name
+    condition = subscription.condition
+    row: dict[str, Any] = {
+        "name": subscription.name,
+        "aliases": list(subscription.aliases),
+        "line": delivery_line(queue, subscription.name),
+        "attempts": policy.attempts,
+        "priority": policy.priority,
+        "domain": subscription.domain.__remit__.name,
+        "queue": queue,
+        "events": _text(subscription.event.names),
+        "condition": None if condition is None else _text({name: condition[name] for name in sorted(condition)}),
+        "ordered_by": subscription.ordered_by,
+        "on_dead": subscription.on_dead,
+        "stale_after": subscription.stale_after,
+        "expires": policy.expires,
+        "keep": subscription.keep,
+    }
+    fingerprint = blake2b(_text(row).encode(), digest_size=16).hexdigest()
+    return {"id": new_id(), **row, "fingerprint": fingerprint}
+
+
+def _text(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,451 @@
+-- Events on SQLite: one writer at a time, so the immediate transaction is the lock. A name may hold a short script, run in
+-- one transaction with the same parameters; the first of its statements that returns rows gives the result. The function
+-- remit_derived_id is registered on remit's own connections; publish, which runs on a caller's, does without. Temporary
+-- tables hold what several statements of a script look at; they are in memory.
+
+-- name: publish
+-- No row comes back from a store that is not ours. :lanes is for stores where writers do not exclude each other.
+INSERT INTO remit_event (
+    id, lane, due_at, published_at, occurred_at, correlation, causation, version, domain, name, encoding, payload, keep,
+    scope, traceparent
+)
+SELECT
+    e.value ->> 'id', e.value ->> 'lane', :now, :now, coalesce(e.value ->> 'occurred_at', :now),
+    e.value ->> 'correlation', e.value ->> 'causation', e.value ->> 'version', e.value ->> 'domain', e.value ->> 'name',
+    e.value ->> 'encoding', e.value ->> 'payload', e.value ->> 'keep', e.value ->> 'scope', e.value ->> 'traceparent'
+FROM remit_meta CROSS JOIN json_each(:events) AS e
+WHERE store = :store AND :lanes IS NOT NULL
+ON CONFLICT (id) DO NOTHING;
+SELECT changes(), 1 FROM remit_meta WHERE store = :store;
+
+-- name: dispatch
+-- Takes a batch of events, or some of them by name, and makes the deliveries of each: a job for every subscription that
+-- wants it, or a turn where the subscription is ordered. An ordered event waits behind one of its lane that comes later
+-- after a failure, and behind a dead one, if a subscription blocks.
+CREATE TEMP TABLE IF NOT EXISTS remit_due (id TEXT PRIMARY KEY, seq INTEGER, lane INTEGER) WITHOUT ROWID;
+CREATE TEMP TABLE IF NOT EXISTS remit_taken (id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TEMP TABLE IF NOT EXISTS remit_wanted (event TEXT, subscription TEXT, ordered INTEGER);
+DELETE FROM temp.remit_due;
+INSERT INTO temp.remit_due (id, seq, lane)
+SELECT id, seq, lane FROM remit_event
+WHERE state = 'pending' AND due_at <= :now AND (:only IS NULL OR id IN (SELECT value FROM json_each(:only)))
+ORDER BY due_at, seq
+LIMIT :limit;
+DELETE FROM temp.remit_taken;
+INSERT INTO temp.remit_taken (id)
+SELECT id FROM temp.remit_due AS due
+WHERE lane IS NULL OR NOT EXISTS (
+    SELECT 1 FROM remit_event AS earlier
+    WHERE earlier.lane = due.lane AND earlier.seq < due.seq AND earlier.state <> 'dispatched' AND (
+        earlier.state = 'pending' AND earlier.id NOT IN (SELECT id FROM temp.remit_due)
+        OR earlier.state = 'dead' AND EXISTS (
+            SELECT 1 FROM remit_subscription AS blocking
+            WHERE blocking.ordered_by IS NOT NULL AND blocking.on_dead = 'block' AND blocking.retired_at IS NULL
+                AND earlier.name IN (SELECT value FROM json_each(blocking.events))
+        )
+    )
+);
+DELETE FROM temp.remit_wanted;
+INSERT INTO temp.remit_wanted (event, subscription, ordered)
+SELECT event.id, subscription.id, subscription.ordered_by IS NOT NULL AND event.lane IS NOT NULL
+FROM temp.remit_taken AS taken
+JOIN remit_event AS event ON event.id = taken.id
+JOIN remit_subscription AS subscription
+    ON subscription.retired_at IS NULL AND event.name IN (SELECT value FROM json_each(subscription.events))
+WHERE subscription.condition IS NULL OR NOT EXISTS (
+    SELECT 1 FROM json_each(subscription.condition) AS field
+    WHERE NOT EXISTS (
+        SELECT 1 FROM json_each(field.value) AS allowed
+        WHERE allowed.value = event.payload -> ('$."' || field.key || '"')
+    )
+);
+INSERT INTO remit_job (
+    id, line, state, run_at, created_at, expires_at, event_id, subscription, correlation, causation, version, priority,
+    attempts, domain, queue, name, encoding, keep, scope, traceparent
+)
+SELECT
+    remit_derived_id(event.id, subscription.id), subscription.line | event.version, 'ready', :now, :now,
+    CAST(:now + subscription.expires * 1000000 AS INTEGER), event.id, subscription.id,
+    coalesce(event.correlation, event.id), event.id, event.version, subscription.priority, subscription.attempts,
+    subscription.domain, subscription.queue, subscription.name, event.encoding, subscription.keep, event.scope,
+    event.traceparent
+FROM temp.remit_wanted AS wanted
+JOIN remit_event AS event ON event.id = wanted.event
+JOIN remit_subscription AS subscription ON subscription.id = wanted.subscription
+WHERE NOT wanted.ordered
+ON CONFLICT (id) DO NOTHING;
+INSERT INTO remit_turn (subscription, lane, seq, event)
+SELECT wanted.subscription, event.lane, event.seq, event.id
+FROM temp.remit_wanted AS wanted JOIN remit_event AS event ON event.id = wanted.event
+WHERE wanted.ordered
+ON CONFLICT DO NOTHING;
+UPDATE remit_event
+SET state = 'dispatched', dispatched_at = :now, error = NULL,
+    due_at = CAST(:now + coalesce(keep, :keep) * 1000000 AS INTEGER),
+    deliveries = (SELECT count(*) FROM temp.remit_wanted AS wanted WHERE wanted.event = remit_event.id)
+WHERE id IN (SELECT id FROM temp.remit_taken);
+SELECT
+    (SELECT count(*) FROM temp.remit_due), (SELECT count(*) FROM temp.remit_taken),
+    (SELECT count(*) FROM temp.remit_wanted WHERE NOT ordered),
+    (
+        SELECT nullif(json_group_array(json_array(subscription, CAST(lane AS TEXT))), '[]') FROM (
+            SELECT DISTINCT wanted.subscription, event.lane
+            FROM temp.remit_wanted AS wanted JOIN remit_event AS event ON event.id = wanted.event
+            WHERE wanted.ordered
+        )
+    ),
+    0;
+
+-- name: release
+-- Moves lanes on: where the delivery that was released has ended, its turn goes, and the next one becomes a job.
+CREATE TEMP TABLE IF NOT EXISTS remit_ended (subscription TEXT, lane INTEGER, seq INTEGER);
+CREATE TEMP TABLE IF NOT EXISTS remit_next (subscription TEXT, lane INTEGER, seq INTEGER, event TEXT);
+DELETE FROM temp.remit_ended;
+INSERT INTO temp.remit_ended (subscription, lane, seq)
+SELECT turn.subscription, turn.lane, turn.seq
+FROM json_each(:lanes) AS asked
+JOIN remit_turn AS turn
+    ON turn.subscription = (asked.value ->> 0) AND turn.lane = CAST(asked.value ->> 1 AS INTEGER) AND turn.released
+JOIN remit_subscription AS subscription ON subscription.id = turn.subscription
+WHERE EXISTS (
+        SELECT 1 FROM remit_job AS job
+        WHERE job.id = remit_derived_id(turn.event, turn.subscription) AND job.finished_at IS NOT NULL
+            AND (job.state <> 'dead' OR job.deleted_at IS NOT NULL OR subscription.on_dead = 'pass')
+    )
+    OR EXISTS (
+        SELECT 1 FROM remit_delivery AS delivery
+        WHERE delivery.event = turn.event AND delivery.subscription = turn.subscription
+    );
+DELETE FROM remit_turn
+WHERE (subscription, lane, seq) IN (SELECT subscription, lane, seq FROM temp.remit_ended);
+DELETE FROM temp.remit_next;
+INSERT INTO temp.remit_next (subscription, lane, seq, event)
+SELECT turn.subscription, turn.lane, turn.seq, turn.event
+FROM json_each(:lanes) AS asked
+JOIN remit_subscription AS subscription ON subscription.id = (asked.value ->> 0) AND subscription.filling_since IS NULL
+JOIN remit_turn AS turn
+    ON turn.subscription = subscription.id AND turn.lane = CAST(asked.value ->> 1 AS INTEGER)
+    AND turn.seq = (
+        SELECT min(one.seq) FROM remit_turn AS one
+        WHERE one.subscription = subscription.id AND one.lane = CAST(asked.value ->> 1 AS INTEGER)
+    )
+WHERE NOT EXISTS (
+    SELECT 1 FROM remit_turn AS one WHERE one.subscription = turn.subscription AND one.lane = turn.lane AND one.released
+);
+INSERT INTO remit_job (
+    id, line, state, run_at, created_at, expires_at, event_id, subscription, correlation, causation, version, priority,
+    attempts, domain, queue, name, encoding, keep, scope, traceparent
+)
+SELECT
+    remit_derived_id(event.id, subscription.id), subscription.line | event.version, 'ready', :now, :now,
+    CAST(:now + subscription.expires * 1000000 AS INTEGER), event.id, subscription.id,
+    coalesce(event.correlation, event.id), event.id, event.version, subscription.priority, subscription.attempts,
+    subscription.domain, subscription.queue, subscription.name, event.encoding, subscription.keep, event.scope,
+    event.traceparent
+FROM temp.remit_next AS next
+JOIN remit_event AS event ON event.id = next.event
+JOIN remit_subscription AS subscription ON subscription.id = next.subscription
+WHERE true
+ON CONFLICT (id) DO NOTHING;
+UPDATE remit_turn SET released = 1
+WHERE (subscription, lane, seq) IN (SELECT subscription, lane, seq FROM temp.remit_next);
+SELECT (SELECT count(*) FROM temp.remit_next), (SELECT count(*) FROM temp.remit_ended), 0;
+
+-- name: lanes
+-- Lanes after the given one, in order, by a skip scan; and whether one can move on.
+WITH RECURSIVE waiting (subscription, lane, place) AS (
+    SELECT subscription, lane, 1 FROM (
+        SELECT subscription, lane FROM remit_turn WHERE (subscription, lane) > (:subscription, :lane)
+        ORDER BY subscription, lane LIMIT 1
+    )
+    UNION ALL
+    SELECT following.subscription, following.lane, waiting.place + 1
+    FROM waiting JOIN remit_turn AS following
+    WHERE waiting.place < :limit AND (following.subscription, following.lane, following.seq) = (
+        SELECT turn.subscription, turn.lane, turn.seq FROM remit_turn AS turn
+        WHERE (turn.subscription, turn.lane) > (waiting.subscription, waiting.lane)
+        ORDER BY turn.subscription, turn.lane, turn.seq LIMIT 1
+    )
+)
+SELECT
+    waiting.subscription, waiting.lane, CASE
+        WHEN released.event IS NULL THEN subscription.filling_since IS NULL
+        WHEN job.id IS NULL THEN EXISTS (
+            SELECT 1 FROM remit_delivery AS delivery
+            WHERE delivery.event = released.event AND delivery.subscription = waiting.subscription
+        )
+        ELSE job.finished_at IS NOT NULL
+            AND (job.state <> 'dead' OR job.deleted_at IS NOT NULL OR subscription.on_dead = 'pass')
+    END
+FROM waiting
+JOIN remit_subscription AS subscription ON subscription.id = waiting.subscription
+LEFT JOIN remit_turn AS released
+    ON released.subscription = waiting.subscription AND released.lane = waiting.lane AND released.released
+LEFT JOIN remit_job AS job ON job.id = remit_derived_id(released.event, waiting.subscription)
+ORDER BY waiting.place;
+
+-- name: pending
+-- The events that a dispatch would take, and the seconds until each is due.
+SELECT id, (due_at - :now) / 1000000.0 FROM remit_event WHERE state = 'pending' ORDER BY due_at, seq LIMIT :limit;
+
+-- name: fail
+-- A fan-out that failed: noted in a transaction of its own, dead after so many.
+UPDATE remit_event
+SET attempts = attempts + 1, error = :error,
+    state = CASE WHEN attempts + 1 >= :most THEN 'dead' ELSE 'pending' END,
+    due_at = CAST(:now + :delay * 1000000 AS INTEGER)
+WHERE id = :id AND state = 'pending'
+RETURNING state, attempts, name;
+
+-- name: declare
+-- Enters what is missing. A row whose declaration was never seen before goes forward to it; one that it had before is an
+-- old worker's, which changes nothing, unless a person asks for it.
+CREATE TEMP TABLE IF NOT EXISTS remit_known (name TEXT, declared TEXT, subscription TEXT);
+CREATE TEMP TABLE IF NOT EXISTS remit_changed (subscription TEXT, declared TEXT);
+DELETE FROM temp.remit_known;
+INSERT INTO temp.remit_known (name, declared) SELECT value ->> 'name', value FROM json_each(:subscriptions);
+UPDATE temp.remit_known SET subscription = coalesce(
+    (SELECT subscription.id FROM remit_subscription AS subscription WHERE subscription.name = remit_known.name),
+    (
+        SELECT subscription.id FROM remit_subscription AS subscription
+        WHERE subscription.name IN (SELECT value FROM json_each(remit_known.declared, '$.aliases'))
+            OR remit_known.name IN (SELECT value FROM json_each(subscription.former))
+        LIMIT 1
+    )
+);
+DELETE FROM temp.remit_changed;
+INSERT INTO temp.remit_changed (subscription, declared)
+SELECT subscription.id, known.declared
+FROM temp.remit_known AS known
+JOIN remit_subscription AS subscription ON subscription.id = known.subscription
+WHERE (subscription.fingerprint <> (known.declared ->> 'fingerprint') OR subscription.retired_at IS NOT NULL)
+    AND (:force OR subscription.retired_at IS NULL)
+    AND (:force OR (known.declared ->> 'fingerprint') NOT IN (SELECT value FROM json_each(subscription.past)));
+INSERT INTO remit_subscription (
+    id, name, former, line, attempts, priority, domain, queue, events, condition, ordered_by, on_dead, stale_after,
+    expires, keep, fingerprint, created_at
+)
+SELECT
+    declared ->> 'id', declared ->> 'name', declared -> 'aliases', declared ->> 'line', declared ->> 'attempts',
+    declared ->> 'priority', declared ->> 'domain', declared ->> 'queue', declared ->> 'events', declared ->> 'condition',
+    declared ->> 'ordered_by', declared ->> 'on_dead', declared ->> 'stale_after', declared ->> 'expires',
+    declared ->> 'keep', declared ->> 'fingerprint', :now
+FROM temp.remit_known WHERE subscription IS NULL
+ON CONFLICT DO NOTHING;
+UPDATE remit_subscription
+SET name = declared.value ->> 'name',
+    former = CASE WHEN remit_subscription.name = (declared.value ->> 'name') THEN former
+        ELSE json_insert(former, '$[#]', remit_subscription.name) END,
+    line = declared.value ->> 'line', attempts = declared.value ->> 'attempts',
+    priority = declared.value ->> 'priority', domain = declared.value ->> 'domain', queue = declared.value ->> 'queue',
+    events = declared.value ->> 'events', condition = declared.value ->> 'condition',
+    ordered_by = declared.value ->> 'ordered_by', on_dead = declared.value ->> 'on_dead',
+    stale_after = declared.value ->> 'stale_after', expires = declared.value ->> 'expires',
+    keep = declared.value ->> 'keep',
+    past = (
+        SELECT json_group_array(value) FROM (
+            SELECT value FROM json_each(past) WHERE value <> (declared.value ->> 'fingerprint')
+            UNION
+            SELECT fingerprint
+        )
+    ),
+    fingerprint = declared.value ->> 'fingerprint', revision = revision + 1, retired_at = NULL
+FROM (SELECT subscription, declared AS value FROM temp.remit_changed) AS declared
+WHERE remit_subscription.id = declared.subscription;
+SELECT name, 'entered' FROM temp.remit_known WHERE subscription IS NULL
+UNION ALL
+SELECT declared ->> 'name', 'changed' FROM temp.remit_changed;
+
+-- name: subscriptions
+SELECT
+    id, name, former, domain, queue, events, condition, ordered_by, on_dead, stale_after, attempts, priority, expires,
+    keep, revision, fingerprint, created_at, filling_since, retired_at
+FROM remit_subscription ORDER BY name;
+
+-- name: deliveries_by_state
+-- What is under way or dead, by subscription and state: how many, the age of the oldest in seconds, how many are stale.
+SELECT
+    subscription.name, waiting.state, count(*), max(:now - waiting.since) / 1000000.0,
+    count(*) FILTER (WHERE :now - waiting.since > subscription.stale_after * 1000000)
+FROM (
+    SELECT subscription, state, created_at AS since FROM remit_job WHERE state = 'ready' AND subscription IS NOT NULL
+    UNION ALL
+    SELECT subscription, state, created_at FROM remit_job WHERE state = 'scheduled' AND subscription IS NOT NULL
+    UNION ALL
+    SELECT subscription, state, created_at FROM remit_job WHERE state = 'running' AND subscription IS NOT NULL
+    UNION ALL
+    SELECT subscription, state, created_at FROM remit_job
+    WHERE state = 'dead' AND subscription IS NOT NULL AND deleted_at IS NULL
+    UNION ALL
+    SELECT turn.subscription, 'waiting', event.published_at
+    FROM remit_turn AS turn JOIN remit_event AS event ON event.id = turn.event
+    WHERE NOT turn.released
+) AS waiting
+JOIN remit_subscription AS subscription ON subscription.id = waiting.subscription
+GROUP BY subscription.name, waiting.state;
+
+-- name: retire
+-- Delivers nothing more. What is under way ends; turns that were not released go.
+SELECT subscription.id, (
+    SELECT count(*) FROM remit_turn AS turn WHERE turn.subscription = subscription.id AND NOT turn.released
+)
+FROM remit_subscription AS subscription WHERE subscription.name = :name;
+DELETE FROM remit_turn
+WHERE NOT released AND subscription = (SELECT id FROM remit_subscription WHERE name = :name);
+UPDATE remit_subscription SET retired_at = coalesce(retired_at, :now) WHERE name = :name;
+
+-- name: outbox
+-- How many events wait for the relay, the age of the oldest in seconds, how many are dead.
+SELECT
+    (SELECT count(*) FROM remit_event WHERE state = 'pending'),
+    (SELECT (:now - min(published_at)) / 1000000.0 FROM remit_event WHERE state = 'pending'),
+    (SELECT count(*) FROM remit_event WHERE state = 'dead');
+
+-- name: get_event
+SELECT
+    id, name, version, domain, state, occurred_at, published_at, dispatched_at, encoding, payload, scope, correlation,
+    causation, traceparent, deliveries, attempts, error
+FROM remit_event WHERE id = :id;
+
+-- name: list_events
+-- Newest first, paged by key.
+SELECT
+    id, name, version, domain, state, occurred_at, published_at, dispatched_at, encoding, payload, scope, correlation,
+    causation, traceparent, deliveries, attempts, error
+FROM remit_event
+WHERE (:state IS NULL OR state = :state)
+    AND (:domain IS NULL OR domain = :domain)
+    AND (:name IS NULL OR name = :name)
+    AND id < coalesce(:after, 'z')
+ORDER BY id DESC
+LIMIT :limit;
+
+-- name: event_deliveries
+-- The state of every delivery of an event: of its job, of what is left of it, or of its turn.
+SELECT
+    subscription.name, coalesce(job.state, delivery.state, CASE WHEN turn.event IS NOT NULL THEN 'waiting' END), job.id,
+    job.failures, coalesce(job.finished_at, delivery.finished_at), job.reason
+FROM remit_event AS event
+CROSS JOIN remit_subscription AS subscription
+LEFT JOIN remit_job AS job ON job.id = remit_derived_id(event.id, subscription.id)
+LEFT JOIN remit_delivery AS delivery ON delivery.event = event.id AND delivery.subscription = subscription.id
+LEFT JOIN remit_turn AS turn
+    ON turn.subscription = subscription.id AND turn.lane = event.lane AND turn.seq = event.seq AND NOT turn.released
+WHERE event.id = :id AND (job.id IS NOT NULL OR delivery.event IS NOT NULL OR turn.event IS NOT NULL)
+ORDER BY subscription.name;
+
+-- name: retry_event
+-- A dead event, or one that waits after a failure, goes to the relay again. Whoever repeats this finds it pending.
+SELECT state, 1 FROM remit_event WHERE id = :id;
+UPDATE remit_event SET state = 'pending', attempts = 0, due_at = :now WHERE id = :id AND state IN ('pending', 'dead');
+
+-- name: begin_filling
+UPDATE remit_subscription SET filling_since = :now WHERE name = :name AND retired_at IS NULL
+RETURNING id, events, ordered_by IS NOT NULL;
+
+-- name: end_filling
+UPDATE remit_subscription SET filling_since = NULL WHERE id = :subscription RETURNING id;
+
+-- name: count_log
+SELECT count(*) FROM remit_event
+WHERE name IN (SELECT value FROM json_each(:names))
+    AND (:since IS NULL OR published_at >= :since) AND (:until IS NULL OR published_at < :until);
+
+-- name: fill
+-- One batch of a back-fill: the events of the log that come next, dispatched or not. What was delivered before, or is
+-- under way, stays as it is; what died and was pruned is delivered again.
+CREATE TEMP TABLE IF NOT EXISTS remit_page (seq INTEGER, id TEXT);
+CREATE TEMP TABLE IF NOT EXISTS remit_wanted (event TEXT, subscription TEXT, ordered INTEGER);
+DELETE FROM temp.remit_page;
+INSERT INTO temp.remit_page (seq, id)
+SELECT seq, id FROM remit_event
+WHERE seq > :after AND name IN (SELECT value FROM json_each(:names))
+    AND (:since IS NULL OR published_at >= :since) AND (:until IS NULL OR published_at < :until)
+ORDER BY seq LIMIT :limit;
+DELETE FROM temp.remit_wanted;
+INSERT INTO temp.remit_wanted (event, subscription, ordered)
+SELECT event.id, subscription.id, subscription.ordered_by IS NOT NULL AND event.lane IS NOT NULL
+FROM temp.remit_page AS page
+JOIN remit_event AS event ON event.id = page.id
+JOIN remit_subscription AS subscription ON subscription.id = :subscription
+WHERE (subscription.condition IS NULL OR NOT EXISTS (
+        SELECT 1 FROM json_each(subscription.condition) AS field
+        WHERE NOT EXISTS (
+            SELECT 1 FROM json_each(field.value) AS allowed
+            WHERE allowed.value = event.payload -> ('$."' || field.key || '"')
+        )
+    ))
+    AND NOT EXISTS (
+        SELECT 1 FROM remit_delivery AS delivery
+        WHERE delivery.event = event.id AND delivery.subscription = subscription.id
+            AND delivery.state IN ('completed', 'skipped')
+    )
+    AND NOT EXISTS (SELECT 1 FROM remit_job AS job WHERE job.id = remit_derived_id(event.id, subscription.id));
+INSERT INTO remit_job (
+    id, line, state, run_at, created_at, expires_at, event_id, subscription, correlation, causation, version, priority,
+    attempts, domain, queue, name, encoding, keep, scope, traceparent
+)
+SELECT
+    remit_derived_id(event.id, subscription.id), subscription.line | event.version, 'ready', :now, :now,
+    CAST(:now + subscription.expires * 1000000 AS INTEGER), event.id, subscription.id,
+    coalesce(event.correlation, event.id), event.id, event.version, subscription.priority, subscription.attempts,
+    subscription.domain, subscription.queue, subscription.name, event.encoding, subscription.keep, event.scope,
+    event.traceparent
+FROM temp.remit_wanted AS wanted
+JOIN remit_event AS event ON event.id = wanted.event
+JOIN remit_subscription AS subscription ON subscription.id = wanted.subscription
+WHERE NOT wanted.ordered
+ON CONFLICT (id) DO NOTHING;
+INSERT INTO remit_turn (subscription, lane, seq, event)
+SELECT wanted.subscription, event.lane, event.seq, event.id
+FROM temp.remit_wanted AS wanted JOIN remit_event AS event ON event.id = wanted.event
+WHERE wanted.ordered
+ON CONFLICT DO NOTHING;
+SELECT
+    (SELECT count(*) FROM temp.remit_page), (SELECT max(seq) FROM temp.remit_page),
+    (SELECT count(*) FROM temp.remit_wanted), 0;
+
+-- name: purge_events
+-- One small batch of events whose time may be over. It is when the last delivery has ended and the keep has passed since;
+-- any other looks again then. A dead delivery still needs its event.
+CREATE TEMP TABLE IF NOT EXISTS remit_judged (id TEXT PRIMARY KEY, over_at INTEGER, open INTEGER) WITHOUT ROWID;
+DELETE FROM temp.remit_judged;
+INSERT INTO temp.remit_judged (id, over_at, open)
+SELECT
+    due.id,
+    CAST(max(due.dispatched_at, coalesce(max(job.finished_at), 0), coalesce(max(delivery.finished_at), 0))
+        + coalesce(due.keep, :keep) * 1000000 AS INTEGER),
+    coalesce(max(job.id IS NOT NULL AND job.finished_at IS NULL OR coalesce(job.state, '') = 'dead'
+        OR turn.event IS NOT NULL), 0)
+FROM (
+    SELECT id, seq, lane, dispatched_at, keep FROM remit_event
+    WHERE state = 'dispatched' AND due_at <= :now ORDER BY due_at LIMIT :limit
+) AS due
+LEFT JOIN remit_subscription AS subscription ON true
+LEFT JOIN remit_job AS job ON job.id = remit_derived_id(due.id, subscription.id)
+LEFT JOIN remit_delivery AS delivery ON delivery.event = due.id AND delivery.subscription = subscription.id
+LEFT JOIN remit_turn AS turn
+    ON turn.subscription = subscription.id AND turn.lane = due.lane AND turn.seq = due.seq AND NOT turn.released
+GROUP BY due.id, due.keep, due.dispatched_at;
+INSERT INTO remit_event_archive
+SELECT event.id, published_at, occurred_at, :now, correlation, causation, version, deliveries, domain, name, encoding,
+    payload, scope, traceparent
+FROM remit_event AS event JOIN temp.remit_judged AS judged ON judged.id = event.id
+WHERE :archive AND NOT judged.open AND judged.over_at <= :now
+ON CONFLICT DO NOTHING;
+DELETE FROM remit_event
+WHERE id IN (SELECT id FROM temp.remit_judged WHERE NOT open AND over_at <= :now);
+UPDATE remit_event
+SET due_at = max(judged.over_at, CAST(:now + :again * 1000000 AS INTEGER))
+FROM temp.remit_judged AS judged
+WHERE remit_event.id = judged.id AND (judged.open OR judged.over_at > :now);
+SELECT
+    (SELECT count(*) FROM temp.remit_judged),
+    (SELECT count(*) FROM temp.remit_judged WHERE NOT open AND over_at <= :now);
+
+-- name: purge_archive
+DELETE FROM remit_event_archive
+WHERE id IN (
+    SELECT id FROM remit_event_archive WHERE archived_at < :now - :age * 1000000 ORDER BY archived_at LIMIT :limit
+)
+RETURNING 1;

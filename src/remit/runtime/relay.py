@@ -1,0 +1,126 @@
+"""Fans events out to subscriptions.
+
+Any number of relays work at once: a batch is taken by row, and what several do at the same time is the same. An event
+that cannot be fanned out is found by bisection, tried again, and in the end set aside; it holds up no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Sequence
+
+from remit.catalog import exponential
+from remit.db.store import Capability, Store
+from remit.db.transaction import Database
+from remit.errors import StoreBusy, StoreError, StoreUnavailable
+from remit.outbox import operations
+from remit.outbox.model import Dispatched, EventState, Lane
+from remit.runtime.outcomes import describe
+from remit.runtime.service import StoreLoop
+from remit.runtime.watch import Watch
+from remit.telemetry import Telemetry
+
+BATCH = 500
+MOST_ATTEMPTS = 10
+_BACKOFF = exponential(1.0, cap=300.0)
+
+
+class Relay(StoreLoop):
+    """`ordered` is told in which lanes of ordered subscriptions there is something new. `keep` is how many seconds an
+    event stays after its last delivery has ended, where it does not say itself.
+    """
+
+    name = "relay"
+
+    def __init__(
+        self,
+        store: Store,
+        database: Database,
+        watch: Watch,
+        ordered: Callable[[Iterable[Lane]], None],
+        keep: float,
+        telemetry: Telemetry,
+    ) -> None:
+        super().__init__(database, telemetry)
+        self._watch = watch
+        self._keep = keep
+        self._looks_first = Capability.SEVERAL_WRITERS not in store.capabilities
+        self._busy = False
+        self._ordered = ordered
+        self.dispatched = 0
+        watch.join(self.name, self.wake)
+
+    async def turn(self) -> float:
+        was_busy = self._busy
+        pause = 0.0 if was_busy else await self._watch.settle(self.name)
+        self._busy = await self._look()
+        if self._busy and not was_busy:
+            await self._watch.rouse(self.name)
+        return 0.0 if self._busy or was_busy else pause
+
+    async def _look(self) -> bool:
+        """Dispatch one batch, if there is one; True when there may be more."""
+        if self._looks_first and not await self._is_any_due():
+            return False
+        try:
+            done = await self.ask(lambda tx: operations.dispatch(tx, limit=BATCH, keep=self._keep))
+        except (StoreUnavailable, StoreBusy):
+            raise
+        except StoreError:
+            done = await self._dispatch_apart()
+        self.dispatched += done.events
+        if done.lanes:
+            self._ordered(done.lanes)
+        return done.events > 0
+
+    async def _is_any_due(self) -> bool:
+        waiting = await self.ask(lambda tx: operations.pending(tx, limit=1))
+        return bool(waiting) and waiting[0][1] <= 0
+
+    # --- what cannot be fanned out
+
+    async def _dispatch_apart(self) -> Dispatched:
+        """Something in the batch is refused: find it."""
+        waiting = await self.ask(lambda tx: operations.pending(tx, limit=BATCH))
+        return await self._bisect([id for id, due in waiting if due <= 0])
+
+    async def _bisect(self, ids: Sequence[str]) -> Dispatched:
+        if not ids:
+            return Dispatched(0, 0, 0, ())
+        try:
+            return await self.ask(lambda tx: operations.dispatch(tx, limit=BATCH, keep=self._keep, only=ids))
+        except (StoreUnavailable, StoreBusy):
+            raise
+        except StoreError as error:
+            if len(ids) == 1:
+                await self._fail(ids[0], error)
+                return Dispatched(1, 0, 0, ())
+        middle = len(ids) // 2
+        first, second = await self._bisect(ids[:middle]), await self._bisect(ids[middle:])
+        return Dispatched(
+            first.seen + second.seen,
+            first.events + second.events,
+            first.jobs + second.jobs,
+            first.lanes + second.lanes,
+        )
+
+    async def _fail(self, id: str, error: StoreError) -> None:
+        reason = describe(error).message[:1000]
+        delay = _BACKOFF.delay(1, random.random())
+        failed = await self.ask(lambda tx: operations.fail(tx, id, error=reason, most=MOST_ATTEMPTS, delay=delay))
+        if failed is None:
+            return
+        state, attempts, name = failed
+        if state is EventState.DEAD:
+            self._telemetry.event_dead(name, id, reason)
+        else:
+            self._telemetry.event_failed(name, id, attempts, reason, delay)
+
+    async def stop(self) -> None:
+        await super().stop()
+        await self._watch.leave(self.name)
+
+    async def kill(self) -> None:
+        await super().kill()
+        await asyncio.gather(self._watch.leave(self.name), return_exceptions=True)

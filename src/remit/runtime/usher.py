@@ -1,0 +1,55 @@
+"""Lets the next ones in: moves the lanes of ordered subscriptions on when a delivery has ended."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable
+
+from remit.db.transaction import Database
+from remit.outbox import operations
+from remit.outbox.model import Lane
+from remit.runtime.service import StoreLoop
+from remit.telemetry import Telemetry
+
+BATCH = 200
+"""Lanes that one statement moves on or looks at."""
+SWEEP = 0.5
+"""Seconds by which a turn may be late whose predecessor ended elsewhere, or by a person's hand."""
+
+_FIRST: Lane = ("00000000-0000-0000-0000-000000000000", -(2**63))
+
+
+class Usher(StoreLoop):
+    """Told of lanes by the parts that know; and it looks through all lanes, since some things nobody tells it."""
+
+    name = "usher"
+
+    def __init__(self, database: Database, telemetry: Telemetry) -> None:
+        super().__init__(database, telemetry)
+        self._told: set[Lane] = set()
+        self._swept: Lane = _FIRST
+        self._sweep_at = 0.0
+
+    def tell(self, lanes: Iterable[Lane]) -> None:
+        """Something has happened in these lanes: the first delivery has ended, or a new one has come."""
+        self._told.update(lanes)
+        self.wake()
+
+    async def turn(self) -> float:
+        if self._told:
+            lanes = list(itertools.islice(self._told, BATCH))
+            await self.ask(lambda tx: operations.release(tx, lanes))
+            self._told.difference_update(lanes)
+        if time.monotonic() >= self._sweep_at:
+            await self._sweep()
+        return 0.0 if self._told else max(0.001, self._sweep_at - time.monotonic())
+
+    async def _sweep(self) -> None:
+        page = await self.ask(lambda tx: operations.lanes(tx, after=self._swept, limit=BATCH))
+        movable = [lane for lane, can_move in page if can_move]
+        if movable:
+            await self.ask(lambda tx: operations.release(tx, movable))
+        is_last = len(page) < BATCH
+        self._swept = _FIRST if is_last else page[-1][0]
+        self._sweep_at = time.monotonic() + SWEEP if is_last else 0.0

@@ -1,0 +1,143 @@
+-- The outbox, which is also the log of events; subscriptions; what is left of a delivery when its job is pruned.
+
+CREATE TABLE remit.event (
+    id uuid PRIMARY KEY,                -- UUIDv7, made by the client: the same from here to every subscriber
+    seq bigint GENERATED ALWAYS AS IDENTITY,  -- the order of one lane; never a cursor: numbers commit out of order
+    lane bigint,                        -- hash of the key of an ordered event
+    due_at timestamptz NOT NULL,        -- when the relay may take it; dispatched, when it may be purged
+    published_at timestamptz NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    dispatched_at timestamptz,
+    correlation uuid,
+    causation uuid,
+    version integer NOT NULL,
+    attempts smallint NOT NULL DEFAULT 0,  -- failures of the relay
+    deliveries integer,                 -- to how many subscriptions it went
+    state text NOT NULL DEFAULT 'pending',
+    domain text NOT NULL,
+    name text NOT NULL,
+    encoding text NOT NULL,
+    payload text NOT NULL,
+    keep double precision,              -- seconds to keep it when its last delivery has ended; NULL: the application's rule
+    scope text,
+    traceparent text,
+    error text,
+    CHECK (state IN ('pending', 'dispatched', 'dead')),
+    CHECK ((dispatched_at IS NOT NULL) = (state = 'dispatched'))
+) WITH (
+    fillfactor = 85,
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 20000,
+    autovacuum_vacuum_insert_scale_factor = 0.2,
+    autovacuum_analyze_scale_factor = 0,
+    autovacuum_analyze_threshold = 20000,
+    autovacuum_vacuum_cost_delay = 0,
+    vacuum_truncate = off
+);
+
+CREATE INDEX event_pending ON remit.event (due_at, seq) WHERE state = 'pending';
+CREATE INDEX event_lane ON remit.event (lane, seq) WHERE lane IS NOT NULL AND state <> 'dispatched';
+CREATE INDEX event_dead ON remit.event (id) WHERE state = 'dead';
+CREATE INDEX event_dispatched ON remit.event (due_at) WHERE state = 'dispatched';
+CREATE INDEX event_log ON remit.event (name, seq);
+
+-- What `then="archive"` keeps of events when their time is over.
+CREATE TABLE remit.event_archive (
+    id uuid PRIMARY KEY,
+    published_at timestamptz NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    archived_at timestamptz NOT NULL,
+    correlation uuid,
+    causation uuid,
+    version integer NOT NULL,
+    deliveries integer,
+    domain text NOT NULL,
+    name text NOT NULL,
+    encoding text NOT NULL,
+    payload text NOT NULL,
+    scope text,
+    traceparent text
+);
+CREATE INDEX event_archive_age ON remit.event_archive (archived_at);
+
+CREATE TABLE remit.subscription (
+    id uuid PRIMARY KEY,                -- the identity: it survives a rename, and deliveries are unique by it
+    name text NOT NULL UNIQUE,
+    former text NOT NULL DEFAULT '[]',  -- JSON: the names that it had, so that an old worker does not bring one back
+    line bigint NOT NULL,               -- of its deliveries, the version of the event in the lowest 15 bits
+    attempts integer NOT NULL CHECK (attempts > 0),
+    priority smallint NOT NULL,
+    domain text NOT NULL,
+    queue text NOT NULL,
+    events text NOT NULL,               -- JSON: the name of the event, and its aliases
+    condition text,                     -- JSON: fields, and the texts that each may have
+    ordered_by text,
+    on_dead text NOT NULL CHECK (on_dead IN ('block', 'pass')),
+    stale_after double precision NOT NULL,
+    expires double precision,
+    keep double precision,
+    revision integer NOT NULL DEFAULT 1,
+    fingerprint text NOT NULL,          -- of the declaration that holds
+    past text NOT NULL DEFAULT '[]',    -- JSON: fingerprints that it had; a worker that comes with one is an old one
+    created_at timestamptz NOT NULL,
+    filling_since timestamptz,          -- a back-fill runs: an ordered subscription holds what is live
+    retired_at timestamptz
+);
+
+-- Deliveries of ordered subscriptions, in the order of their lanes. The first of a lane is released: its job exists.
+CREATE TABLE remit.turn (
+    subscription uuid NOT NULL REFERENCES remit.subscription ON DELETE CASCADE,
+    lane bigint NOT NULL,
+    seq bigint NOT NULL,
+    event uuid NOT NULL,
+    released boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (subscription, lane, seq)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+CREATE UNIQUE INDEX turn_released ON remit.turn (subscription, lane) WHERE released;
+
+-- What is left of a delivery when its job is pruned, for as long as the event is kept.
+CREATE TABLE remit.delivery (
+    event uuid NOT NULL REFERENCES remit.event ON DELETE CASCADE,
+    subscription uuid NOT NULL,
+    state text NOT NULL,
+    finished_at timestamptz NOT NULL,
+    PRIMARY KEY (event, subscription)
+);
+
+ALTER TABLE remit.job ADD COLUMN subscription uuid;  -- of a delivery
+
+CREATE FUNCTION remit.keep_delivery() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO remit.delivery (event, subscription, state, finished_at)
+    SELECT event.id, old.subscription, CASE WHEN old.finished_at IS NULL THEN 'cancelled' ELSE old.state END,
+        coalesce(old.finished_at, clock_timestamp())
+    FROM remit.event WHERE event.id = old.event_id
+    FOR KEY SHARE SKIP LOCKED  -- it may be purged just now
+    ON CONFLICT (event, subscription) DO UPDATE SET state = excluded.state, finished_at = excluded.finished_at;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER job_keep_delivery AFTER DELETE ON remit.job
+    FOR EACH ROW WHEN (old.subscription IS NOT NULL) EXECUTE FUNCTION remit.keep_delivery();
+
+-- A UUID made of another and a name: its time is the other's, so that the newest stand together in an index, and the rest
+-- a hash of both. The job that delivers an event to a subscription has the one that is derived from the two.
+CREATE FUNCTION remit.derived_id(id uuid, name uuid) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (left(id::text, 19) || '8' || substr(md5(id::text || name::text), 1, 3) || '-'
+    || substr(md5(id::text || name::text), 4, 12))::uuid;
+
+-- A UUIDv7 of that moment, for what the server writes by itself: the time, and the rest of a random one.
+CREATE FUNCTION remit.new_id(moment timestamptz) RETURNS uuid LANGUAGE sql VOLATILE
+RETURN (lpad(to_hex((extract(epoch FROM moment) * 1000)::bigint), 12, '0') || '7'
+    || substr(replace(gen_random_uuid()::text, '-', ''), 14))::uuid;
+
+-- Whether a payload meets a condition: JSON text against JSON text, field by field. JSON may hold \u0000 where a text of
+-- PostgreSQL may not.
+CREATE FUNCTION remit.meets(payload text, condition text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN NOT EXISTS (
+    SELECT FROM json_each(condition::json) AS wanted
+    WHERE NOT EXISTS (
+        SELECT FROM json_array_elements_text(wanted.value) AS allowed
+        WHERE allowed = (replace(payload, '\u0000', '\ufffd')::json -> wanted.key)::text
+    )
+);

@@ -1,0 +1,104 @@
+-- The outbox, which is also the log of events; subscriptions; what is left of a delivery when its job is pruned.
+-- PostgreSQL's file says more about each column.
+
+CREATE TABLE remit_event (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    lane INTEGER,
+    due_at INTEGER NOT NULL,
+    published_at INTEGER NOT NULL,
+    occurred_at INTEGER NOT NULL,
+    dispatched_at INTEGER,
+    correlation TEXT,
+    causation TEXT,
+    version INTEGER NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    deliveries INTEGER,
+    state TEXT NOT NULL DEFAULT 'pending',
+    domain TEXT NOT NULL,
+    name TEXT NOT NULL,
+    encoding TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    keep REAL,
+    scope TEXT,
+    traceparent TEXT,
+    error TEXT,
+    CHECK (state IN ('pending', 'dispatched', 'dead')),
+    CHECK ((dispatched_at IS NOT NULL) = (state = 'dispatched'))
+) STRICT;
+
+CREATE INDEX remit_event_pending ON remit_event (due_at, seq) WHERE state = 'pending';
+CREATE INDEX remit_event_lane ON remit_event (lane, seq) WHERE lane IS NOT NULL AND state <> 'dispatched';
+CREATE INDEX remit_event_dead ON remit_event (id) WHERE state = 'dead';
+CREATE INDEX remit_event_dispatched ON remit_event (due_at) WHERE state = 'dispatched';
+CREATE INDEX remit_event_log ON remit_event (name, seq);
+
+CREATE TABLE remit_event_archive (
+    id TEXT PRIMARY KEY,
+    published_at INTEGER NOT NULL,
+    occurred_at INTEGER NOT NULL,
+    archived_at INTEGER NOT NULL,
+    correlation TEXT,
+    causation TEXT,
+    version INTEGER NOT NULL,
+    deliveries INTEGER,
+    domain TEXT NOT NULL,
+    name TEXT NOT NULL,
+    encoding TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    scope TEXT,
+    traceparent TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX remit_event_archive_age ON remit_event_archive (archived_at);
+
+CREATE TABLE remit_subscription (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    former TEXT NOT NULL DEFAULT '[]',
+    line INTEGER NOT NULL,
+    attempts INTEGER NOT NULL CHECK (attempts > 0),
+    priority INTEGER NOT NULL,
+    domain TEXT NOT NULL,
+    queue TEXT NOT NULL,
+    events TEXT NOT NULL,
+    condition TEXT,
+    ordered_by TEXT,
+    on_dead TEXT NOT NULL CHECK (on_dead IN ('block', 'pass')),
+    stale_after REAL NOT NULL,
+    expires REAL,
+    keep REAL,
+    revision INTEGER NOT NULL DEFAULT 1,
+    fingerprint TEXT NOT NULL,
+    past TEXT NOT NULL DEFAULT '[]',
+    created_at INTEGER NOT NULL,
+    filling_since INTEGER,
+    retired_at INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE remit_turn (
+    subscription TEXT NOT NULL REFERENCES remit_subscription (id) ON DELETE CASCADE,
+    lane INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    event TEXT NOT NULL,
+    released INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (subscription, lane, seq)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX remit_turn_released ON remit_turn (subscription, lane) WHERE released;
+
+CREATE TABLE remit_delivery (
+    event TEXT NOT NULL REFERENCES remit_event (id) ON DELETE CASCADE,
+    subscription TEXT NOT NULL,
+    state TEXT NOT NULL,
+    finished_at INTEGER NOT NULL,
+    PRIMARY KEY (event, subscription)
+) STRICT, WITHOUT ROWID;
+
+ALTER TABLE remit_job ADD COLUMN subscription TEXT;
+
+CREATE TRIGGER remit_job_keep_delivery AFTER DELETE ON remit_job WHEN old.subscription IS NOT NULL
+BEGIN
+    INSERT OR REPLACE INTO remit_delivery (event, subscription, state, finished_at)
+    SELECT id, old.subscription, CASE WHEN old.finished_at IS NULL THEN 'cancelled' ELSE old.state END,
+        coalesce(old.finished_at, unixepoch() * 1000000)
+    FROM remit_event WHERE id = old.event_id;
+END;
