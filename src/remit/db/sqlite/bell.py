@@ -20,9 +20,9 @@ from remit.db.sqlite.stir import Stir
 
 PACE = ((0.1, 0.0003), (1.0, 0.001), (10.0, 0.002), (float("inf"), 0.005))
 """(seconds without a commit, seconds between two looks): the second number holds until the first has passed."""
-HEARING_PACE = ((0.002, 0.0001), (0.02, 0.0003), (float("inf"), 0.01))
-"""The same where writes are heard, by seconds without one: a commit is seen as soon as the disk has it. In silence too
-it is read, in case a write was not heard."""
+HEARING_PACE = ((0.002, 0.00003), (0.02, 0.0003), (float("inf"), 0.01))
+"""The same where writes are heard, by seconds without one: a commit is seen as soon as the disk has it. To so short a
+pause the system adds a twentieth of a millisecond. In silence too it is read, in case a write was not heard."""
 REST = 0.0003
 """Seconds before the first look of a sleep: now the producer looks itself, and they would be in each other's way."""
 SLEEP = 1.0
