@@ -32,3 +32,12 @@ def test_every_planted_violation_is_found_and_nothing_else() -> None:
 
 def test_every_rule_is_planted() -> None:
     assert {rule for _, _, rule in planted("bazaar")} == set(RULES)
+
+
+def test_the_clean_twin_has_no_violations() -> None:
+    from market.app import app
+
+    app.catalog.scope_keys = ("organization_id",)
+    report = check(app)
+    assert not report.violations, "\n".join(each.text() for each in report.violations)
+    assert (report.domains, report.modules) == (2, 18)

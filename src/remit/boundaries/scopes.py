@@ -60,6 +60,9 @@ class Parameter:
 
 Binding: TypeAlias = Imported | Defined | Value | Item | Annotated | Parameter
 
+_SOMETHING: Final = Item(ast.Constant(None))
+"""A name of this scope, of which no more can be told."""
+
 
 @dataclass
 class Scope:
@@ -140,6 +143,11 @@ def _collect(node: ast.AST, scope: Scope, package: str) -> None:  # noqa: PLR091
             case ast.For() | ast.AsyncFor() | ast.comprehension():
                 for name in _names(each.target):
                     scope.add(name, Item(each.iter))
+            case ast.Lambda():
+                for argument in each.args.args:
+                    scope.add(argument.arg, _SOMETHING)
+            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)) | ast.ExceptHandler(name=str(name)):
+                scope.add(name, _SOMETHING)
             case ast.withitem(optional_vars=ast.Name(id=name)):
                 scope.add(name, Value(each.context_expr))
             case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=verb), args=[*_, last]) if verb in _GROW:

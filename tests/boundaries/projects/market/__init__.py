@@ -1,0 +1,1 @@
+"""The clean twin: the same shapes, all of them allowed."""

@@ -1,0 +1,2 @@
+def available(sku: str) -> bool:
+    return bool(sku)

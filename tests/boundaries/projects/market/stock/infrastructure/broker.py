@@ -1,0 +1,5 @@
+import celery
+
+import remit.db.store
+
+USED = (celery, remit)
