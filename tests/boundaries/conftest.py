@@ -29,10 +29,3 @@ def planted(project: str) -> Counter[tuple[str, int, str]]:
             line = text.count("\n", 0, mark.start()) + 1
             found.update((file.relative_to(PROJECTS).as_posix(), line, rule) for rule in mark[1].split())
     return found
-
-
-import remit  # noqa: E402
-from remit import catalog  # noqa: E402
-
-if not hasattr(remit, "Event"):
-    remit.Event = catalog.Event

@@ -15,7 +15,6 @@ PENDING = {"billing.price-it": 3, "billing.gone": 2, "catalog.gone-too": 0}
 def bazaar() -> Report:
     from bazaar.app import app
 
-    app.catalog.scope_keys = ("organization_id",)
     return check(app, finders=[partial(vanished_subscription, pending=PENDING)])
 
 
@@ -37,7 +36,6 @@ def test_every_rule_is_planted() -> None:
 def test_the_clean_twin_has_no_violations() -> None:
     from market.app import app
 
-    app.catalog.scope_keys = ("organization_id",)
     report = check(app)
     assert not report.violations, "\n".join(each.text() for each in report.violations)
     assert (report.domains, report.modules) == (2, 18)

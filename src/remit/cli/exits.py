@@ -21,6 +21,8 @@ class Exit(IntEnum):
     """There is no such job, or no such queue."""
     STORE = 4
     """The database cannot be reached, is too busy, refuses, or has the wrong schema."""
+    FINDINGS = 5
+    """`remit check` found violations, or `remit graph --check` a file that is not up to date."""
     INTERRUPTED = 130
     """Ctrl-C ended a command other than `worker`."""
     BROKEN_PIPE = 141

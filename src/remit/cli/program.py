@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cyclopts import App, CycloptsError
 
 import remit
-from remit.cli.commands import dead, jobs, migrate, queues, status, worker, workers
+from remit.cli.commands import check, dead, graph, jobs, migrate, queues, status, worker, workers
 from remit.cli.exits import Exit, UsageError
 from remit.cli.settings import Settings, options_of
 from remit.cli.stopping import StopSwitch
@@ -26,7 +28,7 @@ _EPILOGUE = (
     "is also REMIT_SOME_OPTION in the environment and some-option in remit.toml, or in [tool.remit] of pyproject.toml; "
     "the flag overrules the environment, and that the file.\n\n"
     "Exit status: 0 done, 1 failed or refused, 2 wrong usage, 3 not found, 4 the database cannot be reached or has the "
-    "wrong schema, 130 interrupted, 141 the output was no longer read."
+    "wrong schema, 5 a check found something, 130 interrupted, 141 the output was no longer read."
 )
 
 
@@ -39,7 +41,14 @@ def build(stop: StopSwitch) -> App:
         help_format="plaintext",
         version=f"remit {remit.__version__}",
     )
-    for name, command in (("worker", worker.command(stop)), ("migrate", migrate.migrate), ("status", status.status)):
+    commands: dict[str, Callable[..., Any]] = {
+        "worker": worker.command(stop),
+        "migrate": migrate.migrate,
+        "status": status.status,
+        "check": check.check,
+        "graph": graph.graph,
+    }
+    for name, command in commands.items():
         app.command(command, name=name, usage=f"Usage: remit {name} [APP] [OPTIONS]", help_epilogue="")
     for noun in (jobs, dead, queues, workers):
         app.command(noun.group)

@@ -10,6 +10,7 @@ REGISTERED = tasks
 app = Remit(  # violates: stale-exception stale-exception vanished-subscription
     "sqlite://",
     domains=[billing, catalog, shipping],
+    scope=("organization_id",),
     boundaries=Boundaries(
         faces={"billing": ("messages", "api"), "*": ("messages", "api")},
         allow=[

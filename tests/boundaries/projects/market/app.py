@@ -8,6 +8,7 @@ def make_app() -> Remit:
     return Remit(
         "sqlite://",
         domains=[orders, stock],
+        scope=("organization_id",),
         boundaries=Boundaries(
             faces={"stock": ("messages", "api")},
             allow=[Allow("orders", "market.stock.internals", reason="moves to the api next spring")],

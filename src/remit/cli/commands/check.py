@@ -1,0 +1,122 @@
+"""`remit check`: hold the boundaries between domains, in CI and at the desk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+from rich.text import Text
+
+from remit.app import Remit
+from remit.boundaries import Baseline, Comparison, Finder, Report, Violation
+from remit.boundaries import check as check_boundaries
+from remit.boundaries.baseline import DEFAULT_FILE
+from remit.cli.applications import named
+from remit.cli.exits import Exit, UsageError
+from remit.cli.loading import load
+from remit.cli.options import AppPath, AsJson, DomainName
+from remit.cli.output import say, tell
+from remit.cli.wording import count, line
+
+
+def check(
+    app: AppPath = None,
+    *,
+    rule: Annotated[
+        list[str] | None, Parameter(name="--rule", negative=(), metavar="NAME", help="Only this rule; again for more.")
+    ] = None,
+    domain: DomainName = None,
+    baseline: Annotated[
+        Literal["write", "use"] | None,
+        Parameter(
+            help="`write` keeps today's violations in a file, `use` reports others alone. What the file knows can only "
+            "become less."
+        ),
+    ] = None,
+    baseline_file: Annotated[str, Parameter(metavar="FILE", help="The file of --baseline.")] = DEFAULT_FILE,
+    json: AsJson = False,
+) -> Exit:
+    """Check the boundaries between domains: imports, who sends what, events, payloads, handlers.
+
+    All violations at once, each with its line and its remedy. Needs no database.
+    """
+    if baseline == "write" and (rule or domain):
+        raise UsageError("--baseline write takes all violations: leave --rule and --domain out")
+    application = load(named(app))
+    rules, domains = tuple(rule or ()), tuple(filter(None, [domain]))
+    report = check_boundaries(application, finders=_of_the_store(application), rules=rules, domains=domains)
+    if baseline is None:
+        return _tell(report, report.violations, None, "", json)
+    file = Path(baseline_file)
+    if baseline == "write" and not file.exists():
+        Baseline.of(report.violations).write(file)
+        return _written(report, file, json)
+    known = Baseline.read(file)
+    compared = known.narrowed(rules, domains).compare(report.violations)
+    if baseline == "write" and not compared.new:
+        Baseline.of(report.violations).write(file)
+        return _written(report, file, json)
+    return _tell(report, compared.new, compared, baseline_file, json, grows=baseline == "write")
+
+
+def _of_the_store(app: Remit) -> list[Finder]:
+    """What the database alone can tell, where it can be reached: nothing so far.
+
+    A finder takes the model and yields violations; `rules.vanished` makes them of the deliveries that wait.
+    """
+    return []
+
+
+def _written(report: Report, file: Path, json: bool) -> Exit:
+    if json:
+        tell({"written": str(file), "known": len(report.violations)})
+    else:
+        say(f"{file}: {count(len(report.violations), 'violation')} known")
+    return Exit.OK
+
+
+def _tell(
+    report: Report,
+    violations: tuple[Violation, ...],
+    compared: Comparison | None,
+    file: str,
+    json: bool,
+    *,
+    grows: bool = False,
+) -> Exit:
+    clean = compared.clean if compared else not violations
+    if json:
+        tell(_document(report, violations, compared, file))
+        return Exit.OK if clean else Exit.FINDINGS
+    for each in violations:
+        head = Text.assemble((each.place, "bold"), ": ", (each.rule, "red"), ": ", line(each.message))
+        say(head, Text(f"    {line(each.remedy)}", "dim"))
+    if compared and not grows:
+        for known in compared.fixed:
+            say(Text.assemble((file, "bold"), ": ", ("fixed", "green"), f": {known.rule}: {line(known.subject)}"))
+    say(_summary(report, violations, compared, file, grows))
+    return Exit.OK if clean else Exit.FINDINGS
+
+
+def _summary(
+    report: Report, violations: tuple[Violation, ...], compared: Comparison | None, file: str, grows: bool
+) -> str:
+    looked = f"in {count(report.domains, 'domain')}, {count(report.modules, 'module')}"
+    number = f"{count(len(violations), 'violation')} {looked}" if violations else f"no violations {looked}"
+    if compared is None:
+        return number
+    if grows:
+        return f"{number} are not in {file}, which only shrinks: mend them, or remove the file to begin anew"
+    fixed = f"; {count(len(compared.fixed), 'entry', 'entries')} to remove: --baseline write" if compared.fixed else ""
+    return f"{number} beside {len(compared.known):,} known in {file}{fixed}"
+
+
+def _document(
+    report: Report, violations: tuple[Violation, ...], compared: Comparison | None, file: str
+) -> dict[str, Any]:
+    document = Report(violations, report.domains, report.modules).document()
+    if compared is not None:
+        fixed = [{"rule": each.rule, "subject": each.subject, "domain": each.domain} for each in compared.fixed]
+        document["baseline"] = {"file": file, "known": len(compared.known), "fixed": fixed}
+    return document
