@@ -87,7 +87,7 @@ class Remit:
         url = url or os.environ.get("REMIT_DATABASE_URL")
         if not url:
             raise ConfigurationError("no database: pass a URL to Remit(…), or set REMIT_DATABASE_URL")
-        settings = WorkerSettings((outbox or Outbox()).resolve())
+        settings = WorkerSettings(log=(outbox or Outbox()).resolve())
         self._settings = _set(settings, lease=lease, grace=grace, prune_every=prune_every)
         self.store = open_store(url, schema=schema, pooler=pooler)
         self.catalog = Catalog(domains, defaults, scope)
@@ -169,7 +169,11 @@ class Remit:
         """Migrate the schema, then enter the subscriptions as this release of the application declares them."""
         steps = schema.migrate(self.store)
         self.catalog.import_handlers()
-        entered = self._connections.blocking().run(lambda tx: declare(tx, self.catalog, force=True))
+        database = self.store.blocking(Role.MIGRATE)  # of its own: to migrate is not to open
+        try:
+            entered = database.run(lambda tx: declare(tx, self.catalog, force=True))
+        finally:
+            database.close()
         return [
             *(f"{step.version:04d} {step.name}" for step in steps),
             *(f"subscription {name} {what}" for name, what in entered),

@@ -253,6 +253,7 @@ EVERYTHING = {
     "queue": None,
     "name": None,
     "label": None,
+    "reason": None,
     "deleted": True,
     "after": None,
     "limit": 100,

@@ -166,7 +166,7 @@ class World:
 
 
 EVERYTHING: dict[str, Any] = {
-    **dict.fromkeys(["state", "domain", "queue", "name", "label", "after"]),
+    **dict.fromkeys(["state", "domain", "queue", "name", "label", "reason", "after"]),
     "deleted": True,
     "limit": 1000,
 }

@@ -162,21 +162,28 @@ def test_fault_41_a_long_write_transaction_of_the_application_costs_no_lease(sql
 
 BATCHES = 150
 GREEDY = f"""
-import sys, time
+import sys, threading, time
 from remit.db.sqlite.store import SqliteStore
 from remit.db.transaction import Role
-database = SqliteStore(sys.argv[1]).blocking(Role(sys.argv[2]))
-async def write(tx):
-    await tx.execute("INSERT INTO batch DEFAULT VALUES")
-    time.sleep(0.003)
-for _ in range({BATCHES}):
-    database.run(write)
+def write_on(role):
+    database = SqliteStore(sys.argv[1]).blocking(Role(role))
+    async def write(tx):
+        await tx.execute("INSERT INTO batch DEFAULT VALUES")
+        time.sleep(0.003)
+    for _ in range({BATCHES} // len(sys.argv[2:])):
+        database.run(write)
+threads = [threading.Thread(target=write_on, args=[role]) for role in sys.argv[2:]]
+for thread in threads:
+    thread.start()
 """
 
 
-@pytest.mark.parametrize("role", [Role.CLAIM, Role.COMPLETE, Role.LEADER])
-def test_fault_92_the_application_writes_on_beside_a_greedy_worker(sqlite_url: str, role: Role) -> None:
-    """A connection of a worker's writes back to back, which a drain with handlers in between only does at times.
+@pytest.mark.parametrize("roles", [[Role.CLAIM], [Role.LEADER], [Role.CLAIM, Role.COMPLETE, Role.RELAY]], ids=str)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_fault_92_the_application_writes_on_beside_greedy_workers(
+    sqlite_url: str, roles: list[Role], workers: int
+) -> None:
+    """Connections of workers write back to back, which a drain with handlers in between only does at times.
 
     Each write of the application notes how many batches it has come after. Measured, on an idle machine and on a busy
     one: 135 writes and more beside 150 batches; without the pauses, none to 8.
@@ -186,14 +193,16 @@ def test_fault_92_the_application_writes_on_beside_a_greedy_worker(sqlite_url: s
         application.execute("PRAGMA journal_mode = WAL")
         application.execute("CREATE TABLE batch (number INTEGER PRIMARY KEY)")
         application.execute("CREATE TABLE effect (batches INTEGER)")
-        with subprocess.Popen([sys.executable, "-c", GREEDY, sqlite_url, role], cwd=ROOT) as worker:
-            while worker.poll() is None:
-                application.execute("INSERT INTO effect SELECT count(*) FROM batch")
-                time.sleep(0.002)  # it has other things to do as well
-        assert worker.returncode == 0
+        command = [sys.executable, "-c", GREEDY, sqlite_url, *roles]
+        greedy = [subprocess.Popen(command, cwd=ROOT) for _ in range(workers)]
+        while any(worker.poll() is None for worker in greedy):
+            application.execute("INSERT INTO effect SELECT count(*) FROM batch")
+            time.sleep(0.002)  # it has other things to do as well
+        assert [worker.wait() for worker in greedy] == [0] * workers
+        batches = BATCHES * workers
         between = "SELECT count(*) FROM effect WHERE batches BETWEEN 1 AND ?"
-        [(writes,)] = application.execute(between, [BATCHES - 1])
-    assert writes > BATCHES / 4, f"{writes} writes of the application beside {BATCHES} of a worker"
+        [(writes,)] = application.execute(between, [batches - 1])
+    assert writes > batches / 4, f"{writes} writes of the application beside {batches} of {workers} workers"
 
 
 def test_fault_93_a_forked_child_does_not_keep_a_killed_worker_alive(site: Site) -> None:

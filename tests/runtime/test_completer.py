@@ -65,7 +65,7 @@ def ended(claim: Claim, outcome: Completed | Snoozed | GaveUp) -> Ended:
 async def complete(store: Store, ledger: Ledger, batch: list[Ended]) -> Telemetry:
     telemetry = Telemetry()
     database = store.database(Role.COMPLETE)
-    completer = Completer(database, lambda: ledger, telemetry, lambda _: None)
+    completer = Completer(database, lambda: ledger, telemetry, lambda _: None, lambda _: None)
     for one in batch:
         completer.put(one, "d.j")
     completer.start()
@@ -124,7 +124,7 @@ async def test_nothing_is_written_once_the_lease_is_lost(store: Store) -> None:
     ledger = Ledger()
     claims = await claimed(store, ledger, 2)
     database = store.database(Role.COMPLETE)
-    completer = Completer(database, lambda: ledger, Telemetry(), lambda _: None)
+    completer = Completer(database, lambda: ledger, Telemetry(), lambda _: None, lambda _: None)
     completer.put(ended(claims[0], Completed(None)), "d.j")
     ledger.fence()
     completer.forget()

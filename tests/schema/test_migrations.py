@@ -207,7 +207,7 @@ def test_a_server_behind_this_release_says_so(postgres_url: str, monkeypatch: py
     store = open_store(postgres_url)
     schema.migrate(store)
     monkeypatch.setattr(schema, "latest", lambda dialect: 99)
-    with pytest.raises(WrongSchema, match=r"has schema version 1, this release needs 99: run `remit migrate`"):
+    with pytest.raises(WrongSchema, match=r"has schema version 2, this release needs 99: run `remit migrate`"):
         schema.check(store)
 
 

@@ -21,6 +21,11 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._held)
 
+    @property
+    def busy(self) -> bool:
+        """Whether it holds claims, or has asked for some."""
+        return bool(self._held or self._asked)
+
     @contextmanager
     def claiming(self) -> Iterator[int]:
         """The token of a claim that is about to be sent: until its reply is here, rows with it are nobody's strays."""

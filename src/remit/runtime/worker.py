@@ -22,6 +22,7 @@ from remit.catalog import (
     Job,
     LogRetention,
     MessageSpec,
+    Outbox,
     Owner,
     PublishOptions,
     PublishRequest,
@@ -74,7 +75,7 @@ class WorkerSettings:
     purger (60). `log`: how long events are kept.
     """
 
-    log: LogRetention
+    log: LogRetention = field(default_factory=Outbox().resolve)
     lease: float = 30.0
     grace: float = 30.0
     prune_every: float = 60.0
@@ -471,7 +472,7 @@ class Worker:
         lines = [(line, name) for name, intake in self._intakes.items() for line in intake.lines]
         while not self._stop.is_set():
             ready = await database.run(lambda tx: jobs.heads(tx, lines), atomic=False)
-            if not ready and not len(self.ledger):
+            if not ready and not self.ledger.busy:
                 promoted, _ = await database.run(lambda tx: jobs.promote(tx, limit=1000), atomic=False)
                 if not promoted:
                     return

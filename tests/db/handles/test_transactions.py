@@ -151,9 +151,9 @@ async def tour(tx: Transaction, store: str, worker: str) -> list[Any]:
     await note(operations.get(tx, ids[1]))
     await note(operations.get(tx, ids[0]))
     nothing: dict[str, Any] = dict.fromkeys(("state", "domain", "queue", "name", "label", "after"))
-    await note(operations.list_jobs(tx, **nothing, deleted=False, limit=10))
+    await note(operations.list_jobs(tx, **nothing, reason=None, deleted=False, limit=10))
     some: dict[str, Any] = nothing | {"state": State.DEAD, "domain": "billing", "queue": "billing.default"}
-    await note(operations.list_jobs(tx, **some | {"after": ids[4]}, deleted=True, limit=10))
+    await note(operations.list_jobs(tx, **some | {"after": ids[4]}, reason=None, deleted=True, limit=10))
     await note(operations.promote(tx, limit=10))
     await note(operations.rescue(tx, token=14, limit=10))
     await note(operations.cancel(tx, ids[4], reason="no", by=None))

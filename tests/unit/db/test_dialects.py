@@ -15,6 +15,7 @@ import pytest
 
 import remit
 import remit.jobs.queries
+import remit.outbox.queries
 import remit.runtime.queries
 from remit import schema
 from remit.db.opening import open_store
@@ -22,7 +23,11 @@ from remit.db.sqlite import SqliteStore
 from remit.db.statements import Dialect, Query, parameters, render, statements
 from tests.servers import PostgresServer
 
-FEATURES: dict[str, ModuleType] = {"remit.jobs": remit.jobs.queries, "remit.runtime": remit.runtime.queries}
+FEATURES: dict[str, ModuleType] = {
+    "remit.jobs": remit.jobs.queries,
+    "remit.outbox": remit.outbox.queries,
+    "remit.runtime": remit.runtime.queries,
+}
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 AMBIENT = {"now", "gate", "channel"}
 """What a store adds by itself, where its statements ask for it."""

@@ -11,11 +11,30 @@ import pytest
 import remit
 from remit import Domain, Job, Remit
 from remit.catalog.domains import SyncFace
-from remit.client import Jobs, Queues, SyncJobs, SyncQueues, SyncWorkers, Workers
+from remit.client import (
+    Events,
+    Jobs,
+    Queues,
+    Subscriptions,
+    SyncEvents,
+    SyncJobs,
+    SyncQueues,
+    SyncSubscriptions,
+    SyncWorkers,
+    Workers,
+)
 
-FACES = [(Jobs, SyncJobs), (Queues, SyncQueues), (Workers, SyncWorkers)]
+FACES = [
+    (Events, SyncEvents),
+    (Jobs, SyncJobs),
+    (Queues, SyncQueues),
+    (Subscriptions, SyncSubscriptions),
+    (Workers, SyncWorkers),
+]
 
 VERBS = {
+    Events: {"get", "list", "outbox", "retry", "replay"},
+    Subscriptions: {"list", "get", "retire"},
     Jobs: {"get", "list", "cancel", "retry", "delete", "replay", "count_dead"},
     Queues: {"list", "pause", "resume"},
     Workers: {"list", "leaders"},
@@ -48,7 +67,8 @@ def test_one_face_is_awaited_and_the_other_is_not(face: type, sync: type) -> Non
 
 
 def test_a_domain_sends_in_both_styles() -> None:
-    sending = {"enqueue", "enqueue_many", "enqueue_named"}
+    sending = {"enqueue", "enqueue_many", "enqueue_named", "flush"}
+    sending |= {"publish", "publish_many", "publish_recorded", "publish_soon", "publish_later"}
     assert verbs(SyncFace) == sending < verbs(Domain)
     for name in sending:
         assert parameters(getattr(Domain, name)) == parameters(getattr(SyncFace, name)), name
@@ -73,13 +93,16 @@ faces = Faces()
 def test_an_application_has_its_faces(sqlite_url: str) -> None:
     app = Remit(sqlite_url, domains=[faces])
     found = {name: type(value) for name, value in vars(app).items() if not name.startswith("_")}
-    assert {name: found[name] for name in ("jobs", "queues", "workers")} == {
-        "jobs": Jobs,
-        "queues": Queues,
-        "workers": Workers,
-    }
+    awaited = {"events": Events, "jobs": Jobs, "queues": Queues, "subscriptions": Subscriptions, "workers": Workers}
+    assert {name: found[name] for name in awaited} == awaited
     sync = {name: type(value) for name, value in vars(app.sync).items() if not name.startswith("_")}
-    assert sync == {"jobs": SyncJobs, "queues": SyncQueues, "workers": SyncWorkers}
+    assert sync == {
+        "events": SyncEvents,
+        "jobs": SyncJobs,
+        "queues": SyncQueues,
+        "subscriptions": SyncSubscriptions,
+        "workers": SyncWorkers,
+    }
 
 
 def test_the_public_names_are_the_vocabulary() -> None:
@@ -87,11 +110,18 @@ def test_the_public_names_are_the_vocabulary() -> None:
         "DeadLetter",
         "Defaults",
         "Domain",
+        "Envelope",
+        "Event",
+        "EventRecord",
+        "EventRef",
         "Job",
+        "JobDied",
         "JobRecord",
         "JobRef",
         "Keep",
+        "Outbox",
         "Page",
+        "Publisher",
         "Remit",
         "Retry",
         "RetryAfter",
@@ -100,6 +130,7 @@ def test_the_public_names_are_the_vocabulary() -> None:
         "Skip",
         "Snooze",
         "State",
+        "SubscriptionRecord",
         "exponential",
         "fixed",
     }

@@ -1,13 +1,15 @@
 """Workers leave the file to others: a pause after each write as long as that write, and turns taken in order.
 
 Writes back to back starve the application: SQLite's waiters sleep and retry, and a loop without pauses is always there
-first. `flock` queues its waiters, so that workers on one machine take turns.
+first. `flock` queues its waiters, so that all connections of all workers on one machine take turns; the pause is part of
+a turn, or one connection would fill the pauses of another.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from pathlib import Path
 from remit.db import forks
 
 LONGEST_PAUSE = 0.25
+_MOMENT = struct.Struct("d")
 LONGEST_WAIT = 5.0
 """Seconds that a turn is waited for; beyond, its holder may stand still, and SQLite's own lock has the word."""
 
@@ -33,12 +36,12 @@ class Courtesy:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for the pause to pass and for this worker's turn; write inside."""
-        pause = self._free_at - time.monotonic()
-        if pause > 0:
-            time.sleep(pause)
+        """Wait for this connection's turn and for the pause after the last write, whoever made it; write inside."""
         file = self._open()
         mine = self._take(file)
+        pause = self._pause_left(file)
+        if pause > 0:
+            time.sleep(pause)
         begun = time.monotonic()
         try:
             yield
@@ -46,7 +49,14 @@ class Courtesy:
             ended = time.monotonic()
             self._free_at = ended + min(ended - begun, LONGEST_PAUSE)
             if mine:
+                os.pwrite(file, _MOMENT.pack(self._free_at), 0)
                 fcntl.flock(file, fcntl.LOCK_UN)
+
+    def _pause_left(self, file: int) -> float:
+        """The lock file says until when the others pause, on the clock that all processes of a machine share."""
+        written = os.pread(file, _MOMENT.size, 0)
+        free_at = _MOMENT.unpack(written)[0] if len(written) == _MOMENT.size else 0.0
+        return min(max(free_at, self._free_at) - time.monotonic(), LONGEST_PAUSE)  # it may be from before a reboot
 
     def _take(self, file: int) -> bool:
         if self._place is None:

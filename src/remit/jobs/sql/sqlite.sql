@@ -146,7 +146,7 @@ SELECT
     e.value ->> 'encoding', e.value ->> 'payload', e.value ->> 'keep', e.value ->> 'scope', e.value ->> 'traceparent'
 FROM json_each(:events) AS e
 JOIN remit_job AS parent ON parent.id = (e.value ->> 'causation') AND parent.token = :stamp
-WHERE true
+WHERE :lanes IS NOT NULL  -- for stores where writers do not exclude each other
 ON CONFLICT (id) DO NOTHING;
 INSERT INTO remit_event (
     id, due_at, published_at, occurred_at, correlation, causation, version, domain, name, encoding, payload
@@ -240,7 +240,8 @@ SELECT
     :now, :now, :now, job.correlation, job.id, 1, 'remit', 'remit.job-died', 'json',
     json_object(
         'job', job.id, 'name', job.name, 'domain', job.domain, 'queue', job.queue, 'attempts', job.attempts,
-        'failures', job.failures + 1, 'reason', 'killed its worker in ' || (job.failures + 1) || ' of ' || job.attempts || ' attempts', 'event', job.event_id
+        'failures', job.failures + 1, 'event', job.event_id,
+        'reason', 'killed its worker in ' || (job.failures + 1) || ' of ' || job.attempts || ' attempts'
     )
 FROM remit_job AS job
 WHERE rowid IN (
