@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.fair import Fair
 from tests.faults.harness import Site
 
 
@@ -27,3 +28,10 @@ def sqlite_site(sqlite_url: str, tmp_path: Path) -> Iterator[Site]:
 def postgres_site(postgres_url: str, tmp_path: Path) -> Iterator[Site]:
     with Site(postgres_url, tmp_path / "site") as site:
         yield site
+
+
+@pytest.fixture
+def fair(store_url: str, tmp_path: Path) -> Iterator[Fair]:
+    """A site of the market, whose events the guild hears, on each engine."""
+    with Fair(store_url, tmp_path / "site") as fair:
+        yield fair

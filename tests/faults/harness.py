@@ -24,7 +24,7 @@ from uuid import uuid4
 import psutil
 import psycopg
 
-from remit import Job, Remit
+from remit import Domain, Job, Remit
 from remit.errors import StoreError
 from tests.faults.application import yard
 from tests.faults.ledger import Ledger
@@ -246,6 +246,8 @@ class WorkerProcess:
 class Site:
     """One database, one ledger, any number of workers."""
 
+    domains: Sequence[Domain[Any]] = (yard,)
+
     def __init__(self, url: str, folder: Path, *, worker_url: str | None = None, pooler: bool = False) -> None:
         self.folder = folder
         self.url = url
@@ -255,7 +257,7 @@ class Site:
         self.workers: list[WorkerProcess] = []
         self._pooler = pooler
         (folder / "gates").mkdir(parents=True)
-        self.app = Remit(url, domains=[yard], name="site")
+        self.app = Remit(url, domains=self.domains, name="site")
         self.app.sync.migrate()
         self.database.execute("CREATE TABLE effect (job text NOT NULL, number integer, attempt integer)")
         self._bound = self.app.bound()
@@ -287,9 +289,10 @@ class Site:
         application: str = "tests.faults.application",
         die_at: str | None = None,
         prefix: Sequence[str] = (),
+        release: str = "",
         **options: Any,
     ) -> WorkerProcess:
-        """Start a worker; it is not ready yet."""
+        """Start a worker; it is not ready yet. `release` is for an application that has several."""
         settings = {"lease": lease, "grace": grace, "pooler": self._pooler, "application": application, **options}
         if die_at:
             settings["die_at"] = die_at
@@ -298,6 +301,7 @@ class Site:
             "FAULTS_URL": url or self.worker_url,
             "FAULTS_FOLDER": str(self.folder),
             "FAULTS_OPTIONS": json.dumps(settings),
+            "FAULTS_RELEASE": release,
         }
         command = [*prefix, sys.executable, "-m", "tests.faults.worker_main"]
         worker = WorkerProcess(self, f"worker-{len(self.workers) + 1}", command, environment)

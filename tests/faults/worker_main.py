@@ -13,6 +13,8 @@ from typing import Any
 
 from remit import Remit
 from remit.jobs import operations as jobs
+from remit.outbox import operations as outbox
+from remit.outbox.model import Dispatched
 from remit.runtime import operations as workers
 
 
@@ -30,7 +32,7 @@ def die_at(point: str) -> None:
         die_before_sql(rest)
         return
     when, _, count = rest.partition(":")
-    module = jobs if hasattr(jobs, operation) else workers
+    module = next(module for module in (jobs, outbox, workers) if hasattr(module, operation))
     original, left = getattr(module, operation), int(count)
 
     async def counted(tx: Any, *args: Any, **options: Any) -> Any:
@@ -38,12 +40,18 @@ def die_at(point: str) -> None:
         if when == "before" and left == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         answer = await original(tx, *args, **options)
-        left -= bool(answer[0] if operation == "claim" else answer)
+        left -= did_something(answer)
         if when == "after" and left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
         return answer
 
     setattr(module, operation, counted)
+
+
+def did_something(answer: Any) -> bool:
+    if isinstance(answer, Dispatched):
+        return answer.events > 0
+    return any(answer) if isinstance(answer, tuple) else bool(answer)
 
 
 def die_before_sql(beginning: str) -> None:
@@ -88,7 +96,13 @@ def main() -> None:
     if point := options.pop("die_at", None):
         die_at(point)
     application = importlib.import_module(options.pop("application"))
-    asyncio.run(work(Remit(os.environ["FAULTS_URL"], domains=[application.yard], **options)))
+    asyncio.run(
+        work(
+            Remit(
+                os.environ["FAULTS_URL"], domains=getattr(application, "domains", None) or [application.yard], **options
+            )
+        )
+    )
     say("ended")
 
 
