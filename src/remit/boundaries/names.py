@@ -210,6 +210,19 @@ class Names:
                 return found_class
         return None
 
+    def type_of(self, node: ast.AST, module: str, scope: Scope) -> str | None:
+        """The dotted name of the class that an annotation gives to a name, or to an attribute of an object."""
+        match node:
+            case ast.Name(id=name):
+                bindings, found = scope.find(name)
+                annotations = [each.node for each in bindings if isinstance(each, Annotated)]
+                return self.dotted(annotations[0], module, found or scope) if annotations else None
+            case ast.Attribute(value=value, attr=attribute) if holder := self.class_of(value, module, scope):
+                annotation = _attribute_annotation(holder[1], attribute)
+                return self.dotted(annotation, holder[0], self.scope(holder[0])) if annotation else None
+            case _:
+                return None
+
     def _bindings(self, node: ast.Name | ast.Attribute, module: str, scope: Scope) -> tuple[str, list[Binding], Scope]:
         """What a name is bound to: in its function, or where its module, or another one, defines it."""
         if isinstance(node, ast.Name):

@@ -27,6 +27,7 @@ _PURE: Final = frozenset(
         "abc", "array", "ast", "base64", "binascii", "bisect", "calendar", "collections", "colorsys", "contextlib",
         "copy", "dataclasses", "datetime", "decimal", "difflib", "enum", "fractions", "functools", "hashlib", "heapq",
         "hmac", "html", "ipaddress", "itertools", "json", "logging", "loguru", "math", "msgspec", "numbers", "operator",
+        "os.path",
         "pydantic", "random", "re", "secrets", "statistics", "string", "structlog", "textwrap", "types", "typing",
         "typing_extensions", "unicodedata", "urllib.parse", "uuid", "warnings", "weakref", "zlib", "zoneinfo",
     }
@@ -166,6 +167,10 @@ class _Reading:
                     return self._function(call, binding.node, source, found, told)
         if awaited:
             return f"awaits {told}"
+        if isinstance(call.func, ast.Attribute):
+            kind = self.names.type_of(call.func.value, source.module, scope)
+            if kind is not None and not _is_pure(kind) and not self.names.spec(kind):
+                return f"calls {told}"
         if any(isinstance(binding, Parameter | Annotated | Item | Value | Defined) for binding in bindings):
             return None  # a method of the event, or of a value that was computed here: that call was judged itself
         return f"calls {told}"
