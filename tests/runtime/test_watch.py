@@ -1,0 +1,325 @@
+"""The watch: several parts of a worker sleep on one bell, and no commit passes any of them by."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from remit import schema
+from remit.db.opening import open_store
+from remit.db.postgres import bell as listening
+from remit.db.store import Bell, Store
+from remit.db.transaction import Role
+from remit.jobs import operations as jobs
+from remit.jobs.ids import new_id
+from remit.outbox import operations as outbox
+from remit.runtime.watch import FASTEST, SLOWEST, Watch
+
+ASLEEP = 1000.0
+
+
+class QuietBell:
+    """A bell without a clock: it rings when it is told, and only while it is settled, as the real ones may."""
+
+    def __init__(self, ring: Callable[[], None]) -> None:
+        self.ring = ring
+        self.settled = False
+        self.closed = 0
+        self.said: list[str] = []
+        self.hold: asyncio.Event | None = None
+        """Lets a verb wait in the middle."""
+
+    async def settle(self) -> float:
+        await self._take("settle")
+        self.settled = True
+        return ASLEEP
+
+    async def rouse(self) -> None:
+        await self._take("rouse")
+        self.settled = False
+
+    async def close(self) -> None:
+        self.closed += 1
+
+    async def _take(self, verb: str) -> None:
+        self.said.append(verb)
+        if self.hold is not None:
+            await self.hold.wait()
+
+    def commit(self) -> None:
+        """Somebody has sent something: it is heard only by who sleeps."""
+        if self.settled:
+            self.ring()
+
+
+class Part:
+    """What a producer or a relay does: looks for what there is, and sleeps when that is nothing."""
+
+    def __init__(self, name: str, watch: Watch) -> None:
+        self.name = name
+        self.watch = watch
+        self.woken = asyncio.Event()
+        self.there = 0
+        self.found = 0
+        self.busy = False
+        self.pause = 0.0
+        self.asleep = asyncio.Event()
+        watch.join(name, self.woken.set)
+
+    async def turn(self) -> None:
+        """One turn, as `Producer.turn` and `Relay.turn` take it; the pause is kept, not slept."""
+        was_busy = self.busy
+        pause = 0.0 if was_busy else await self.watch.settle(self.name)
+        self.busy = self.there > 0
+        if self.busy:
+            self.there -= 1
+            self.found += 1
+            if not was_busy:
+                await self.watch.rouse(self.name)
+        self.pause = 0.0 if self.busy or was_busy else pause
+
+    async def run(self) -> None:
+        """Turns for ever; sleeps, however long the pause, until woken, or for a moment where the pause is short."""
+        while True:
+            await self.turn()
+            if self.pause >= 1.0:
+                self.asleep.set()
+                await self.woken.wait()
+                self.asleep.clear()
+            elif self.pause:
+                await asyncio.sleep(0)
+            self.woken.clear()
+
+
+class Two:
+    """A watch with two parts and a bell without a clock."""
+
+    def __init__(self) -> None:
+        made: list[QuietBell] = []
+
+        def make(ring: Callable[[], None]) -> Bell:
+            made.append(QuietBell(ring))
+            return made[0]
+
+        self.watch = Watch(make)
+        self.bell = made[0]
+        self.producer = Part("producer", self.watch)
+        self.relay = Part("relay", self.watch)
+
+
+@pytest.fixture
+async def two() -> Two:
+    return Two()
+
+
+async def test_the_bell_is_settled_only_when_every_part_is_idle(two: Two) -> None:
+    await two.producer.turn()
+    assert not two.bell.settled, "the relay may still be busy: nobody need ring"
+    await two.relay.turn()
+    assert two.bell.settled
+    assert two.relay.pause == ASLEEP
+
+
+async def test_an_idle_part_looks_for_itself_while_the_other_is_busy_ever_less_often(two: Two) -> None:
+    two.relay.there = 1000
+    pauses = []
+    for _ in range(30):
+        await two.relay.turn()
+        await two.producer.turn()
+        pauses.append(two.producer.pause)
+    assert pauses[0] == pytest.approx(FASTEST)
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == SLOWEST
+    assert two.bell.said == []
+
+
+async def test_who_becomes_busy_lets_the_bell_go_and_wakes_the_one_that_slept_on_it(two: Two) -> None:
+    await two.producer.turn()
+    await two.relay.turn()
+    two.relay.woken.clear()
+    two.producer.there = 2
+    await two.producer.turn()
+    assert not two.bell.settled
+    assert two.relay.woken.is_set(), "nobody rings for it any more"
+    await two.relay.turn()
+    assert two.relay.pause <= SLOWEST
+
+
+async def test_a_part_that_settled_while_the_other_was_busy_settles_the_bell_at_its_next_look(two: Two) -> None:
+    await two.producer.turn()
+    two.relay.there = 1
+    await two.relay.turn()
+    await two.producer.turn()
+    assert not two.bell.settled
+    await two.relay.turn()  # finds nothing: the end of being busy
+    await two.relay.turn()
+    assert two.bell.settled
+    await two.producer.turn()
+    assert two.producer.pause == ASLEEP
+
+
+async def test_a_part_that_is_waiting_for_the_bell_while_the_other_becomes_busy_does_not_sleep(two: Two) -> None:
+    await two.producer.turn()
+    two.bell.hold = asyncio.Event()
+    settling = asyncio.create_task(two.relay.turn())
+    await asyncio.sleep(0)
+    two.producer.there = 1
+    rousing = asyncio.create_task(two.producer.turn())
+    await asyncio.sleep(0)
+    two.bell.hold.set()
+    await asyncio.gather(settling, rousing)
+    assert two.relay.woken.is_set() or two.relay.pause <= SLOWEST, "it would sleep, and nobody would ring"
+
+
+async def test_the_last_part_to_leave_closes_the_bell(two: Two) -> None:
+    await two.watch.leave("producer")
+    assert not two.bell.closed
+    await two.relay.turn()
+    assert two.bell.settled, "who has left is waited for no more"
+    await two.watch.leave("relay")
+    assert two.bell.closed == 1
+
+
+async def test_when_a_busy_part_leaves_the_idle_one_may_sleep(two: Two) -> None:
+    two.producer.there = 10
+    await two.producer.turn()
+    await two.relay.turn()
+    assert not two.bell.settled
+    await two.watch.leave("producer")
+    await two.relay.turn()
+    assert two.bell.settled
+    assert two.relay.pause == ASLEEP
+
+
+async def test_when_a_part_leaves_that_slept_the_other_is_still_rung_for(two: Two) -> None:
+    await two.producer.turn()
+    await two.relay.turn()
+    await two.watch.leave("producer")
+    two.relay.woken.clear()
+    two.bell.commit()
+    assert two.relay.woken.is_set()
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_no_wake_up_is_lost_whatever_the_order(two: Two, seed: int) -> None:
+    """What was committed is found though nobody's sleep ever ends by time."""
+    chance = random.Random(seed)
+    parts = [two.producer, two.relay]
+    running = [asyncio.create_task(part.run()) for part in parts]
+    sent = {part.name: 0 for part in parts}
+    try:
+        async with asyncio.timeout(10):
+            for _ in range(200):
+                part = chance.choice(parts)
+                part.there += (more := chance.randrange(1, 4))
+                sent[part.name] += more
+                two.bell.commit()
+                for _ in range(chance.choice([0, 0, 1, 2, 5, 20])):
+                    await asyncio.sleep(0)
+            while [part.found for part in parts] != [sent[part.name] for part in parts]:
+                await asyncio.sleep(0)
+            await asyncio.gather(*(part.asleep.wait() for part in parts))
+            assert two.bell.settled
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+# --- with the bells of the stores
+
+
+class Real:
+    """A watch on a store, and what is sent to it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.watch = Watch(store.bell)
+        self.producer = Part("producer", self.watch)
+        self.relay = Part("relay", self.watch)
+        self.database = store.database(Role.CLIENT)
+
+    async def enqueue(self) -> None:
+        job = {
+            "id": new_id(), "line": 7, "version": 1, "priority": 0, "attempts": 3, "domain": "d", "queue": "d.q",
+            "name": "d.j", "encoding": "json", "payload": "{}",
+        }  # fmt: skip
+        await self._send(jobs.enqueue, job)
+
+    async def publish(self) -> None:
+        event = {
+            "id": new_id(), "version": 1, "domain": "d", "name": "d.e", "encoding": "json", "payload": "{}",
+        }  # fmt: skip
+        await self._send(outbox.publish, event)
+
+    async def _send(self, insert: Any, row: dict[str, Any]) -> None:
+        identity = await self.database.run(jobs.store, atomic=False)
+        await self.database.run(lambda tx: insert(tx, [row], store=identity), atomic=False)
+
+    async def asleep(self) -> None:
+        """Both parts sleep on the bell."""
+        async with asyncio.timeout(10):
+            while True:
+                await self.producer.turn()
+                await self.relay.turn()
+                await self.producer.turn()
+                if min(self.producer.pause, self.relay.pause) >= listening.SLEEP:
+                    break
+                await asyncio.sleep(0.005)
+        self.producer.woken.clear()
+        self.relay.woken.clear()
+
+    async def both_woken(self) -> None:
+        async with asyncio.timeout(10):
+            await self.producer.woken.wait()
+            await self.relay.woken.wait()
+
+
+@pytest.fixture
+async def real(store_url: str) -> AsyncIterator[Real]:
+    store = open_store(store_url)
+    schema.migrate(store)
+    one = Real(store)
+    yield one
+    await one.watch.leave("producer")
+    await one.watch.leave("relay")
+    await one.database.close()
+
+
+def sends(real: Real, what: str) -> Callable[[], Awaitable[None]]:
+    return real.publish if what == "event" else real.enqueue
+
+
+@pytest.mark.parametrize("what", ["event", "job"])
+async def test_both_idle_what_is_sent_wakes_everybody(real: Real, what: str) -> None:
+    for _ in range(3):
+        await real.asleep()
+        await sends(real, what)()
+        await real.both_woken()
+
+
+@pytest.mark.parametrize("busy", ["producer", "relay"])
+async def test_one_is_busy_the_other_is_rung_for_or_looks_soon(real: Real, busy: str) -> None:
+    """Between the busy part's rouse and the idle part's next settle nobody rings: the pause must be short."""
+    one, other = (real.producer, real.relay) if busy == "producer" else (real.relay, real.producer)
+    await real.asleep()
+    one.there = 3
+    await one.turn()
+    assert other.woken.is_set()
+    await (real.publish if other is real.relay else real.enqueue)()
+    await other.turn()
+    assert other.pause <= SLOWEST
+
+
+async def test_the_one_that_stays_is_rung_for_when_the_other_has_left(real: Real) -> None:
+    await real.asleep()
+    await real.watch.leave("producer")
+    await real.relay.turn()
+    real.relay.woken.clear()
+    await real.publish()
+    async with asyncio.timeout(10):
+        await real.relay.woken.wait()
