@@ -154,8 +154,13 @@ class Names:
             scope = scope.parent
         return scope
 
-    def _has(self, module: str, name: str) -> bool:
-        return f"{module}.{name}" in self._living or (module in self.sources and name in self.scope(module).names)
+    def _has(self, module: str, name: str, depth: int = 0) -> bool:
+        if f"{module}.{name}" in self._living:
+            return True
+        if module not in self.sources or depth > _DEPTH:
+            return False
+        scope = self.scope(module)
+        return name in scope.names or any(self._has(starred, name, depth + 1) for starred in scope.starred)
 
     def _canonical(self, path: str, depth: int = 0) -> str:
         """Follow re-exports: `shop.billing.SyncInvoice` → `shop.billing.messages.SyncInvoice`."""

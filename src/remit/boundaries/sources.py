@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import pkgutil
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -82,15 +84,15 @@ def read_sources(packages: Iterable[str]) -> Sources:
     Nothing is imported, and no file is written. Raises `MissingExtra` without grimp, and `ConfigurationError` for a
     package that does not exist, and for a file that is no Python.
     """
-    build_graph = _grimp().build_graph
+    grimp = _grimp()
     roots = {root: _spec(root) for root in sorted({_root_of(package) for package in packages})}
     whole = [root for root, spec in roots.items() if spec.submodule_search_locations is not None]
     modules = {root: _lone(root, spec) for root, spec in roots.items() if root not in whole}
     imports = [found for source in modules.values() for found in _imports_of(source)]
     if whole:
         try:
-            graph = build_graph(*whole, OWN, include_external_packages=True, cache_dir=None)
-        except SyntaxError as error:  # grimp's own is one
+            graph = grimp.build_graph(*whole, include_external_packages=True, cache_dir=None)
+        except grimp.exceptions.GrimpException as error:
             raise ConfigurationError(f"the imports cannot be read: {error}") from error
         modules |= _modules(graph, {root: _folders(roots[root]) for root in whole})
         imports += _edges(graph, modules)
@@ -100,6 +102,7 @@ def read_sources(packages: Iterable[str]) -> Sources:
 def _grimp() -> Any:
     try:
         import grimp
+        import grimp.exceptions
     except ModuleNotFoundError as error:
         if error.name != "grimp":
             raise
@@ -168,6 +171,29 @@ def _edges(graph: grimp.ImportGraph, modules: Iterable[str]) -> Iterator[Import]
         for imported in graph.find_modules_directly_imported_by(importer):
             details = graph.get_import_details(importer=importer, imported=imported)
             yield Import(importer, imported, min((each["line_number"] for each in details), default=1))
+
+
+def imports_of_own(source: Source) -> Iterator[Import]:
+    """What a module imports of remit, module by module; grimp knows an external package as a whole."""
+    if not re.search(rf"\bimport\s+{OWN}\b|\bfrom\s+{OWN}\b", source.text):
+        return
+    for node in ast.walk(source.tree):
+        match node:
+            case ast.Import():
+                names = [alias.name for alias in node.names]
+            case ast.ImportFrom(module=str(module), level=0):
+                below = [f"{module}.{alias.name}" for alias in node.names]
+                names = [name if module == OWN and name in _own_modules() else module for name in below]
+            case _:
+                continue
+        for name in dict.fromkeys(names):
+            if f"{name}.".startswith(f"{OWN}."):
+                yield Import(source.module, name, node.lineno)
+
+
+@lru_cache(maxsize=1)
+def _own_modules() -> frozenset[str]:
+    return frozenset(f"{OWN}.{found.name}" for found in pkgutil.iter_modules(sys.modules[OWN].__path__))
 
 
 def _imports_of(source: Source) -> Iterator[Import]:

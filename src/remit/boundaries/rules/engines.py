@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from remit.boundaries.model import Model
 from remit.boundaries.patterns import covers_any
-from remit.boundaries.sources import OWN
+from remit.boundaries.sources import OWN, imports_of_own
 from remit.boundaries.violations import Violation
 
 _PUBLIC: Final = (f"{OWN}.errors", f"{OWN}.testing", f"{OWN}.adapters", f"{OWN}.boundaries")
@@ -20,9 +20,7 @@ def engine_import(model: Model) -> Iterator[Violation]:
     infrastructure: Any = model.boundaries.infrastructure
     for source, imported, line in model.imports:
         domain = model.home(source.module)
-        if domain is None or covers_any(infrastructure, source.module):
-            continue
-        if covers_any(engines, imported):
+        if domain is not None and covers_any(engines, imported) and not covers_any(infrastructure, source.module):
             yield Violation(
                 "engine-import",
                 source.file,
@@ -33,14 +31,20 @@ def engine_import(model: Model) -> Iterator[Violation]:
                 f"Declare a job of {domain.name} and enqueue that; an adaptor that needs the engine belongs to "
                 f'Boundaries(infrastructure=("{source.module}",)).',
             )
-        elif covers_any((OWN,), imported) and imported != OWN and not covers_any(_PUBLIC, imported):
+    for source in model.modules:
+        domain = model.home(source.module)
+        if domain is None or covers_any(infrastructure, source.module):
+            continue
+        for each in imports_of_own(source):
+            if each.imported == OWN or covers_any(_PUBLIC, each.imported):
+                continue
             yield Violation(
                 "engine-import",
                 source.file,
-                line,
+                each.line,
                 domain.name,
-                f"{source.module} -> {imported}",
-                f"{domain.name} imports {imported}, the inside of remit",
+                f"{source.module} -> {each.imported}",
+                f"{domain.name} imports {each.imported}, the inside of remit",
                 "Import from remit itself, remit.errors, remit.testing or remit.adapters; what needs more belongs to "
                 f'Boundaries(infrastructure=("{source.module}",)).',
             )

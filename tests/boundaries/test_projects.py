@@ -1,0 +1,237 @@
+"""Applications in the shapes that they have: one file, no packages, nested domains, several domains in one package."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from remit.boundaries import Boundaries, check, map_of
+from remit.catalog import Catalog
+from remit.errors import ConfigurationError, InvalidArgument, MissingExtra
+from tests.boundaries.conftest import Application, Project
+
+DOMAIN = "from remit import Domain, Event, Job, Run\nclass {0}(Domain[object]): ...\n{1} = {0}()\n"
+
+
+def domain(name: str) -> str:
+    return DOMAIN.format(name, name.lower())
+
+
+def test_an_application_in_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    text = domain("Solo") + (
+        "import celery\n"
+        "class Work(Job[Solo]): ...\n"
+        "class Done(Event[Solo], audit_only=True): ...\n"
+        "class Lost(Event[Solo], audit_only=True): ...\n"
+        "@solo.handles(Work)\n"
+        "def work(job, run):\n"
+        "    run.publish(Done())\n"
+    )
+    (tmp_path / "solo_main.py").write_text(text)
+    monkeypatch.setitem(sys.modules, "celery", sys)
+    import solo_main
+
+    report = check(Application(Catalog([solo_main.solo])))
+    assert [(each.rule, each.line) for each in report.violations] == [("engine-import", 4), ("unpublished-event", 7)]
+    assert len(map_of(Application(Catalog([solo_main.solo]))).domains) == 1
+
+
+def test_a_tree_without_init_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for name in ("east", "west"):
+        folder = tmp_path / "nowhere" / name
+        folder.mkdir(parents=True)
+        (folder / "messages.py").write_text(domain(name.capitalize()))
+        (folder / "inner.py").write_text("")
+    (tmp_path / "nowhere" / "east" / "service.py").write_text("from nowhere.west import inner\n")
+    from nowhere.east.messages import east
+    from nowhere.west.messages import west
+
+    [found] = check(Application(Catalog([east, west]))).violations
+    assert (found.rule, found.file, found.line) == ("foreign-internals", "nowhere/east/service.py", 1)
+
+
+def test_a_domain_within_the_package_of_another(project: Project) -> None:
+    project.write(
+        {
+            "messages.py": domain("Outer"),
+            "inner/messages.py": domain("Inner"),
+            "inner/service.py": "X = 1\n",
+            "work.py": "from PKG.inner.service import X\n",
+        }
+    )
+    [found] = project.check("messages:outer", "inner.messages:inner").violations
+    assert (found.rule, found.domain) == ("foreign-internals", "outer")
+
+
+def test_two_domains_in_one_package(project: Project) -> None:
+    project.write(
+        {
+            "left.py": domain("Left").replace("[object])", "[object], handlers='PKG.left')"),
+            "right.py": domain("Right").replace("[object])", "[object], handlers='PKG.right')")
+            + "from PKG.left import Left, left\nclass Task(Job[Left]): ...\n"
+            "@left.handles(Task)\ndef task(job, run): ...\n",
+            "shared.py": "from PKG.left import left\nfrom PKG.right import Task\nleft.sync.enqueue(Task())\n",
+        }
+    )
+    found = project.check("left:left", "right:right").violations
+    assert {each.rule for each in found} == {"misplaced-message", "foreign-registrar"}
+
+
+def test_re_exports_and_stars_are_followed(project: Project) -> None:
+    project.write(
+        {
+            "one/messages.py": domain("One")
+            + "class Task(Job[One]): ...\nclass Seen(Event[One], audit_only=True): ...\n",
+            "one/handlers.py": "from PKG.one.messages import *\n@one.handles(Task)\ndef task(job, run):\n"
+            "    run.publish(Seen())\n",
+            "hub/__init__.py": "from PKG.one.messages import *\n"
+            "from PKG.one.messages import Task as Work, one as first\n",
+            "two/messages.py": domain("Two"),
+            "two/service.py": "from PKG import hub\nfrom PKG.hub import Work, first as them\nfrom PKG.hub import *\n\n"
+            "def send():\n    them.sync.enqueue(Work())\n    hub.one.sync.enqueue(hub.Task())\n"
+            "    one.sync.enqueue(Task())\n",
+        }
+    )
+    found = project.check("one.messages:one", "two.messages:two").violations
+    assert [(each.rule, each.line) for each in found] == [("foreign-enqueue", line) for line in (6, 7, 8)]
+
+
+def test_entities_of_an_orm_and_in_models(project: Project) -> None:
+    project.write(
+        {
+            "messages.py": domain("Shop")
+            + """
+from dataclasses import dataclass
+import pydantic
+from sqlalchemy import Column, Integer, Table
+from sqlalchemy.orm import registry
+
+mapper = registry()
+
+@dataclass
+class Order:
+    number: int
+
+mapper.map_imperatively(Order, Table("orders", mapper.metadata, Column("number", Integer, primary_key=True)))
+
+class Plain(pydantic.BaseModel):
+    number: int
+
+class Holding(pydantic.BaseModel):
+    order: Order | None = None
+
+class Direct(Job[Shop]):
+    order: Order
+
+class Nested(Job[Shop]):
+    number: int
+    orders: dict[str, list[Order | None]]
+
+class Modelled(Job[Shop]):
+    plain: Plain
+    holding: Holding
+""",
+            "handlers.py": "from PKG.messages import *\n"
+            + "".join(
+                f"@shop.handles({n})\ndef {n.lower()}(job, run): ...\n" for n in ("Direct", "Nested", "Modelled")
+            ),
+        }
+    )
+    found = project.check("messages:shop").violations
+    assert [(each.rule, each.subject) for each in found] == [
+        ("entity-in-payload", "shop.direct order"),
+        ("entity-in-payload", "shop.nested orders"),
+        ("entity-in-payload", "shop.modelled holding.order"),
+    ]
+
+
+def test_a_domain_in_three_is_named_with_its_circle(project: Project) -> None:
+    names = ("a", "b", "c")
+    for name, other in zip(names, ("b", "c", "a"), strict=True):
+        project.write(
+            {
+                f"{name}/messages.py": domain(name.upper()),
+                f"{name}/api.py": "",
+                f"{name}/service.py": f"import PKG.{other}.api\n",
+            }
+        )
+
+    found = project.check(
+        *(f"{n}.messages:{n}" for n in names), boundaries=Boundaries(faces=("messages", "api"))
+    ).violations
+    assert [(each.rule, each.subject) for each in found] == [("domain-cycle", "a -> b -> c -> a")]
+
+
+def test_a_file_that_is_no_python_is_named(project: Project) -> None:
+    project.write({"messages.py": domain("Shop"), "broken.py": "def (:\n"})
+    with pytest.raises(ConfigurationError, match=r"broken\.py"):
+        project.check("messages:shop")
+
+
+def test_a_domain_that_does_not_exist_names_the_nearest() -> None:
+    from market.app import app
+
+    with pytest.raises(InvalidArgument, match="Did you mean 'stock'"):
+        check(app, domains=["stok"])
+
+
+def test_without_grimp_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from market.app import app
+
+    monkeypatch.setitem(sys.modules, "grimp", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'remit\[check\]'"):
+        check(app)
+
+
+def test_the_map_needs_no_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    from market.app import app
+
+    monkeypatch.setitem(sys.modules, "grimp", None)
+    assert [each.name for each in map_of(app).domains] == ["orders", "stock"]
+
+
+@dataclass
+class Stopwatch:
+    started: float
+
+    @property
+    def seconds(self) -> float:
+        return time.process_time() - self.started
+
+
+def test_hundreds_of_modules_take_seconds(project: Project) -> None:
+    """Four hundred modules in ten domains, each of which imports, publishes and enqueues."""
+    files: dict[str, str] = {}
+    for number in range(10):
+        name = f"d{number}"
+        files[f"{name}/messages.py"] = (
+            f"from remit import Domain, Event, Job\nclass D{number}(Domain[object]): ...\n{name} = D{number}()\n"
+            + "".join(
+                f"class Job{j}(Job[D{number}]): ...\nclass Thing{j}Done(Event[D{number}]): ...\n" for j in range(10)
+            )
+        )
+        files[f"{name}/handlers.py"] = f"from PKG.{name}.messages import *\n" + "".join(
+            f"@{name}.handles(Job{j})\ndef job{j}(job, run):\n    run.publish(Thing{j}Done())\n"
+            f"@{name}.on(Thing{j}Done, name='on-{j}')\ndef on{j}(event, run):\n    run.enqueue(Job{j}())\n"
+            for j in range(10)
+        )
+        for module in range(38):
+            body = "".join(f"def f{k}(x):\n    y = [x, {k}]\n    return sorted(y)\n" for k in range(40))
+            files[f"{name}/part{module}.py"] = (
+                f"from PKG.{name}.messages import {name}, Job1\nfrom PKG.d0.messages import d0\n{body}"
+                f"def send():\n    {name}.sync.enqueue(Job1())\n"
+            )
+    project.write(files)
+    watch = Stopwatch(time.process_time())
+    report = project.check(*(f"d{n}.messages:d{n}" for n in range(10)))
+    assert report.violations == ()
+    assert report.modules == 411
+    assert watch.seconds < 10
