@@ -1,5 +1,6 @@
 """Fixtures that every test may use: fresh databases on both engines, and the servers behind them."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,15 @@ settings.register_profile("remit", deadline=None, print_blob=True, suppress_heal
 settings.load_profile("remit")
 
 _NO_PGBOUNCER = "pgbouncer is not installed (apt-get install pgbouncer)"
+
+
+@pytest.fixture(autouse=True)
+def levels_of_logging() -> Iterator[None]:
+    """What a test sets stays its own: the command line sets the level of remit's logger."""
+    levels = [(logger, logger.level) for logger in (logging.getLogger(), logging.getLogger("remit"))]
+    yield
+    for logger, level in levels:
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

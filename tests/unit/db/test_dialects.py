@@ -122,7 +122,8 @@ def test_sqlite_takes_every_statement(package: str, sqlite: sqlite3.Connection) 
     for query in declared(FEATURES[package]).values():
         rendered = render(query, "sqlite", "named")
         for text, names in zip(rendered.parts, rendered.names, strict=True):
-            sqlite.execute(f"EXPLAIN {text}", dict.fromkeys(names)).fetchall()
+            made = text.startswith("CREATE TEMP TABLE")  # the next statements look at it
+            sqlite.execute(text if made else f"EXPLAIN {text}", dict.fromkeys(names)).fetchall()
 
 
 @every_feature

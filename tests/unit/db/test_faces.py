@@ -122,6 +122,7 @@ def test_the_public_names_are_the_vocabulary() -> None:
         "Outbox",
         "Page",
         "Publisher",
+        "Rail",
         "Remit",
         "Retry",
         "RetryAfter",
