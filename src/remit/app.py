@@ -12,13 +12,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from remit import schema
-from remit.catalog import Binding, Catalog, Defaults, Domain, Outbox
+from remit.catalog import Binding, Catalog, Defaults, Domain, Outbox, Rail
 from remit.client import (
     Ambient,
+    DirectRail,
     Events,
     Jobs,
     Queues,
-    Rail,
     StoreSender,
     Subscriptions,
     SyncEvents,
@@ -50,10 +50,11 @@ class Remit:
     that a transaction pooler stands before the server: no session state, polling instead of LISTEN. `lease`, `grace`
     and `prune_every` are seconds; see `WorkerSettings`. `name` stands in messages about this application.
 
-    `outbox` says how long events are kept; see `Outbox`. `scope` names the keys of a tenant, which every message must
-    carry (`remit check` sees to it). `require_tx=True` refuses to send anything outside a transaction. `ambient` are
-    functions that know the transaction that runs here, which is used where a caller passes no `tx`; see
-    `remit.adapters`. `boundaries` is what `remit check` is told about its domains; see `remit.boundaries.Boundaries`.
+    `outbox` says how long events are kept; see `Outbox`. `rail` says how `publish_soon` buffers; see `Rail`. `scope`
+    names the keys of a tenant, which every message must carry (`remit check` sees to it). `require_tx=True` refuses to
+    send anything outside a transaction, except by `publish_soon`. `ambient` are functions that know the transaction
+    that runs here, which is used where a caller passes no `tx`; see `remit.adapters`. `boundaries` is what `remit
+    check` is told about its domains; see `remit.boundaries.Boundaries`.
 
     Nothing is opened before it is used: an enqueue on an unopened application opens it, per process and event loop.
     `async with app:` opens it and closes it again. A domain belongs to one open application at a time.
@@ -79,6 +80,7 @@ class Remit:
         prune_every: float = 60.0,
         name: str | None = None,
         outbox: Outbox | None = None,
+        rail: Rail | None = None,
         scope: Iterable[str] = (),
         require_tx: bool = False,
         ambient: Sequence[Ambient] = (),
@@ -94,7 +96,7 @@ class Remit:
         self.name = name or f"Remit({self.store.describe()})"
         self.boundaries = boundaries
         self._surroundings = Surroundings(url, schema, pooler, self.catalog.scope_keys)
-        self._connections = _Connections(self)
+        self._connections = _Connections(self, rail or Rail())
         self.refusals = Refusals()
         sender = StoreSender(
             self.store,
@@ -252,14 +254,14 @@ class SyncRemit:
 class _Connections:
     """The open databases of an application: one per event loop, one for blocking code; anew after a fork."""
 
-    def __init__(self, app: Remit) -> None:
+    def __init__(self, app: Remit, rail: Rail) -> None:
         self._store = app.store
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._awaiting: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Database] = weakref.WeakKeyDictionary()
         self._blocking: BlockingDatabase | None = None
         self._checked = False
-        self.rail = Rail(self.blocking)
+        self.rail = DirectRail(self._for_rail, rail)
 
     def awaiting(self) -> Database:
         loop = asyncio.get_running_loop()
@@ -277,6 +279,11 @@ class _Connections:
                 self._blocking = self._store.blocking(Role.CLIENT)
             return self._blocking
 
+    def _for_rail(self) -> BlockingDatabase:
+        with self._lock:
+            self._check()
+            return self._store.blocking(Role.RAIL)
+
     def _check(self) -> None:
         if self._pid != os.getpid():  # connections do not survive a fork: the parent goes on using them
             self._awaiting, self._blocking, self._pid = weakref.WeakKeyDictionary(), None, os.getpid()
@@ -285,16 +292,21 @@ class _Connections:
             self._checked = True
 
     def is_open(self) -> bool:
-        return bool(len(self._awaiting)) or self._blocking is not None
+        return bool(len(self._awaiting)) or self._blocking is not None or self.rail.in_use
 
     async def close(self) -> None:
+        await self.rail.close()
         with self._lock:
             database = self._awaiting.pop(asyncio.get_running_loop(), None)
         if database is not None:
             await database.close()
-        self.close_blocking()
+        self._close_blocking()
 
     def close_blocking(self) -> None:
+        self.rail.close_blocking()
+        self._close_blocking()
+
+    def _close_blocking(self) -> None:
         with self._lock:
             blocking, self._blocking = self._blocking, None
         if blocking is not None:

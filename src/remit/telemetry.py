@@ -144,6 +144,18 @@ class Telemetry:
         self.counts["purged"] += count
         log.debug("purged %d events", count)
 
+    def rail_refused(self, name: str, id: str, error: BaseException) -> None:
+        self.counts["rail_refused"] += 1
+        log.error("event lost, the store refuses it and takes others: %s %s: %s", name, id, error)
+
+    def rail_lost(self, events: Counter[str], seconds: float) -> None:
+        self.counts["rail_lost"] += events.total()
+        names = ", ".join(f"{count} {name}" for name, count in events.most_common())
+        log.error(
+            "%d events lost, the store took none of them in the last %.1f s of the direct rail: %s",
+            events.total(), seconds, names,
+        )  # fmt: skip
+
 
 class Refusals:
     """Messages that domains tried to send and may not, counted by (domain, message)."""

@@ -21,7 +21,7 @@ from remit.catalog.handlers import Handler, Mode
 from remit.catalog.messages import Job
 from remit.catalog.names import delivery_line, line
 from remit.catalog.origins import Envelope, Origin, current_origin, traceparent
-from remit.catalog.policies import Defaults, Keep, LogRetention, Outbox, Policy, Retention, Retry, resolve
+from remit.catalog.policies import Defaults, Keep, LogRetention, Outbox, Policy, Rail, Retention, Retry, resolve
 from remit.catalog.ports import Directory, EventRef, JobRef, Publisher, Scheduler, Sender, running_domain
 from remit.catalog.publishing import PublishOptions, PublishRequest, event_spec_of, prepare_event, scope_text
 from remit.catalog.quantities import Duration
@@ -43,6 +43,7 @@ __all__ = [
     "Keep",
     "Defaults",
     "Outbox",
+    "Rail",
     "Backoff",
     "DeclaredBackoff",
     "Exponential",

@@ -360,16 +360,27 @@ class Domain(Owner[C]):
     async def publish_soon(self, event: Event[Self], **options: Unpack[PublishOptions]) -> EventRef:
         """Publish an event by the direct rail: buffered in this process, written with others a moment later.
 
-        For producers whose upstream write is durable already, and which would publish again after a crash. Nothing
-        is promised until `flush` has returned, or the application was closed: a process that dies loses what is in
-        its buffer, which is at most the last `Remit(rail=…)` milliseconds, and as much as the store is behind. It
-        returns at once, except while the buffer is full. Raises what `publish` raises, but errors of the store: these
-        are logged, tried again, and raised by `flush`.
+        It costs a fraction of a `publish`, and is for producers of many events whose own write is durable already, and
+        which publish again after a crash. It belongs to no transaction, so `require_tx` and ambient ones do not
+        concern it. Nothing is promised until `flush` has returned, or the application was closed: a process that is
+        killed loses what is in its buffer, which is what came in the last moment (`Rail.every`), and all since the
+        store has been away. The events of one process are written in the order in which they were taken.
+
+        It returns at once, except while the buffer is full: then it waits for room, in turn. The options are those of
+        `publish`. Raises what `publish` raises about the event, at once, and `StoreBusy` when the buffer stays full for
+        longer than `Rail.patience`. Other errors of the store are logged, the events are kept and tried again, and
+        `flush` raises them.
+
+            await sales.publish_soon(ProductViewed(product_id="1"))
         """
         return await self._dispatch.sender.publish_soon(self._dispatch.publication(event, options))
 
     async def flush(self) -> None:
-        """Wait until what `publish_soon` took before is written. Raises `StoreError` if it cannot be."""
+        """Wait until all that `publish_soon` took before, of this application in this process, is written for good.
+
+        Raises `StoreError` where the store does not take it now; the events stay in the buffer and are tried again.
+        An event that the store refuses while it takes others is lost, which is logged, and raised here.
+        """
         await self._dispatch.sender.flush()
 
     async def publish_later(

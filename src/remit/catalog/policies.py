@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, cast, get_args
 
 from remit.catalog.backoff import Backoff, Exponential, Fixed, exponential
-from remit.catalog.quantities import DAY, Duration, in_seconds_or_forever, whole
+from remit.catalog.quantities import DAY, Duration, in_seconds, in_seconds_or_forever, whole
 from remit.codec import MAX_BYTES
 from remit.errors import InvalidArgument
 
@@ -165,6 +165,37 @@ class Outbox:
             archive=self.then == "archive",
             archived_for=in_seconds_or_forever("archive_for", self.archive_for, zero=True),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rail:
+    """How `publish_soon` buffers its events: `Remit(rail=Rail(every=0.2))`.
+
+    - `every`: seconds that an event waits for others at the most, while the store keeps up (default 0.05).
+    - `batch`: events that are written at once; so many are written without waiting (default 1,000, the most).
+    - `most`: events that the buffer of one process holds, those that are being written included (default 50,000).
+    - `most_bytes`: bytes of payload that it holds (default 32 MiB). A larger event is taken while it is empty.
+    - `patience`: seconds that `publish_soon` waits while the buffer is full, before it raises `StoreBusy`, and that
+      the end of the application waits for the store, before it gives the rest up, and logs that (default 10).
+
+    Durations are seconds or timedeltas; `patience` may be `math.inf`. Raises `InvalidArgument`.
+    """
+
+    every: Duration = 0.05
+    batch: int = 1_000
+    most: int = 50_000
+    most_bytes: int = 32 * 2**20
+    patience: Duration = 10.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "every", in_seconds("every", self.every))
+        whole("batch", self.batch, 1, 1_000)
+        whole("most", self.most, 1, 10_000_000)
+        whole("most_bytes", self.most_bytes, 1, 2**40)
+        patience = in_seconds_or_forever("patience", self.patience, zero=True)
+        object.__setattr__(self, "patience", math.inf if patience is None else patience)
+        if self.batch > self.most:
+            raise InvalidArgument(f"batch must not be over most, but {self.batch:,} is over {self.most:,}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from remit.client.events import Events, SyncEvents
 from remit.client.faces import BlockingFace
 from remit.client.jobs import Jobs, SyncJobs
 from remit.client.queues import QueueRecord, Queues, SyncQueues
-from remit.client.rail import Rail
+from remit.client.rail import DirectRail
 from remit.client.sender import Ambient, StoreSender
 from remit.client.subscriptions import Subscriptions, SyncSubscriptions
 from remit.client.workers import SyncWorkers, Workers
@@ -12,11 +12,11 @@ from remit.client.workers import SyncWorkers, Workers
 __all__ = [
     "Ambient",
     "BlockingFace",
+    "DirectRail",
     "Events",
     "Jobs",
     "QueueRecord",
     "Queues",
-    "Rail",
     "StoreSender",
     "Subscriptions",
     "SyncEvents",

@@ -6,11 +6,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeAlias
 
 from remit.catalog import EnqueueRequest, EventRef, JobRef, PublishRequest, current_origin, traceparent
-from remit.client.rail import Rail
-from remit.db.handles import is_blocking
+from remit.client.rail import DirectRail
+from remit.db.handles import is_blocking, type_name
 from remit.db.store import Store
 from remit.db.transaction import BlockingDatabase, Database, Transaction, run_blocking
-from remit.errors import TransactionRequired, UnsupportedHandle
+from remit.errors import TransactionError, TransactionRequired, UnsupportedHandle
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id
 from remit.jobs.rows import row
@@ -42,7 +42,7 @@ class StoreSender:
         blocking: Callable[[], BlockingDatabase],
         is_open: Callable[[], bool],
         *,
-        rail: Rail,
+        rail: DirectRail,
         refusals: Refusals,
         ambient: Sequence[Ambient] = (),
         require_tx: bool = False,
@@ -105,16 +105,16 @@ class StoreSender:
     # --- writing
 
     async def _write(self, insert: _Insert, rows: _Rows, tx: object | None) -> int:
-        identity = self._identity or await self._learn()
         handle = self._transaction(tx)
+        identity = self._identity or await self._learn()
         if handle is not None:
             return await insert(self._store.adopt(handle), rows, store=identity)
         atomic = len(rows) > LARGEST_INSERT
         return await self._database().run(lambda own: insert(own, rows, store=identity), atomic=atomic)
 
     def _write_blocking(self, insert: _Insert, rows: _Rows, tx: object | None) -> int:
-        identity = self._identity or self.learn_blocking()
         handle = self._transaction(tx)
+        identity = self._identity or self.learn_blocking()
         if handle is not None:
             return run_blocking(insert(self._adopt_blocking(handle), rows, store=identity))
         atomic = len(rows) > LARGEST_INSERT
@@ -124,14 +124,14 @@ class StoreSender:
         """The handle to write on: what the caller passed, or else what an integration knows to run here."""
         if tx is not None:
             return tx
-        for ambient in self._ambient:
-            if (handle := ambient()) is not None:
-                return handle
+        found = [handle for ambient in self._ambient if (handle := ambient()) is not None]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = " and ".join(type_name(handle) for handle in found)
+            raise TransactionError(f"several transactions are open here ({names}), and nothing was sent: pass tx=")
         if self._require_tx:
-            raise TransactionRequired(
-                "this application was created with require_tx=True, and nothing was sent: pass tx=, the session or "
-                "connection of the transaction that this belongs to"
-            )
+            raise TransactionRequired(_REQUIRED + (_IN_A_HANDLER if current_origin.get() else ""))
         return None
 
     async def _learn(self) -> str:
@@ -151,6 +151,13 @@ class StoreSender:
                 "await the domain's own enqueue(…), or pass a blocking connection or session."
             )
         return transaction
+
+
+_REQUIRED = (
+    "this application was created with require_tx=True, and nothing was sent: pass tx=, the session or connection of "
+    "the transaction that this belongs to"
+)
+_IN_A_HANDLER = "; in a handler, run.enqueue(…) and run.publish(…) send in the commit that completes the run"
 
 
 def _origin() -> dict[str, str | None]:

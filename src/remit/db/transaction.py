@@ -55,6 +55,7 @@ class Role(StrEnum):
     """What a connection is for: it stands in the server's list of sessions, and faults are staged by it."""
 
     CLIENT = "client"
+    RAIL = "rail"
     CLAIM = "claim"
     COMPLETE = "complete"
     TURN = "turn"

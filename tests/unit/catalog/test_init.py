@@ -54,6 +54,7 @@ def test_the_exports_are_these() -> None:
         "PublishRequest",
         "Publisher",
         "Queue",
+        "Rail",
         "Recorder",
         "Retention",
         "Retry",

@@ -5,5 +5,6 @@ which the caller's commit would not decide is refused.
 """
 
 from remit.db.handles.adopting import adopt, is_blocking
+from remit.db.handles.words import type_name
 
-__all__ = ["adopt", "is_blocking"]
+__all__ = ["adopt", "is_blocking", "type_name"]

@@ -30,7 +30,7 @@ from remit.errors import ConfigurationError, nearest
 OLDEST = (3, 38, 0)
 LONGEST_BUSY_TIMEOUT = 86_400.0
 _OPTIONS = {"synchronous": "full", "busy_timeout": "5"}
-_COURTEOUS = frozenset({Role.CLAIM, Role.COMPLETE, Role.TURN, Role.RELAY, Role.LEADER})
+_COURTEOUS = frozenset({Role.RAIL, Role.CLAIM, Role.COMPLETE, Role.TURN, Role.RELAY, Role.LEADER})
 
 
 class SqliteStore:
