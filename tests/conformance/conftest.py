@@ -12,7 +12,10 @@ from remit.db.opening import open_store
 from tests.conformance.desk import Desk
 from tests.servers import PostgresServer
 
-_EMPTY = "DELETE FROM remit.job; DELETE FROM remit.worker; DELETE FROM remit.leader; DELETE FROM remit.queue"
+_EMPTY = "".join(
+    f"DELETE FROM remit.{table};"
+    for table in ("job", "worker", "leader", "queue", "event", "event_archive", "subscription")
+)
 
 
 @pytest.fixture(scope="session")

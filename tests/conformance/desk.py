@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+import json
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
+from hashlib import blake2b
 from typing import Any, Literal, Self, TypeAlias, TypeVar
 
 from remit.db.statements import Dialect, Query
@@ -25,6 +27,8 @@ from remit.jobs.states import (
     State,
     decide,
 )
+from remit.outbox import operations as outbox
+from remit.outbox.model import Dispatched, EventRecord, Filled, Lane, SubscriptionRecord
 from remit.runtime import operations as workers
 
 T = TypeVar("T")
@@ -35,6 +39,10 @@ DAWN = 1_800_000_000 * SECOND
 """The virtual time at which a test begins, in microseconds."""
 LINE, QUEUE = 7, "billing.invoices"
 BOOM = Failure("ValueError", "boom", "Traceback …")
+PAID = "billing.invoice-paid"
+DELIVERIES = 9 << 15
+"""The line of deliveries, without the version of the event."""
+WEEK = 7 * 86_400.0
 
 
 class At:
@@ -67,6 +75,48 @@ def a_job(**changes: Any) -> dict[str, Any]:
         "payload": '{"invoice_id":"i-1"}',
         **changes,
     }
+
+
+def an_event(**changes: Any) -> dict[str, Any]:
+    """A row as `remit.outbox.rows.event_row` gives it."""
+    return {
+        "id": new_id(),
+        "version": 1,
+        "domain": "billing",
+        "name": PAID,
+        "encoding": "json",
+        "payload": '{"invoice_id":"i-1"}',
+        **changes,
+    }
+
+
+def a_subscription(name: str = "catalog.unlock", **changes: Any) -> dict[str, Any]:
+    """A row as `remit.outbox.rows.subscription_row` gives it; `where` is written as its condition."""
+    where: dict[str, Sequence[object]] | None = changes.pop("where", None)
+    row: dict[str, Any] = {
+        "name": name,
+        "aliases": [],
+        "line": DELIVERIES,
+        "attempts": 3,
+        "priority": 0,
+        "domain": name.split(".", maxsplit=1)[0],
+        "queue": QUEUE,
+        "events": text([PAID]),
+        "condition": None if where is None else text({field: [text(one) for one in where[field]] for field in where}),
+        "ordered_by": None,
+        "on_dead": "block",
+        "stale_after": 3600.0,
+        "expires": None,
+        "keep": None,
+        **changes,
+    }
+    fingerprint = blake2b(text(row).encode(), digest_size=16).hexdigest()
+    return {"id": new_id(), "fingerprint": fingerprint, **row}
+
+
+def text(value: object) -> str:
+    """JSON as messages are encoded."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 class Desk:
@@ -220,6 +270,101 @@ class Desk:
     async def state(self, id: str) -> State:
         return (await self.get(id)).state
 
+    # --- events
+
+    async def publish(self, **changes: Any) -> str:
+        [id] = await self.publish_many([an_event(**changes)])
+        return id
+
+    async def publish_many(self, rows: Sequence[dict[str, Any]]) -> list[str]:
+        await self(outbox.publish, rows, store=await self.identity())
+        return [row["id"] for row in rows]
+
+    async def declare(self, *rows: dict[str, Any], force: bool = False) -> list[tuple[str, str]]:
+        return sorted(await self(outbox.declare, rows, force=force, atomic=True))
+
+    async def subscribe(self, name: str = "catalog.unlock", **changes: Any) -> str:
+        """Enter a subscription; its id."""
+        await self.declare(a_subscription(name, **changes))
+        return (await self.subscription(name)).id
+
+    async def subscription(self, name: str = "catalog.unlock") -> SubscriptionRecord:
+        [found] = [each for each in await self.subscriptions() if each.name == name]
+        return found
+
+    async def subscriptions(
+        self, declared: Iterable[str] = (), domains: Iterable[str] = ()
+    ) -> list[SubscriptionRecord]:
+        return await self(outbox.subscriptions, set(declared), set(domains), atomic=True)
+
+    async def dispatch(self, limit: int = 100, only: Collection[str] | None = None, keep: float = WEEK) -> Dispatched:
+        return await self(outbox.dispatch, limit=limit, keep=keep, only=only)
+
+    async def release(self, *lanes: Lane) -> tuple[int, int]:
+        return await self(outbox.release, lanes)
+
+    async def lanes(self, limit: int = 100) -> dict[Lane, bool]:
+        """Every lane in which somebody waits, and whether it can move on."""
+        first = ("00000000-0000-0000-0000-000000000000", -(2**63))
+        return dict(await self(outbox.lanes, after=first, limit=limit))
+
+    async def advance(self) -> int:
+        """Move every lane on that can; how many jobs were made."""
+        movable = [lane for lane, can in (await self.lanes()).items() if can]
+        return (await self.release(*movable))[0]
+
+    async def fill(
+        self,
+        subscription: str,
+        names: Collection[str] = (PAID,),
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        after: int = -1,
+        limit: int = 100,
+    ) -> Filled:
+        return await self(outbox.fill, subscription, names, since=since, until=until, after=after, limit=limit)
+
+    async def fail(self, id: str, *, most: int = 10, delay: float = 5.0) -> Any:
+        return await self(outbox.fail, id, error="it cannot be read", most=most, delay=delay)
+
+    async def purge_events(
+        self, *, keep: float = WEEK, archive: bool = False, again: float = 600.0, limit: int = 100
+    ) -> tuple[int, int]:
+        return await self(outbox.purge_events, keep=keep, archive=archive, again=again, limit=limit)
+
+    async def event(self, id: str) -> EventRecord:
+        record = await self(outbox.get_event, id, atomic=True)
+        assert record is not None, f"there is no event {id}"
+        return record
+
+    async def deliveries(self, id: str) -> dict[str, str]:
+        """The state of an event's deliveries, by subscription."""
+        return {one.subscription: one.state for one in (await self.event(id)).records}
+
+    async def delivery(self, id: str, subscription: str = "catalog.unlock") -> str:
+        """The id of the job that delivers an event."""
+        [job] = [one.job for one in (await self.event(id)).records if one.subscription == subscription]
+        assert job is not None
+        return job
+
+    async def under_way(self) -> list[Claim]:
+        """Claim the deliveries that are ready, in order."""
+        return await self.claim(await self.register(), line=DELIVERIES | 1)
+
+    async def deliver(self, outcome: Outcome | None = None) -> list[str]:
+        """Run the deliveries that are ready; their jobs' ids."""
+        claims = await self.under_way()
+        for claim in claims:
+            await self.finish(claim, outcome or Completed())
+        return [claim.id for claim in claims]
+
+    async def forget(self, *, age: float = 0.0) -> None:
+        """Prune what has ended."""
+        self.wait(0.001)
+        for dead in (False, True):
+            await self(jobs.prune, queue=QUEUE, age=age, dead=dead, limit=1000)
+
     async def row(self, id: str) -> dict[str, Any] | None:
         """The whole row, every column."""
         columns = await self.columns("job")
@@ -272,7 +417,10 @@ OUTCOMES: dict[str, Outcome] = {
     "snoozed": Snoozed(30.0),
     "interrupted": Interrupted(),
 }
-TABLES = ("meta", "job", "failure", "log", "queue", "worker", "leader", "migration")
+TABLES = (
+    "meta", "job", "failure", "log", "queue", "worker", "leader", "migration", "event", "event_archive", "subscription",
+    "turn", "delivery",
+)  # fmt: skip
 
 
 def ended(claim: Claim, outcome: Outcome, messages: Sequence[dict[str, Any]] = ()) -> Ended:

@@ -46,9 +46,11 @@ async def publish(tx: Transaction, events: Sequence[dict[str, Any]], *, store: s
     belongs to another store.
     """
     written = 0
+    turns = lanes_of(events)  # all of them before the first, so that nobody takes them in another order
     for first in range(0, len(events), LARGEST_INSERT):
         batch = events[first : first + LARGEST_INSERT]
-        rows = await tx.fetch(queries.PUBLISH, events=_json(batch), lanes=lanes_of(batch), store=store)
+        rows = await tx.fetch(queries.PUBLISH, events=_json(batch), lanes=turns, store=store)
+        turns = "[]"
         if not rows:
             raise ForeignTransaction(
                 "this transaction belongs to another database than the application's: nothing was written"
@@ -94,9 +96,11 @@ async def declare(tx: Transaction, subscriptions: Sequence[dict[str, Any]], *, f
     """Enter subscriptions: (name, `entered` or `changed`) of those that were not so before.
 
     Without `force` a declaration that the store had before, and has left behind, changes nothing: an old worker's.
+    Needs a transaction: whoever declares at the same time waits for its end.
     """
     if not subscriptions:
         return []
+    await tx.fetch(queries.LOCK_SUBSCRIPTIONS)
     rows = await tx.fetch(queries.DECLARE, subscriptions=_json(subscriptions), force=force)
     return [(name, what) for name, what in rows]
 

@@ -37,28 +37,24 @@ FROM here;
 
 -- name: dispatch
 -- Takes a batch of events, or some of them by name, and makes the deliveries of each: a job for every subscription that
--- wants it, or a turn where the subscription is ordered. An ordered event waits while an earlier one of its lane is
--- pending elsewhere; behind a dead one, if a subscription blocks.
+-- wants it, or a turn where the subscription is ordered. What stands behind a failed one of its lane is not outstanding;
+-- and an ordered event waits while an earlier one of its lane is in other hands. The lock lets a back-fill and a pruner
+-- pass, which only want the event to stay.
 WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
 due AS MATERIALIZED (
-    SELECT id, seq, lane FROM remit.event
-    WHERE state = 'pending' AND due_at <= (SELECT now FROM clock)
+    SELECT id, seq, lane FROM remit.outstanding
+    WHERE due_at <= (SELECT now FROM clock)
         AND (:only::text IS NULL OR id IN (SELECT value::uuid FROM json_array_elements_text(:only::json) AS one (value)))
     ORDER BY due_at, seq
     LIMIT :limit::integer
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 ),
 taken AS MATERIALIZED (
     SELECT id FROM due
     WHERE lane IS NULL OR NOT EXISTS (
         SELECT FROM remit.event AS earlier
-        WHERE earlier.lane = due.lane AND earlier.seq < due.seq AND earlier.state <> 'dispatched'
+        WHERE earlier.lane = due.lane AND earlier.seq < due.seq AND earlier.state = 'pending'
             AND earlier.id NOT IN (SELECT id FROM due)
-            AND (earlier.state = 'pending' OR EXISTS (
-                SELECT FROM remit.subscription
-                WHERE ordered_by IS NOT NULL AND on_dead = 'block' AND retired_at IS NULL
-                    AND earlier.name IN (SELECT json_array_elements_text(events::json))
-            ))
     )
 ),
 listener AS MATERIALIZED (
@@ -75,7 +71,10 @@ wanted AS MATERIALIZED (
     FROM taken
     JOIN remit.event ON event.id = taken.id
     JOIN listener ON listener.event_name = event.name
-    WHERE listener.condition IS NULL OR remit.meets(event.payload, listener.condition)
+    WHERE (listener.condition IS NULL OR remit.meets(event.payload, listener.condition))
+        AND NOT EXISTS (  -- a back-fill was faster, and the pruner too
+            SELECT FROM remit.delivery WHERE delivery.event = event.id AND delivery.subscription = listener.id
+        )
 ),
 sent AS (
     INSERT INTO remit.job (
@@ -117,7 +116,8 @@ SELECT
 -- name: release
 -- Moves lanes on: where the delivery that was released has ended, its turn goes, and the next one becomes a job. One row
 -- of each lane is locked, in order, and waited for: who asks has seen a reason that the holder may not have seen. A job
--- that is not there may be one that our snapshot does not show yet; that it ended is told by what is left of it.
+-- that is not there may be one that our snapshot does not show yet; that it ended is told by what is left of it. A turn
+-- that came to a retired subscription while it was retired just goes.
 WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
 asked AS MATERIALIZED (
     SELECT (pair ->> 0)::uuid AS subscription, (pair ->> 1)::bigint AS lane
@@ -139,7 +139,7 @@ head AS MATERIALIZED (
 ),
 ended AS MATERIALIZED (
     SELECT head.* FROM head JOIN remit.subscription ON subscription.id = head.subscription
-    WHERE head.released AND (
+    WHERE NOT head.released AND subscription.retired_at IS NOT NULL OR head.released AND (
         EXISTS (
             SELECT FROM remit.job
             WHERE job.id = remit.derived_id(head.event, head.subscription) AND job.finished_at IS NOT NULL
@@ -166,7 +166,8 @@ gone AS (
 ),
 free AS MATERIALIZED (
     SELECT next.seq AS turn_seq, next.lane AS turn_lane, next.event, subscription.* FROM next
-    JOIN remit.subscription ON subscription.id = next.subscription AND subscription.filling_since IS NULL
+    JOIN remit.subscription
+        ON subscription.id = next.subscription AND filling_since IS NULL AND retired_at IS NULL
 ),
 sent AS (
     INSERT INTO remit.job (
@@ -176,8 +177,8 @@ sent AS (
     SELECT
         remit.derived_id(event.id, free.id), free.line | event.version, 'ready', clock.now, clock.now,
         clock.now + free.expires * interval '1 second', event.id, free.id,
-        coalesce(event.correlation, event.id), event.id, event.version, free.priority, free.attempts, free.domain, free.queue, free.name, event.encoding, free.keep,
-        event.scope, event.traceparent
+        coalesce(event.correlation, event.id), event.id, event.version, free.priority, free.attempts, free.domain,
+        free.queue, free.name, event.encoding, free.keep, event.scope, event.traceparent
     FROM free JOIN remit.event ON event.id = free.event CROSS JOIN clock
     ON CONFLICT (id) DO NOTHING
     RETURNING id
@@ -228,7 +229,7 @@ ORDER BY waiting.place;
 -- name: pending
 -- The events that a dispatch would take, and the seconds until the next is due.
 SELECT id::text, extract(epoch FROM due_at - remit.clock(:now::bigint))::double precision
-FROM remit.event WHERE state = 'pending' ORDER BY due_at, seq LIMIT :limit::integer;
+FROM remit.outstanding ORDER BY due_at, seq LIMIT :limit::integer;
 
 -- name: fail
 -- A fan-out that failed: noted in a transaction of its own, dead after so many.
@@ -239,9 +240,13 @@ SET attempts = attempts + 1, error = :error::text,
 WHERE id = :id::uuid AND state = 'pending'
 RETURNING state, attempts, name;
 
+-- name: lock_subscriptions
+-- Two that declare at once come one after the other, so that each sees what the other entered. Reads go on.
+LOCK TABLE remit.subscription IN SHARE ROW EXCLUSIVE MODE;
+
 -- name: declare
--- Enters what is missing. A row whose declaration was never seen before goes forward to it; one that it had before is an
--- old worker's, which changes nothing, unless a person asks for it.
+-- Enters what is missing. A row whose declaration was never seen before goes forward to it; one that it had before, or
+-- one by a name that it had before, is an old worker's, which changes nothing, unless a person asks for it.
 WITH declared AS MATERIALIZED (
     SELECT * FROM json_to_recordset(:subscriptions::json) AS declared (
         id uuid, name text, aliases json, line bigint, attempts integer, priority smallint, domain text, queue text,
@@ -283,8 +288,10 @@ changed AS (
     FROM declared JOIN known ON known.declared_name = declared.name
     WHERE subscription.id = known.id
         AND (subscription.fingerprint <> declared.fingerprint OR subscription.retired_at IS NOT NULL)
-        AND (:force::boolean OR NOT subscription.past::jsonb ? declared.fingerprint)
-        AND (:force::boolean OR subscription.retired_at IS NULL)
+        AND (:force::boolean OR subscription.retired_at IS NULL
+            AND NOT subscription.past::jsonb ? declared.fingerprint
+            AND (subscription.name = declared.name
+                OR subscription.name IN (SELECT json_array_elements_text(declared.aliases))))
     RETURNING subscription.name
 )
 SELECT name, 'entered' FROM entered UNION ALL SELECT name, 'changed' FROM changed;
@@ -378,10 +385,11 @@ WHERE event.id = :id::uuid AND (job.id IS NOT NULL OR delivery.event IS NOT NULL
 ORDER BY subscription.name;
 
 -- name: retry_event
--- A dead event, or one that waits after a failure, goes to the relay again. Whoever repeats this finds it pending.
+-- A dead event, or one that waits after a failure, goes to the relay again, in its old place: before what stands behind
+-- it. Whoever repeats this finds it pending.
 WITH event AS MATERIALIZED (SELECT id, state AS was FROM remit.event WHERE id = :id::uuid FOR UPDATE),
 done AS (
-    UPDATE remit.event AS target SET state = 'pending', attempts = 0, due_at = remit.clock(:now::bigint)
+    UPDATE remit.event AS target SET state = 'pending', attempts = 0, due_at = published_at
     FROM event WHERE target.id = event.id AND was IN ('pending', 'dead')
     RETURNING 1
 )
@@ -405,15 +413,21 @@ WHERE name IN (SELECT json_array_elements_text(:names::json))
 
 -- name: fill
 -- One batch of a back-fill: the events of the log that come next, dispatched or not. What was delivered before, or is
--- under way, stays as it is; what died and was pruned is delivered again.
+-- under way, stays as it is; what died and was pruned is delivered again, and what was left of it goes, since a lane
+-- would take it for the end of the new delivery. The lock keeps the purger from an event that gets a delivery here.
 WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
 listener AS MATERIALIZED (SELECT * FROM remit.subscription WHERE id = :subscription::uuid),
 page AS MATERIALIZED (
-    SELECT event.* FROM remit.event
-    WHERE seq > :after::bigint AND name IN (SELECT json_array_elements_text(:names::json))
-        AND (:since::bigint IS NULL OR published_at >= 'epoch'::timestamptz + :since::bigint * interval '1 microsecond')
-        AND (:until::bigint IS NULL OR published_at < 'epoch'::timestamptz + :until::bigint * interval '1 microsecond')
-    ORDER BY seq
+    SELECT log.* FROM json_array_elements_text(:names::json) AS heard (name) CROSS JOIN LATERAL (
+        SELECT * FROM remit.event
+        WHERE event.name = heard.name AND seq > :after::bigint
+            AND (:since::bigint IS NULL OR published_at >= 'epoch'::timestamptz + :since::bigint * interval '1 microsecond')
+            AND (:until::bigint IS NULL OR published_at < 'epoch'::timestamptz + :until::bigint * interval '1 microsecond')
+        ORDER BY seq
+        LIMIT :limit::integer
+        FOR KEY SHARE
+    ) AS log
+    ORDER BY log.seq
     LIMIT :limit::integer
 ),
 wanted AS MATERIALIZED (
@@ -425,6 +439,14 @@ wanted AS MATERIALIZED (
                 AND delivery.state IN ('completed', 'skipped')
         )
         AND NOT EXISTS (SELECT FROM remit.job WHERE job.id = remit.derived_id(page.id, listener.id))
+        AND NOT EXISTS (
+            SELECT FROM remit.turn
+            WHERE turn.subscription = listener.id AND turn.lane = page.lane AND turn.seq = page.seq
+        )
+),
+forgotten AS (
+    DELETE FROM remit.delivery USING wanted, listener
+    WHERE delivery.event = wanted.id AND delivery.subscription = listener.id
 ),
 sent AS (
     INSERT INTO remit.job (
@@ -434,8 +456,8 @@ sent AS (
     SELECT
         remit.derived_id(wanted.id, listener.id), listener.line | wanted.version, 'ready', clock.now, clock.now,
         clock.now + listener.expires * interval '1 second', wanted.id, listener.id,
-        coalesce(wanted.correlation, wanted.id), wanted.id, wanted.version, listener.priority, listener.attempts, listener.domain, listener.queue,
-        listener.name, wanted.encoding, listener.keep, wanted.scope, wanted.traceparent
+        coalesce(wanted.correlation, wanted.id), wanted.id, wanted.version, listener.priority, listener.attempts,
+        listener.domain, listener.queue, listener.name, wanted.encoding, listener.keep, wanted.scope, wanted.traceparent
     FROM wanted, listener, clock
     WHERE NOT wanted.ordered
     ON CONFLICT (id) DO NOTHING
@@ -468,8 +490,9 @@ judged AS MATERIALIZED (
     SELECT
         due.id, coalesce(due.keep, :keep::double precision) * interval '1 second' AS keep,
         greatest(due.dispatched_at, max(job.finished_at), max(delivery.finished_at)) AS completed_at,
-        coalesce(bool_or(job.finished_at IS NULL AND job.id IS NOT NULL OR job.state = 'dead' OR turn.event IS NOT NULL), false)
-            AS open
+        coalesce(bool_or(
+            job.id IS NOT NULL AND job.finished_at IS NULL OR job.state = 'dead' OR turn.event IS NOT NULL
+        ), false) AS open
     FROM due
     LEFT JOIN remit.subscription ON true
     LEFT JOIN remit.job ON job.id = remit.derived_id(due.id, subscription.id)

@@ -1,7 +1,8 @@
 -- Events on SQLite: one writer at a time, so the immediate transaction is the lock. A name may hold a short script, run in
 -- one transaction with the same parameters; the first of its statements that returns rows gives the result. The function
 -- remit_derived_id is registered on remit's own connections; publish, which runs on a caller's, does without. Temporary
--- tables hold what several statements of a script look at; they are in memory.
+-- tables hold what several statements of a script look at; they are in memory. CROSS JOIN keeps the order of a join: from
+-- them to the log, never the other way.
 
 -- name: publish
 -- No row comes back from a store that is not ours. :lanes is for stores where writers do not exclude each other.
@@ -20,15 +21,17 @@ SELECT changes(), 1 FROM remit_meta WHERE store = :store;
 
 -- name: dispatch
 -- Takes a batch of events, or some of them by name, and makes the deliveries of each: a job for every subscription that
--- wants it, or a turn where the subscription is ordered. An ordered event waits behind one of its lane that comes later
--- after a failure, and behind a dead one, if a subscription blocks.
+-- wants it, or a turn where the subscription is ordered. What stands behind a failed one of its lane is not outstanding;
+-- and an ordered event waits while an earlier one of its lane is not in the batch.
 CREATE TEMP TABLE IF NOT EXISTS remit_due (id TEXT PRIMARY KEY, seq INTEGER, lane INTEGER) WITHOUT ROWID;
 CREATE TEMP TABLE IF NOT EXISTS remit_taken (id TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TEMP TABLE IF NOT EXISTS remit_wanted (event TEXT, subscription TEXT, ordered INTEGER);
+CREATE TEMP TABLE IF NOT EXISTS remit_wanted (
+    event TEXT, subscription TEXT, ordered INTEGER, PRIMARY KEY (event, subscription)
+) WITHOUT ROWID;
 DELETE FROM temp.remit_due;
 INSERT INTO temp.remit_due (id, seq, lane)
-SELECT id, seq, lane FROM remit_event
-WHERE state = 'pending' AND due_at <= :now AND (:only IS NULL OR id IN (SELECT value FROM json_each(:only)))
+SELECT id, seq, lane FROM remit_outstanding
+WHERE due_at <= :now AND (:only IS NULL OR id IN (SELECT value FROM json_each(:only)))
 ORDER BY due_at, seq
 LIMIT :limit;
 DELETE FROM temp.remit_taken;
@@ -36,29 +39,27 @@ INSERT INTO temp.remit_taken (id)
 SELECT id FROM temp.remit_due AS due
 WHERE lane IS NULL OR NOT EXISTS (
     SELECT 1 FROM remit_event AS earlier
-    WHERE earlier.lane = due.lane AND earlier.seq < due.seq AND earlier.state <> 'dispatched' AND (
-        earlier.state = 'pending' AND earlier.id NOT IN (SELECT id FROM temp.remit_due)
-        OR earlier.state = 'dead' AND EXISTS (
-            SELECT 1 FROM remit_subscription AS blocking
-            WHERE blocking.ordered_by IS NOT NULL AND blocking.on_dead = 'block' AND blocking.retired_at IS NULL
-                AND earlier.name IN (SELECT value FROM json_each(blocking.events))
-        )
-    )
+    WHERE earlier.lane = due.lane AND earlier.seq < due.seq AND earlier.state = 'pending'
+        AND earlier.id NOT IN (SELECT id FROM temp.remit_due)
 );
 DELETE FROM temp.remit_wanted;
 INSERT INTO temp.remit_wanted (event, subscription, ordered)
 SELECT event.id, subscription.id, subscription.ordered_by IS NOT NULL AND event.lane IS NOT NULL
 FROM temp.remit_taken AS taken
-JOIN remit_event AS event ON event.id = taken.id
-JOIN remit_subscription AS subscription
+CROSS JOIN remit_event AS event ON event.id = taken.id
+CROSS JOIN remit_subscription AS subscription
     ON subscription.retired_at IS NULL AND event.name IN (SELECT value FROM json_each(subscription.events))
-WHERE subscription.condition IS NULL OR NOT EXISTS (
-    SELECT 1 FROM json_each(subscription.condition) AS field
-    WHERE NOT EXISTS (
-        SELECT 1 FROM json_each(field.value) AS allowed
-        WHERE allowed.value = event.payload -> ('$."' || field.key || '"')
-    )
-);
+WHERE (subscription.condition IS NULL OR NOT EXISTS (
+        SELECT 1 FROM json_each(subscription.condition) AS field
+        WHERE NOT EXISTS (
+            SELECT 1 FROM json_each(field.value) AS allowed
+            WHERE allowed.value = event.payload -> ('$."' || field.key || '"')
+        )
+    ))
+    AND NOT EXISTS (  -- a back-fill was faster, and the pruner too
+        SELECT 1 FROM remit_delivery AS delivery
+        WHERE delivery.event = event.id AND delivery.subscription = subscription.id
+    );
 INSERT INTO remit_job (
     id, line, state, run_at, created_at, expires_at, event_id, subscription, correlation, causation, version, priority,
     attempts, domain, queue, name, encoding, keep, scope, traceparent
@@ -70,13 +71,13 @@ SELECT
     subscription.domain, subscription.queue, subscription.name, event.encoding, subscription.keep, event.scope,
     event.traceparent
 FROM temp.remit_wanted AS wanted
-JOIN remit_event AS event ON event.id = wanted.event
-JOIN remit_subscription AS subscription ON subscription.id = wanted.subscription
+CROSS JOIN remit_event AS event ON event.id = wanted.event
+CROSS JOIN remit_subscription AS subscription ON subscription.id = wanted.subscription
 WHERE NOT wanted.ordered
 ON CONFLICT (id) DO NOTHING;
 INSERT INTO remit_turn (subscription, lane, seq, event)
 SELECT wanted.subscription, event.lane, event.seq, event.id
-FROM temp.remit_wanted AS wanted JOIN remit_event AS event ON event.id = wanted.event
+FROM temp.remit_wanted AS wanted CROSS JOIN remit_event AS event ON event.id = wanted.event
 WHERE wanted.ordered
 ON CONFLICT DO NOTHING;
 UPDATE remit_event
@@ -90,24 +91,35 @@ SELECT
     (
         SELECT nullif(json_group_array(json_array(subscription, CAST(lane AS TEXT))), '[]') FROM (
             SELECT DISTINCT wanted.subscription, event.lane
-            FROM temp.remit_wanted AS wanted JOIN remit_event AS event ON event.id = wanted.event
+            FROM temp.remit_wanted AS wanted CROSS JOIN remit_event AS event ON event.id = wanted.event
             WHERE wanted.ordered
         )
     ),
     0;
 
 -- name: release
--- Moves lanes on: where the delivery that was released has ended, its turn goes, and the next one becomes a job.
+-- Moves lanes on: where the delivery that was released has ended, its turn goes, and the next one becomes a job. A turn
+-- that is left to a retired subscription just goes.
 CREATE TEMP TABLE IF NOT EXISTS remit_ended (subscription TEXT, lane INTEGER, seq INTEGER);
 CREATE TEMP TABLE IF NOT EXISTS remit_next (subscription TEXT, lane INTEGER, seq INTEGER, event TEXT);
 DELETE FROM temp.remit_ended;
 INSERT INTO temp.remit_ended (subscription, lane, seq)
 SELECT turn.subscription, turn.lane, turn.seq
 FROM json_each(:lanes) AS asked
-JOIN remit_turn AS turn
-    ON turn.subscription = (asked.value ->> 0) AND turn.lane = CAST(asked.value ->> 1 AS INTEGER) AND turn.released
-JOIN remit_subscription AS subscription ON subscription.id = turn.subscription
-WHERE EXISTS (
+CROSS JOIN remit_subscription AS subscription ON subscription.id = (asked.value ->> 0)
+CROSS JOIN remit_turn AS turn
+    ON turn.subscription = subscription.id AND turn.lane = CAST(asked.value ->> 1 AS INTEGER) AND turn.seq = coalesce(
+        (
+            SELECT seq FROM remit_turn AS one
+            WHERE one.subscription = subscription.id AND one.lane = CAST(asked.value ->> 1 AS INTEGER) AND one.released
+        ),
+        (
+            SELECT min(seq) FROM remit_turn AS one
+            WHERE one.subscription = subscription.id AND one.lane = CAST(asked.value ->> 1 AS INTEGER)
+        )
+    )
+WHERE NOT turn.released AND subscription.retired_at IS NOT NULL OR turn.released AND (
+    EXISTS (
         SELECT 1 FROM remit_job AS job
         WHERE job.id = remit_derived_id(turn.event, turn.subscription) AND job.finished_at IS NOT NULL
             AND (job.state <> 'dead' OR job.deleted_at IS NOT NULL OR subscription.on_dead = 'pass')
@@ -115,15 +127,17 @@ WHERE EXISTS (
     OR EXISTS (
         SELECT 1 FROM remit_delivery AS delivery
         WHERE delivery.event = turn.event AND delivery.subscription = turn.subscription
-    );
+    )
+);
 DELETE FROM remit_turn
 WHERE (subscription, lane, seq) IN (SELECT subscription, lane, seq FROM temp.remit_ended);
 DELETE FROM temp.remit_next;
 INSERT INTO temp.remit_next (subscription, lane, seq, event)
 SELECT turn.subscription, turn.lane, turn.seq, turn.event
 FROM json_each(:lanes) AS asked
-JOIN remit_subscription AS subscription ON subscription.id = (asked.value ->> 0) AND subscription.filling_since IS NULL
-JOIN remit_turn AS turn
+CROSS JOIN remit_subscription AS subscription
+    ON subscription.id = (asked.value ->> 0) AND filling_since IS NULL AND retired_at IS NULL
+CROSS JOIN remit_turn AS turn
     ON turn.subscription = subscription.id AND turn.lane = CAST(asked.value ->> 1 AS INTEGER)
     AND turn.seq = (
         SELECT min(one.seq) FROM remit_turn AS one
@@ -143,8 +157,8 @@ SELECT
     subscription.domain, subscription.queue, subscription.name, event.encoding, subscription.keep, event.scope,
     event.traceparent
 FROM temp.remit_next AS next
-JOIN remit_event AS event ON event.id = next.event
-JOIN remit_subscription AS subscription ON subscription.id = next.subscription
+CROSS JOIN remit_event AS event ON event.id = next.event
+CROSS JOIN remit_subscription AS subscription ON subscription.id = next.subscription
 WHERE true
 ON CONFLICT (id) DO NOTHING;
 UPDATE remit_turn SET released = 1
@@ -186,7 +200,7 @@ ORDER BY waiting.place;
 
 -- name: pending
 -- The events that a dispatch would take, and the seconds until each is due.
-SELECT id, (due_at - :now) / 1000000.0 FROM remit_event WHERE state = 'pending' ORDER BY due_at, seq LIMIT :limit;
+SELECT id, (due_at - :now) / 1000000.0 FROM remit_outstanding ORDER BY due_at, seq LIMIT :limit;
 
 -- name: fail
 -- A fan-out that failed: noted in a transaction of its own, dead after so many.
@@ -197,9 +211,13 @@ SET attempts = attempts + 1, error = :error,
 WHERE id = :id AND state = 'pending'
 RETURNING state, attempts, name;
 
+-- name: lock_subscriptions
+-- There is one writer at a time.
+SELECT 1;
+
 -- name: declare
--- Enters what is missing. A row whose declaration was never seen before goes forward to it; one that it had before is an
--- old worker's, which changes nothing, unless a person asks for it.
+-- Enters what is missing. A row whose declaration was never seen before goes forward to it; one that it had before, or
+-- one by a name that it had before, is an old worker's, which changes nothing, unless a person asks for it.
 CREATE TEMP TABLE IF NOT EXISTS remit_known (name TEXT, declared TEXT, subscription TEXT);
 CREATE TEMP TABLE IF NOT EXISTS remit_changed (subscription TEXT, declared TEXT);
 DELETE FROM temp.remit_known;
@@ -219,8 +237,10 @@ SELECT subscription.id, known.declared
 FROM temp.remit_known AS known
 JOIN remit_subscription AS subscription ON subscription.id = known.subscription
 WHERE (subscription.fingerprint <> (known.declared ->> 'fingerprint') OR subscription.retired_at IS NOT NULL)
-    AND (:force OR subscription.retired_at IS NULL)
-    AND (:force OR (known.declared ->> 'fingerprint') NOT IN (SELECT value FROM json_each(subscription.past)));
+    AND (:force OR subscription.retired_at IS NULL
+        AND (known.declared ->> 'fingerprint') NOT IN (SELECT value FROM json_each(subscription.past))
+        AND (subscription.name = known.name
+            OR subscription.name IN (SELECT value FROM json_each(known.declared, '$.aliases'))));
 INSERT INTO remit_subscription (
     id, name, former, line, attempts, priority, domain, queue, events, condition, ordered_by, on_dead, stale_after,
     expires, keep, fingerprint, created_at
@@ -335,9 +355,11 @@ WHERE event.id = :id AND (job.id IS NOT NULL OR delivery.event IS NOT NULL OR tu
 ORDER BY subscription.name;
 
 -- name: retry_event
--- A dead event, or one that waits after a failure, goes to the relay again. Whoever repeats this finds it pending.
+-- A dead event, or one that waits after a failure, goes to the relay again, in its old place: before what stands behind
+-- it. Whoever repeats this finds it pending.
 SELECT state, 1 FROM remit_event WHERE id = :id;
-UPDATE remit_event SET state = 'pending', attempts = 0, due_at = :now WHERE id = :id AND state IN ('pending', 'dead');
+UPDATE remit_event SET state = 'pending', attempts = 0, due_at = published_at
+WHERE id = :id AND state IN ('pending', 'dead');
 
 -- name: begin_filling
 UPDATE remit_subscription SET filling_since = :now WHERE name = :name AND retired_at IS NULL
@@ -353,9 +375,12 @@ WHERE name IN (SELECT value FROM json_each(:names))
 
 -- name: fill
 -- One batch of a back-fill: the events of the log that come next, dispatched or not. What was delivered before, or is
--- under way, stays as it is; what died and was pruned is delivered again.
+-- under way, stays as it is; what died and was pruned is delivered again, and what was left of it goes, since a lane
+-- would take it for the end of the new delivery.
 CREATE TEMP TABLE IF NOT EXISTS remit_page (seq INTEGER, id TEXT);
-CREATE TEMP TABLE IF NOT EXISTS remit_wanted (event TEXT, subscription TEXT, ordered INTEGER);
+CREATE TEMP TABLE IF NOT EXISTS remit_wanted (
+    event TEXT, subscription TEXT, ordered INTEGER, PRIMARY KEY (event, subscription)
+) WITHOUT ROWID;
 DELETE FROM temp.remit_page;
 INSERT INTO temp.remit_page (seq, id)
 SELECT seq, id FROM remit_event
@@ -366,7 +391,7 @@ DELETE FROM temp.remit_wanted;
 INSERT INTO temp.remit_wanted (event, subscription, ordered)
 SELECT event.id, subscription.id, subscription.ordered_by IS NOT NULL AND event.lane IS NOT NULL
 FROM temp.remit_page AS page
-JOIN remit_event AS event ON event.id = page.id
+CROSS JOIN remit_event AS event ON event.id = page.id
 JOIN remit_subscription AS subscription ON subscription.id = :subscription
 WHERE (subscription.condition IS NULL OR NOT EXISTS (
         SELECT 1 FROM json_each(subscription.condition) AS field
@@ -380,7 +405,12 @@ WHERE (subscription.condition IS NULL OR NOT EXISTS (
         WHERE delivery.event = event.id AND delivery.subscription = subscription.id
             AND delivery.state IN ('completed', 'skipped')
     )
-    AND NOT EXISTS (SELECT 1 FROM remit_job AS job WHERE job.id = remit_derived_id(event.id, subscription.id));
+    AND NOT EXISTS (SELECT 1 FROM remit_job AS job WHERE job.id = remit_derived_id(event.id, subscription.id))
+    AND NOT EXISTS (
+        SELECT 1 FROM remit_turn AS turn
+        WHERE turn.subscription = subscription.id AND turn.lane = event.lane AND turn.seq = event.seq
+    );
+DELETE FROM remit_delivery WHERE (event, subscription) IN (SELECT event, subscription FROM temp.remit_wanted);
 INSERT INTO remit_job (
     id, line, state, run_at, created_at, expires_at, event_id, subscription, correlation, causation, version, priority,
     attempts, domain, queue, name, encoding, keep, scope, traceparent
@@ -392,13 +422,13 @@ SELECT
     subscription.domain, subscription.queue, subscription.name, event.encoding, subscription.keep, event.scope,
     event.traceparent
 FROM temp.remit_wanted AS wanted
-JOIN remit_event AS event ON event.id = wanted.event
-JOIN remit_subscription AS subscription ON subscription.id = wanted.subscription
+CROSS JOIN remit_event AS event ON event.id = wanted.event
+CROSS JOIN remit_subscription AS subscription ON subscription.id = wanted.subscription
 WHERE NOT wanted.ordered
 ON CONFLICT (id) DO NOTHING;
 INSERT INTO remit_turn (subscription, lane, seq, event)
 SELECT wanted.subscription, event.lane, event.seq, event.id
-FROM temp.remit_wanted AS wanted JOIN remit_event AS event ON event.id = wanted.event
+FROM temp.remit_wanted AS wanted CROSS JOIN remit_event AS event ON event.id = wanted.event
 WHERE wanted.ordered
 ON CONFLICT DO NOTHING;
 SELECT
@@ -430,7 +460,7 @@ GROUP BY due.id, due.keep, due.dispatched_at;
 INSERT INTO remit_event_archive
 SELECT event.id, published_at, occurred_at, :now, correlation, causation, version, deliveries, domain, name, encoding,
     payload, scope, traceparent
-FROM remit_event AS event JOIN temp.remit_judged AS judged ON judged.id = event.id
+FROM temp.remit_judged AS judged CROSS JOIN remit_event AS event ON event.id = judged.id
 WHERE :archive AND NOT judged.open AND judged.over_at <= :now
 ON CONFLICT DO NOTHING;
 DELETE FROM remit_event

@@ -36,7 +36,8 @@ CREATE TABLE remit.event (
 );
 
 CREATE INDEX event_pending ON remit.event (due_at, seq) WHERE state = 'pending';
-CREATE INDEX event_lane ON remit.event (lane, seq) WHERE lane IS NOT NULL AND state <> 'dispatched';
+CREATE INDEX event_lane ON remit.event (lane, seq) WHERE lane IS NOT NULL AND state = 'pending';
+CREATE INDEX event_failed ON remit.event (lane, seq) WHERE lane IS NOT NULL AND state <> 'dispatched' AND attempts > 0;
 CREATE INDEX event_dead ON remit.event (id) WHERE state = 'dead';
 CREATE INDEX event_dispatched ON remit.event (due_at) WHERE state = 'dispatched';
 CREATE INDEX event_log ON remit.event (name, seq);
@@ -84,6 +85,20 @@ CREATE TABLE remit.subscription (
     retired_at timestamptz
 );
 
+-- What the relay may take: pending events, but for those of a lane that stand behind a failed one. It is tried alone; when
+-- it is dead, they pass, unless a subscription blocks. However many wait so, they are not in the way of other events.
+CREATE VIEW remit.outstanding AS
+SELECT id, seq, lane, due_at FROM remit.event
+WHERE state = 'pending' AND (lane IS NULL OR NOT EXISTS (
+    SELECT FROM remit.event AS earlier
+    WHERE earlier.lane = event.lane AND earlier.seq < event.seq AND earlier.state <> 'dispatched' AND earlier.attempts > 0
+        AND (earlier.state = 'pending' OR EXISTS (
+            SELECT FROM remit.subscription
+            WHERE ordered_by IS NOT NULL AND on_dead = 'block' AND retired_at IS NULL
+                AND earlier.name IN (SELECT json_array_elements_text(events::json))
+        ))
+));
+
 -- Deliveries of ordered subscriptions, in the order of their lanes. The first of a lane is released: its job exists.
 CREATE TABLE remit.turn (
     subscription uuid NOT NULL REFERENCES remit.subscription ON DELETE CASCADE,
@@ -112,7 +127,7 @@ BEGIN
     SELECT event.id, old.subscription, CASE WHEN old.finished_at IS NULL THEN 'cancelled' ELSE old.state END,
         coalesce(old.finished_at, clock_timestamp())
     FROM remit.event WHERE event.id = old.event_id
-    FOR KEY SHARE SKIP LOCKED  -- it may be purged just now
+    FOR KEY SHARE  -- it may be purged just now; the purger waits for nobody, so this wait is short
     ON CONFLICT (event, subscription) DO UPDATE SET state = excluded.state, finished_at = excluded.finished_at;
     RETURN NULL;
 END
@@ -132,12 +147,12 @@ RETURN (lpad(to_hex((extract(epoch FROM moment) * 1000)::bigint), 12, '0') || '7
     || substr(replace(gen_random_uuid()::text, '-', ''), 14))::uuid;
 
 -- Whether a payload meets a condition: JSON text against JSON text, field by field. JSON may hold \u0000 where a text of
--- PostgreSQL may not.
+-- PostgreSQL may not; nobody writes \ufffd, since it needs no escape.
 CREATE FUNCTION remit.meets(payload text, condition text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN NOT EXISTS (
     SELECT FROM json_each(condition::json) AS wanted
     WHERE NOT EXISTS (
         SELECT FROM json_array_elements_text(wanted.value) AS allowed
-        WHERE allowed = (replace(payload, '\u0000', '\ufffd')::json -> wanted.key)::text
+        WHERE replace(allowed, '\u0000', '\ufffd') = (replace(payload, '\u0000', '\ufffd')::json -> wanted.key)::text
     )
 );

@@ -28,7 +28,9 @@ CREATE TABLE remit_event (
 ) STRICT;
 
 CREATE INDEX remit_event_pending ON remit_event (due_at, seq) WHERE state = 'pending';
-CREATE INDEX remit_event_lane ON remit_event (lane, seq) WHERE lane IS NOT NULL AND state <> 'dispatched';
+CREATE INDEX remit_event_lane ON remit_event (lane, seq) WHERE lane IS NOT NULL AND state = 'pending';
+CREATE INDEX remit_event_failed ON remit_event (lane, seq)
+WHERE lane IS NOT NULL AND state <> 'dispatched' AND attempts > 0;
 CREATE INDEX remit_event_dead ON remit_event (id) WHERE state = 'dead';
 CREATE INDEX remit_event_dispatched ON remit_event (due_at) WHERE state = 'dispatched';
 CREATE INDEX remit_event_log ON remit_event (name, seq);
@@ -74,6 +76,18 @@ CREATE TABLE remit_subscription (
     filling_since INTEGER,
     retired_at INTEGER
 ) STRICT, WITHOUT ROWID;
+
+CREATE VIEW remit_outstanding AS
+SELECT id, seq, lane, due_at FROM remit_event AS event
+WHERE state = 'pending' AND (lane IS NULL OR NOT EXISTS (
+    SELECT 1 FROM remit_event AS earlier
+    WHERE earlier.lane = event.lane AND earlier.seq < event.seq AND earlier.state <> 'dispatched' AND earlier.attempts > 0
+        AND (earlier.state = 'pending' OR EXISTS (
+            SELECT 1 FROM remit_subscription
+            WHERE ordered_by IS NOT NULL AND on_dead = 'block' AND retired_at IS NULL
+                AND earlier.name IN (SELECT value FROM json_each(events))
+        ))
+));
 
 CREATE TABLE remit_turn (
     subscription TEXT NOT NULL REFERENCES remit_subscription (id) ON DELETE CASCADE,
