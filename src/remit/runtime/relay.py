@@ -106,8 +106,11 @@ class Relay(StoreLoop):
         )
 
     async def _fail(self, id: str, error: StoreError) -> None:
+        event = await self.ask(lambda tx: operations.get_event(tx, id))
+        if event is None:
+            return
         reason = describe(error).message[:1000]
-        delay = _BACKOFF.delay(1, random.random())
+        delay = _BACKOFF.delay(event.attempts + 1, random.random())
         failed = await self.ask(lambda tx: operations.fail(tx, id, error=reason, most=MOST_ATTEMPTS, delay=delay))
         if failed is None:
             return
