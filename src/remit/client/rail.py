@@ -119,6 +119,7 @@ class DirectRail:
                 return None
             room: Future[None] = Future()
             self._queue.append((parcel, room))
+            self._wake.notify_all()  # full: nobody waits for time
             return room
 
     def _left(self, room: Future[None]) -> None:
@@ -262,7 +263,7 @@ class DirectRail:
     def _is_due(self) -> float:
         if self._batch:  # it failed; only who waits for a try of its own gets one before its time
             return 0.0 if any(flush.first < math.inf for flush in self._flushes) else self._again_at
-        return 0.0 if self._flushes or len(self._waiting) >= self._size else self._due
+        return 0.0 if self._flushes or self._queue or len(self._waiting) >= self._size else self._due
 
     def _load(self, now: float) -> None:
         size = 0
