@@ -14,11 +14,16 @@ from rich.text import Text
 import remit
 from remit import schema
 from remit.app import Remit
+from remit.catalog.policies import FOREVER
 from remit.cli.output import facts
-from remit.cli.wording import ago, count, line
+from remit.cli.views.cells import versioned
+from remit.cli.views.subscriptions import pending
+from remit.cli.wording import ago, count, line, span
 from remit.db.transaction import Role, Transaction
 from remit.jobs import operations
 from remit.jobs.model import moment
+from remit.outbox import operations as outbox
+from remit.outbox.model import OutboxRecord, SubscriptionRecord
 from remit.runtime.worker import Worker
 
 SHORT_LEASE = 5.0
@@ -37,6 +42,11 @@ class Banner:
     grace: float
     queues: dict[str, int]
     jobs: dict[str, list[str]]
+    subscriptions: list[str]
+    keep: float
+    outbox: OutboxRecord
+    publishes: bool
+    """Whether the application declares any event."""
     processes: int = 1
     warnings: list[str] = field(default_factory=list)
 
@@ -52,6 +62,9 @@ class Banner:
             "grace": self.grace,
             "queues": self.queues,
             "jobs": sorted(job for jobs in self.jobs.values() for job in jobs),
+            "subscriptions": self.subscriptions,
+            "events_kept_seconds": self.keep if self.keep < FOREVER else None,
+            "events_pending": self.outbox.pending,
             "warnings": self.warnings,
         }
 
@@ -64,8 +77,17 @@ class Banner:
             ("  lease", f"{self.lease:g} s; runs get {self.grace:g} s to end at a stop"),
             ("  queues", self._queues() if self.queues else "none: no domain of this application declares a job"),
         ]
+        if self.publishes or self.subscriptions or self.outbox.pending:
+            pairs.append(("  events", self._events()))
         pairs += [(Text("  warning", "yellow"), warning) for warning in self.warnings]
         return Group(head, facts(pairs))
+
+    def _events(self) -> str:
+        """What the relay does."""
+        heard = count(len(self.subscriptions), "subscription") if self.subscriptions else "no subscriptions"
+        waiting = f"; {count(self.outbox.pending, 'event')} pending" if self.outbox.pending else ""
+        kept = f"kept for {span(self.keep)}" if self.keep < FOREVER else "kept for ever"
+        return f"{heard}; relayed here too, {kept}{waiting}"
 
     def _queues(self) -> Table:
         grid = Table.grid(padding=(0, 2, 0, 0))
@@ -82,11 +104,13 @@ async def examine(app: Remit, worker: Worker, processes: int) -> Banner:
     database = app.store.database(Role.CLIENT)
     try:
         warnings = await database.run(lambda tx: _work_warnings(app, tx), atomic=False)
+        warnings += await database.run(lambda tx: _event_warnings(app, tx), atomic=False)
+        waiting = await database.run(outbox.outbox, atomic=False)
     finally:
         await database.close()
     jobs: dict[str, list[str]] = {}
     for known in app.catalog.lines.values():
-        jobs.setdefault(known.queue.name, []).append(_job(known.name, known.version))
+        jobs.setdefault(known.queue.name, []).append(versioned(known.name, known.version))
     return Banner(
         store=app.store.describe(),
         schema_version=schema.latest(app.store.dialect),
@@ -96,13 +120,13 @@ async def examine(app: Remit, worker: Worker, processes: int) -> Banner:
         grace=worker.settings.grace,
         queues={name: queue.concurrency for name, queue in app.catalog.queues.items()},
         jobs=jobs,
+        subscriptions=sorted(each.name for each in app.catalog.subscriptions),
+        keep=worker.settings.log.keep,
+        outbox=waiting,
+        publishes=any(domain.__remit__.events for domain in app.catalog.domains),
         processes=processes,
         warnings=[*_set_up_warnings(app, worker), *warnings],
     )
-
-
-def _job(name: str, version: int) -> str:
-    return name if version == 1 else f"{name} v{version}"
 
 
 def _set_up_warnings(app: Remit, worker: Worker) -> list[str]:
@@ -136,7 +160,7 @@ async def _work_warnings(app: Remit, tx: Transaction) -> list[str]:
     unknown, orphaned = set(), set()
     for _, queue, name, version in await operations.lines(tx):
         if (name, version) not in known:
-            unknown.add(_job(name, version))
+            unknown.add(versioned(name, version))
         elif queue not in app.catalog.queues:
             orphaned.add(queue)
     if unknown:
@@ -147,3 +171,44 @@ async def _work_warnings(app: Remit, tx: Transaction) -> list[str]:
             "queues that their jobs name now"
         )
     return found
+
+
+async def _event_warnings(app: Remit, tx: Transaction) -> list[str]:
+    """What is published and reaches nobody, or is held."""
+    declared = {each.name for each in app.catalog.subscriptions}
+    former = {name for each in app.catalog.subscriptions for name in each.aliases}
+    domains = {domain.name for domain in app.catalog.domains}
+    known = await outbox.subscriptions(tx, declared, domains)
+    found = [_gone(each) for each in known if each.vanished and each.name not in former and each.under_way]
+    found += [
+        f"a replay to {each.name} has gone on since {ago(each.filling_since)} and holds what is live: if it was "
+        f"killed, run it again: remit events replay --to {each.name}"
+        for each in known
+        if each.filling_since is not None and each.ordered_by
+    ]
+    if dead := (await outbox.outbox(tx)).dead:
+        found.append(f"{count(dead, 'event')} dead, and no subscription gets them: remit events list --state dead")
+    if unheard := sorted(_unheard(app, known)):
+        found.append(
+            f"events that nobody hears: {', '.join(unheard)}; subscribe to them, or say audit_only=True on their "
+            "classes"
+        )
+    return found
+
+
+def _gone(each: SubscriptionRecord) -> str:
+    waiting = pending(each, "waiting", "scheduled", "ready", "running")
+    counts = [count(waiting, "delivery", "deliveries") + " under way"] if waiting else []
+    counts += [f"{pending(each, 'dead'):,} dead"] if pending(each, "dead") else []
+    return (
+        f"subscription {each.name} is declared no more, with {' and '.join(counts)}: bring its handler back, or run "
+        f"`remit subscriptions retire {each.name}`"
+    )
+
+
+def _unheard(app: Remit, known: list[SubscriptionRecord]) -> set[str]:
+    """Events that no subscription hears, of this application or of another on the same database."""
+    elsewhere = {name for each in known if each.retired_at is None and not each.vanished for name in each.events}
+    heard = {name for each in app.catalog.subscriptions for name in each.event.names} | elsewhere
+    declared = [spec for domain in app.catalog.domains for spec in domain.__remit__.events.values()]
+    return {spec.name for spec in declared if not spec.audit_only and heard.isdisjoint(spec.names)}

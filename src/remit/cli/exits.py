@@ -18,7 +18,7 @@ class Exit(IntEnum):
     USAGE = 2
     """Wrong usage: an unknown command or option, a wrong value, an application that cannot be found."""
     NOT_FOUND = 3
-    """There is no such job, or no such queue."""
+    """There is no such job, event, queue or subscription."""
     STORE = 4
     """The database cannot be reached, is too busy, refuses, or has the wrong schema."""
     FINDINGS = 5

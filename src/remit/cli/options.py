@@ -40,4 +40,6 @@ Window: TypeAlias = Annotated[
     float,
     Parameter(name="--window", validator=Number(gt=0), metavar="SECONDS", help="Seconds over which rates are taken."),
 ]
+EventIds: TypeAlias = Annotated[str, Parameter(name="ID", help="The ids of events.")]
+Yes: TypeAlias = Annotated[bool, Parameter(name=("--yes", "-y"), negative=(), show_default=False, help="Do not ask.")]
 StateName: TypeAlias = Literal["scheduled", "ready", "running", "completed", "skipped", "cancelled", "dead"]

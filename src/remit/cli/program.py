@@ -17,7 +17,7 @@ from typing import Any
 from cyclopts import App, CycloptsError
 
 import remit
-from remit.cli.commands import check, dead, graph, jobs, migrate, queues, status, worker, workers
+from remit.cli.commands import check, dead, events, graph, jobs, migrate, queues, status, subscriptions, worker, workers
 from remit.cli.exits import Exit, UsageError
 from remit.cli.settings import Settings, options_of
 from remit.cli.stopping import StopSwitch
@@ -50,7 +50,7 @@ def build(stop: StopSwitch) -> App:
     }
     for name, command in commands.items():
         app.command(command, name=name, usage=f"Usage: remit {name} [APP] [OPTIONS]", help_epilogue="")
-    for noun in (jobs, dead, queues, workers):
+    for noun in (jobs, dead, events, subscriptions, queues, workers):
         app.command(noun.group)
     return app
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from remit.client import QueueRecord
 from remit.jobs.model import FailureRecord, JobRecord, LogRecord
+from remit.outbox.model import DeliveryRecord, EventRecord, OutboxRecord, SubscriptionRecord
 from remit.runtime.operations import LeaderRecord, WorkerRecord
 
 
@@ -49,15 +50,21 @@ def job(record: JobRecord) -> dict[str, Any]:
         "requested_by": _parsed(record.requested_by_text),
         "correlation": record.correlation,
         "causation": record.causation,
+        "event": record.event,
+        "subscription": record.name if record.event else None,
         "reason": record.reason,
         "payload": _parsed(record.payload_text),
         "result": _parsed(record.result_text),
     }
 
 
-def whole_job(record: JobRecord) -> dict[str, Any]:
-    """A job with everything that is known about it; `payload_text` is byte for byte what was sent."""
+def whole_job(record: JobRecord, event: str | None) -> dict[str, Any]:
+    """A job with everything that is known about it; `payload_text` is byte for byte what was sent.
+
+    `event` is the name of the event that it delivers.
+    """
     return job(record) | {
+        "event_name": event,
         "encoding": record.encoding,
         "payload_text": record.payload_text,
         "errors": [_failure(each) for each in record.errors],
@@ -78,6 +85,85 @@ def _failure(record: FailureRecord) -> dict[str, Any]:
 
 def _log(record: LogRecord) -> dict[str, Any]:
     return {"attempt": record.attempt, "at": stamp(record.at), "level": record.level, "message": record.message}
+
+
+def event(record: EventRecord) -> dict[str, Any]:
+    """An event as lists show it; `deliveries` is how many the relay made, null before it did."""
+    return {
+        "id": record.id,
+        "state": record.state.value,
+        "event": record.name,
+        "version": record.version,
+        "domain": record.domain,
+        "occurred_at": stamp(record.occurred_at),
+        "published_at": stamp(record.published_at),
+        "dispatched_at": stamp(record.dispatched_at),
+        "deliveries": record.deliveries,
+        "failures": record.attempts,
+        "error": record.error,
+        "correlation": record.correlation,
+        "causation": record.causation,
+        "scope": _parsed(record.scope_text),
+        "payload": _parsed(record.payload_text),
+    }
+
+
+def whole_event(record: EventRecord) -> dict[str, Any]:
+    """An event with each of its deliveries."""
+    return event(record) | {
+        "encoding": record.encoding,
+        "payload_text": record.payload_text,
+        "traceparent": record.traceparent,
+        "records": [_delivery(each) for each in record.records],
+    }
+
+
+def _delivery(record: DeliveryRecord) -> dict[str, Any]:
+    return {
+        "subscription": record.subscription,
+        "state": record.state,
+        "job": record.job,
+        "failures": record.failures,
+        "finished_at": stamp(record.finished_at),
+        "reason": record.reason,
+    }
+
+
+def outbox(record: OutboxRecord) -> dict[str, Any]:
+    return {"pending": record.pending, "lag_seconds": record.lag, "dead": record.dead}
+
+
+def condition(record: SubscriptionRecord) -> dict[str, list[Any]] | None:
+    """The values that each field may have; None where the database compares nothing."""
+    if record.condition is None:
+        return None
+    return {field: [_parsed(text) for text in texts] for field, texts in record.condition.items()}
+
+
+def subscription(record: SubscriptionRecord) -> dict[str, Any]:
+    """A subscription; `declared` is null where it belongs to a domain that this application does not have."""
+    return {
+        "subscription": record.name,
+        "former": list(record.former),
+        "domain": record.domain,
+        "queue": record.queue,
+        "events": list(record.events),
+        "where": condition(record),
+        "ordered_by": record.ordered_by,
+        "on_dead": record.on_dead,
+        "stale_after_seconds": record.stale_after,
+        "attempts": record.attempts,
+        "revision": record.revision,
+        "created_at": stamp(record.created_at),
+        "filling_since": stamp(record.filling_since),
+        "retired_at": stamp(record.retired_at),
+        "declared": record.declared,
+        "vanished": record.vanished,
+        "under_way": {
+            state: {"count": each.count, "oldest_seconds": each.oldest, "stale": each.stale}
+            for state, each in record.under_way.items()
+        },
+    }
 
 
 def queue(record: QueueRecord) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from remit.jobs.states import Command, State, allowed_for
 
 LONGEST_PAGE = 1000
 REPLAY_BATCH = 500
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
+"""Seconds between two looks at what is under way, while nothing more may be."""
 
 _Commanded = Work[tuple[State | None, bool]]
 
@@ -107,32 +109,53 @@ class Jobs:
         domain: str | None = None,
         reason: str | None = None,
         dead_before: datetime | None = None,
+        in_flight: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> int:
         """Make dead letters ready again: one by its id, or all that match, oldest first. Answers how many.
 
         `reason` matches a part of the reason of their death. Works in batches of 500, each a transaction of its own;
-        `progress` is told the count after each. A letter that dies again meanwhile is not replayed twice. Raises
-        `JobNotFound` and `InvalidTransition` for an id that is no dead letter.
+        `progress` is told the count after each. A letter that dies again meanwhile is not replayed twice.
+
+        `in_flight` is how many of those that were replayed may be under way at once; the next follow as workers end
+        them. One that waits for another attempt is under way too, so what is not mended stops the replay early. It
+        waits for as long as nobody works; stopped half-way, the others stay dead.
+
+        Raises `JobNotFound` and `InvalidTransition` for an id that is no dead letter, and `InvalidArgument`.
         """
+        if in_flight is not None and (in_flight < 1 or isinstance(in_flight, bool)):
+            raise InvalidArgument(f"in_flight is how many may be under way at once, 1 or more, not {in_flight!r}")
         if id is not None:
             record = await self.get(id)
             if record.state is not State.DEAD:
                 raise InvalidTransition(f"job {id} is {record.state}: only a dead letter can be replayed")
             await self.retry(id)
             return 1
-        if dead_before is not None and dead_before.utcoffset() is None:
-            raise InvalidArgument("dead_before has no time zone: pass an aware datetime, e.g. datetime.now(UTC)")
-        before = None if dead_before is None else micros(dead_before)
-        count, after = 0, None
+        before = _before(dead_before)
+        replayed, under_way, after = 0, list[str](), None
         while True:
-            batch = await self._replay_batch(domain, queue, job, reason, before, after)
-            count += len(batch)
+            room = await self._room(in_flight, under_way)
+            batch = await self._replay_batch(domain, queue, job, reason, before, after, room)
+            replayed += len(batch)
             if progress is not None and batch:
-                progress(count)
-            if len(batch) < REPLAY_BATCH:
-                return count
-            after = batch[-1]
+                progress(replayed)
+            if len(batch) < room:
+                return replayed
+            under_way, after = [*under_way, *batch], batch[-1]
+
+    async def _room(self, in_flight: int | None, under_way: builtins.list[str]) -> int:
+        """How many the next batch may have; waits until there is any room. Takes what has ended off the list."""
+        if in_flight is None:
+            under_way.clear()
+            return REPLAY_BATCH
+        pause = SHORTEST_PAUSE
+        while True:
+            if under_way:
+                under_way[:] = await self._database.run(lambda tx: operations.unfinished(tx, under_way), atomic=False)
+            if len(under_way) < in_flight:
+                return min(REPLAY_BATCH, in_flight - len(under_way))
+            await self._database.sleep(pause)
+            pause = min(LONGEST_PAUSE, pause * 1.5)
 
     async def _replay_batch(
         self,
@@ -142,6 +165,7 @@ class Jobs:
         reason: str | None,
         before: int | None,
         after: str | None,
+        limit: int,
     ) -> builtins.list[str]:
         return await self._database.run(
             lambda tx: operations.replay(
@@ -153,7 +177,7 @@ class Jobs:
                 before=before,
                 after=after,
                 token=new_token(),
-                limit=REPLAY_BATCH,
+                limit=limit,
             ),
             atomic=False,
         )
@@ -165,10 +189,13 @@ class Jobs:
         queue: str | None = None,
         domain: str | None = None,
         reason: str | None = None,
+        dead_before: datetime | None = None,
     ) -> int:
         """How many dead letters a `replay` with the same filter would take."""
+        before = _before(dead_before)
         return await self._database.run(
-            lambda tx: operations.count_dead(tx, domain=domain, queue=queue, name=job, reason=reason), atomic=False
+            lambda tx: operations.count_dead(tx, domain=domain, queue=queue, name=job, reason=reason, before=before),
+            atomic=False,
         )
 
     async def _act(self, id: str, command: Command, work: _Commanded) -> JobRecord:
@@ -194,6 +221,12 @@ def _state(state: str) -> str:
         return State(state).value
     except ValueError:
         raise InvalidArgument(f"state {state!r} is no state of a job.{nearest(state, list(State))}") from None
+
+
+def _before(at: datetime | None) -> int | None:
+    if at is not None and at.utcoffset() is None:
+        raise InvalidArgument("dead_before has no time zone: pass an aware datetime, e.g. datetime.now(UTC)")
+    return None if at is None else micros(at)
 
 
 class SyncJobs(BlockingFace[Jobs]):

@@ -280,11 +280,24 @@ async def replay(
 
 
 async def count_dead(
-    tx: Transaction, *, domain: str | None, queue: str | None, name: str | None, reason: str | None
+    tx: Transaction,
+    *,
+    domain: str | None,
+    queue: str | None,
+    name: str | None,
+    reason: str | None,
+    before: int | None = None,
 ) -> int:
     """How many dead letters a replay would take."""
-    [(count,)] = await tx.fetch(queries.COUNT_DEAD, domain=domain, queue=queue, name=name, reason=reason)
+    [(count,)] = await tx.fetch(
+        queries.COUNT_DEAD, domain=domain, queue=queue, name=name, reason=reason, before=before
+    )  # fmt: skip
     return int(count)
+
+
+async def unfinished(tx: Transaction, ids: Sequence[str]) -> list[str]:
+    """Those of some jobs that have not ended, in the order of their ids."""
+    return [row[0] for row in await tx.fetch(queries.UNFINISHED, ids=_json(list(ids)))]
 
 
 async def final_queues(tx: Transaction) -> list[str]:

@@ -16,8 +16,9 @@ from remit.runtime import queries
 class WorkerRecord:
     """A registered worker. `seen_at` is for people: whether it lives is judged by its counter.
 
-    `about` holds `version`, `queues` (slots by queue) and `jobs`, `health` what it says of itself: `ok`, and else
-    `trouble` by part; `unknown` are ready jobs that it leaves to others. `running` is how many jobs name it.
+    `about` holds `version`, `queues` (slots by queue), `jobs` and `subscriptions`, `health` what it says of itself:
+    `ok`, and else `trouble` by part; `unknown` are ready jobs that it leaves to others, `refused` how many messages
+    domains tried to send and may not. `running` is how many jobs name it.
     """
 
     id: str

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 from cyclopts import App, Parameter
 from rich.text import Text
 
+from remit.app import SyncRemit
 from remit.cli import records
-from remit.cli.applications import opened, split, whoever
-from remit.cli.exits import Exit, complain, exit_of
+from remit.cli.applications import opened, whoever
+from remit.cli.each import each
 from remit.cli.options import (
     After,
     AppPath,
@@ -26,8 +27,8 @@ from remit.cli.options import (
 )
 from remit.cli.output import say, tell
 from remit.cli.paging import gather
-from remit.cli.views import job_sheet, job_table
-from remit.errors import RemitError
+from remit.cli.views.jobs import job_sheet, job_table
+from remit.errors import EventNotFound
 from remit.jobs.model import JobRecord
 from remit.jobs.states import State
 
@@ -52,11 +53,12 @@ def list_(
     """List jobs, newest first."""
     filters = {"job": job, "queue": queue, "domain": domain, "label": label, "reason": reason}
     with opened(app) as (_, face):
-        found, after = gather(
-            lambda limit, after: face.jobs.list(state=state, **filters, deleted=deleted, limit=limit, after=after),
-            limit,
-            after,
-        )
+
+        def page(limit: int, after: str | None) -> tuple[Sequence[JobRecord], str | None]:
+            one = face.jobs.list(state=state, **filters, deleted=deleted, limit=limit, after=after)
+            return one.jobs, one.after
+
+        found, after = gather(page, limit, after)
     if json:
         tell({"jobs": [records.job(each) for each in found], "after": after})
         return
@@ -85,18 +87,29 @@ def show(
 ) -> int:
     """Show all that is known about jobs: times, payload, result, failed attempts, log."""
 
-    def write(record: JobRecord, first: bool) -> None:
+    def write(found: tuple[JobRecord, str | None], first: bool) -> None:
         if not first:
             say("")
-        say(job_sheet(record, traces=traceback))
+        say(job_sheet(*found, traces=traceback))
 
-    return _each(ids, app, json, lambda face, id: face.jobs.get(id), write, records.whole_job)
+    return each(ids, app, json, _found, write, lambda found: records.whole_job(*found))
+
+
+def _found(face: SyncRemit, id: str) -> tuple[JobRecord, str | None]:
+    """A job, and the name of the event that it delivers, unless that was purged."""
+    job = face.jobs.get(id)
+    if job.event is None:
+        return job, None
+    try:
+        return job, face.events.get(job.event).name
+    except EventNotFound:
+        return job, None
 
 
 @group.command(usage="Usage: remit jobs retry [APP] ID... [OPTIONS]")
 def retry(*ids: JobIds, app: AppPath = None, json: AsJson = False) -> int:
     """Make scheduled, dead, cancelled or skipped jobs ready now, with all their attempts."""
-    return _each(ids, app, json, lambda face, id: face.jobs.retry(id), _write_state)
+    return each(ids, app, json, lambda face, id: face.jobs.retry(id), _write_state, records.job)
 
 
 @group.command(usage="Usage: remit jobs cancel [APP] ID... [OPTIONS]")
@@ -109,7 +122,9 @@ def cancel(
 ) -> int:
     """Cancel jobs that wait; ask those that run to stop."""
     person = by or whoever()
-    return _each(ids, app, json, lambda face, id: face.jobs.cancel(id, reason=reason, by=person), _write_state)
+    return each(
+        ids, app, json, lambda face, id: face.jobs.cancel(id, reason=reason, by=person), _write_state, records.job
+    )
 
 
 @group.command(usage="Usage: remit jobs delete [APP] ID... [OPTIONS]")
@@ -123,41 +138,14 @@ def delete(
 ) -> int:
     """Hide jobs that do not run from lists; their retention removes them in time."""
 
-    def act(face: Any, id: str) -> str:
+    def act(face: SyncRemit, id: str) -> str:
         face.jobs.delete(id, purge=purge)
         return id
 
     done = "removed" if purge else "deleted"
-    return _each(ids, app, json, act, lambda id, _: say(f"{id} {done}"), lambda id: {"id": id, "done": done})
+    return each(ids, app, json, act, lambda id, _: say(f"{id} {done}"), lambda id: {"id": id, "done": done})
 
 
 def _write_state(record: JobRecord, _: bool) -> None:
     asked = record.state is State.RUNNING and record.cancel_requested_at is not None
     say(f"{record.id} {'asked to stop: it runs' if asked else record.state.value}")
-
-
-def _each(
-    words: tuple[str, ...],
-    app: str | None,
-    json: bool,
-    act: Callable[[Any, str], Any],
-    write: Callable[[Any, bool], None],
-    document: Callable[[Any], dict[str, Any]] = records.job,
-) -> int:
-    """Do something to each id. One that fails is said and holds up no other; its status becomes ours."""
-    path, ids = split(words, app, "the id of a job")
-    status, done = Exit.OK, []
-    with opened(path) as (_, face):
-        for id in ids:
-            try:
-                result = act(face, id)
-            except RemitError as error:
-                complain(error)
-                status = status or exit_of(error)
-                continue
-            done.append(document(result))
-            if not json:
-                write(result, len(done) == 1)
-    if json:
-        tell({"jobs": done})
-    return status

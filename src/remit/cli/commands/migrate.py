@@ -1,4 +1,4 @@
-"""`remit migrate`: bring the database to the schema that this release needs."""
+"""`remit migrate`: bring the database to the schema that this release needs, and to the application's subscriptions."""
 
 from __future__ import annotations
 
@@ -28,29 +28,41 @@ def migrate(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Bring the database to the schema that this release needs.
+    """Bring the database to the schema that this release needs, and enter the application's subscriptions.
 
-    Safe at any time and from any number of places at once; what is missing runs in one transaction, or not at all.
+    Safe at any time and from any number of places at once; what the schema lacks runs in one transaction, or not at
+    all.
     """
     path = named(app)
     if since is not None and not sql:
         raise UsageError("--since goes with --sql: what runs is always what is missing")
-    store = load(path).store
+    application = load(path)
+    store = application.store
     if sql:
         _print(store, since)
         return
-    applied = schema.migrate(store)
+    steps = [f"{step.version:04d} {step.name}" for step in schema.migrate(store)]
     with naming(path):
         schema.check(store)  # a database that is ahead of this release
+    if not json:
+        _say_each(steps)
+    subscriptions = application.sync.migrate()  # of the schema, nothing is left
     version = schema.latest(store.dialect)
     if json:
-        names = [f"{step.version:04d} {step.name}" for step in applied]
-        tell({"store": store.describe(), "schema_version": version, "applied": names})
+        changes = [dict(zip(("subscription", "change"), text.split()[1:], strict=True)) for text in subscriptions]
+        tell({
+            "store": store.describe(), "schema_version": version, "applied": steps, "subscriptions": changes,
+        })  # fmt: skip
         return
-    for step in applied:
-        say(f"{step.version:04d} {step.name}")
-    done = f"{count(len(applied), 'migration')} applied" if applied else "nothing to do"
-    say(f"{store.describe()}: {done}, schema version {version}")
+    _say_each(subscriptions)
+    done = [count(len(steps), "migration") + " applied"] if steps else []
+    done += [count(len(subscriptions), "subscription") + " entered or changed"] if subscriptions else []
+    say(f"{store.describe()}: {', '.join(done) or 'nothing to do'}, schema version {version}")
+
+
+def _say_each(texts: list[str]) -> None:
+    for text in texts:
+        say(text)
 
 
 def _print(store: Store, since: int | None) -> None:

@@ -11,7 +11,7 @@ from remit.cli.applications import opened, split, whoever
 from remit.cli.exits import QueueNotFound
 from remit.cli.options import AppPath, AsJson, By, QueueNames, Window
 from remit.cli.output import say, tell
-from remit.cli.views import queue_table
+from remit.cli.views.queues import queue_table
 from remit.errors import nearest
 
 group = App(name="queues", help="List queues, pause and resume them.", help_epilogue="")

@@ -21,11 +21,15 @@ from remit.cli import records
 from remit.cli.applications import opened
 from remit.cli.options import AppPath, AsJson, Window
 from remit.cli.output import console, say, tell, tell_line
-from remit.cli.views import queue_table, slots_of
+from remit.cli.views.events import outbox_line
+from remit.cli.views.queues import queue_table
+from remit.cli.views.subscriptions import subscription_table
+from remit.cli.views.workers import slots_of
 from remit.cli.wording import count, line, rate
 from remit.client import QueueRecord
 from remit.errors import StoreBusy, StoreError, StoreUnavailable
 from remit.jobs.states import State
+from remit.outbox.model import OutboxRecord, SubscriptionRecord
 from remit.runtime.operations import LeaderRecord, WorkerRecord
 
 
@@ -42,7 +46,7 @@ def status(
     window: Window = 10.0,
     json: AsJson = False,
 ) -> None:
-    """Show queues, workers and rates, live.
+    """Show queues, workers, events and rates, live.
 
     With --json, one document; with --json --watch, one on each line.
     """
@@ -71,6 +75,10 @@ class _Snapshot:
     queues: list[QueueRecord]
     workers: list[WorkerRecord]
     leaders: list[LeaderRecord]
+    outbox: OutboxRecord
+    subscriptions: list[SubscriptionRecord]
+    publishes: bool
+    """Whether the application declares any event."""
 
     def ended(self, state: State) -> int:
         return sum(queue.ended.get(state, 0) for queue in self.queues)
@@ -99,6 +107,8 @@ class _Snapshot:
             "queues": [records.queue(each) for each in self.queues],
             "workers": [records.worker(each) for each in self.workers],
             "leaders": [records.leader(each) for each in self.leaders],
+            "outbox": records.outbox(self.outbox),
+            "subscriptions": [records.subscription(each) for each in self.subscriptions],
         }
 
     def screen(self) -> RenderableType:
@@ -106,7 +116,18 @@ class _Snapshot:
             (self.store, "bold"), f", schema version {self.version}", (f"  {self.at.astimezone():%H:%M:%S %Z}", "dim")
         )
         table = queue_table([*self.queues, *self._total()], self.slots)
-        return Group(head, self._workers(), Text(""), table if self.queues else Text("no queues"), self._rates())
+        queues = table if self.queues else Text("no queues")
+        return Group(head, self._workers(), *self._outbox(), Text(""), queues, *self._subscriptions(), self._rates())
+
+    def _outbox(self) -> list[RenderableType]:
+        """Nothing for an application that has nothing to do with events."""
+        told = self.publishes or self.subscriptions or self.outbox.pending or self.outbox.dead
+        return [outbox_line(self.outbox)] if told else []
+
+    def _subscriptions(self) -> list[RenderableType]:
+        """Those to which something is under way, or that somebody should look after."""
+        told = [each for each in self.subscriptions if each.under_way or each.vanished or each.filling_since]
+        return [Text(""), subscription_table(told, brief=True)] if told else []
 
     def _total(self) -> list[QueueRecord]:
         if len(self.queues) < 2:
@@ -155,6 +176,9 @@ def _look(app: Remit, face: SyncRemit, window: float) -> _Snapshot:
         face.queues.list(window=window),
         face.workers.list(),
         face.workers.leaders(),
+        face.events.outbox(),
+        face.subscriptions.list(),
+        any(domain.__remit__.events for domain in app.catalog.domains),
     )
 
 

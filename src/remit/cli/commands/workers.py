@@ -8,7 +8,7 @@ from remit.cli import records
 from remit.cli.applications import opened
 from remit.cli.options import AppPath, AsJson
 from remit.cli.output import say, tell
-from remit.cli.views import worker_table
+from remit.cli.views.workers import worker_table
 
 group = App(name="workers", help="List workers.", help_epilogue="")
 

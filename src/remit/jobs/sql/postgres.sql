@@ -446,7 +446,17 @@ WHERE state = 'dead' AND deleted_at IS NULL
     AND (:domain::text IS NULL OR domain = :domain::text)
     AND (:queue::text IS NULL OR queue = :queue::text)
     AND (:name::text IS NULL OR name = :name::text)
-    AND (:reason::text IS NULL OR strpos(reason, :reason::text) > 0);
+    AND (:reason::text IS NULL OR strpos(reason, :reason::text) > 0)
+    AND (:before::bigint IS NULL OR finished_at <= 'epoch'::timestamptz + :before::bigint * interval '1 microsecond');
+
+-- name: unfinished
+-- Those of some jobs that have not ended, each by its id.
+SELECT job.id::text
+FROM (SELECT value::uuid AS id FROM jsonb_array_elements_text(:ids::jsonb)) AS asked
+CROSS JOIN LATERAL (
+    SELECT id FROM remit.job WHERE job.id = asked.id AND job.finished_at IS NULL OFFSET 0
+) AS job
+ORDER BY job.id;
 
 -- name: final_queues
 -- Every queue that has ended jobs: a skip scan.

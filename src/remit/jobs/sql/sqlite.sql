@@ -373,7 +373,12 @@ WHERE state = 'dead' AND state IN ('skipped', 'cancelled', 'dead') AND deleted_a
     AND (:domain IS NULL OR domain = :domain)
     AND (:queue IS NULL OR queue = :queue)
     AND (:name IS NULL OR name = :name)
-    AND (:reason IS NULL OR instr(reason, :reason) > 0);
+    AND (:reason IS NULL OR instr(reason, :reason) > 0)
+    AND (:before IS NULL OR finished_at <= :before);
+
+-- name: unfinished
+-- Those of some jobs that have not ended.
+SELECT id FROM remit_job WHERE id IN (SELECT value FROM json_each(:ids)) AND finished_at IS NULL ORDER BY id;
 
 -- name: final_queues
 -- Every queue that has ended jobs: a skip scan.

@@ -1,0 +1,146 @@
+"""Subscriptions as people see them; what is wrong with one is loud."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from remit.cli.output import Column, console, facts, table
+from remit.cli.records import condition
+from remit.cli.views.cells import age, number, state
+from remit.cli.wording import ago, count, line, moment, span
+from remit.outbox.model import SubscriptionRecord
+
+STATES = ("waiting", "scheduled", "ready", "running", "dead")
+
+
+def subscription_table(subscriptions: Sequence[SubscriptionRecord], *, brief: bool = False) -> Table:
+    """Subscriptions, one a line; `brief` leaves out how they are declared."""
+    declared = () if brief else (
+        Column("EVENT", 6, least=20, folds=True),
+        Column("QUEUE", 2),
+        Column("WHERE", 3, least=12),
+        Column("ORDER", 4),
+    )  # fmt: skip
+    columns = (
+        Column("SUBSCRIPTION", least=20, folds=True),
+        *declared,
+        Column("TURNS", 9, justify="right"),
+        Column("SCHEDULED", 8, justify="right"),
+        Column("READY", justify="right"),
+        Column("RUNNING", 7, justify="right"),
+        Column("OLDEST", 10, justify="right"),
+        Column("STALE", justify="right"),
+        Column("DEAD", justify="right"),
+        Column("NOTE", 11, least=8),
+    )
+    return table(columns, [_row(each, brief=brief) for each in subscriptions], console().width)
+
+
+def _row(each: SubscriptionRecord, *, brief: bool) -> tuple[str | Text, ...]:
+    declared = (", ".join(each.events), each.queue, _where(each), f"by {each.ordered_by}" if each.ordered_by else "")
+    turns, scheduled = pending(each, "waiting"), pending(each, "scheduled")
+    return (
+        each.name,
+        *(() if brief else declared),
+        number(turns) if turns else "",
+        number(scheduled, "blue") if scheduled else "",
+        number(pending(each, "ready"), "cyan"),
+        number(pending(each, "running"), "yellow"),
+        age(_oldest(each)),
+        number(stale(each), "bold red"),
+        number(pending(each, "dead"), "red"),
+        _note(each),
+    )
+
+
+def pending(subscription: SubscriptionRecord, *states: str) -> int:
+    """How many of its deliveries are in these states."""
+    return sum(each.count for state, each in subscription.under_way.items() if state in states)
+
+
+def stale(subscription: SubscriptionRecord) -> int:
+    """How many deliveries wait for too long; a dead one waits for nothing."""
+    return sum(each.stale for state, each in subscription.under_way.items() if state != "dead")
+
+
+def _oldest(subscription: SubscriptionRecord) -> float | None:
+    ages = [
+        each.oldest for state, each in subscription.under_way.items() if state != "dead" and each.oldest is not None
+    ]
+    return max(ages, default=None)
+
+
+def _note(each: SubscriptionRecord) -> Text:
+    if each.retired_at is not None:
+        return Text(f"retired {ago(each.retired_at)}", "magenta")
+    if each.vanished:
+        return Text("VANISHED: its code is gone", "bold red")
+    if each.filling_since is not None:
+        return Text(f"filling, {ago(each.filling_since)}", "yellow")
+    return Text("another application's" if each.declared is None else "", "dim")
+
+
+def _where(subscription: SubscriptionRecord) -> str:
+    where = condition(subscription) or {}
+    return line(" and ".join(f"{field} = {' or '.join(map(str, values))}" for field, values in where.items()))
+
+
+def subscription_sheet(subscription: SubscriptionRecord) -> RenderableType:
+    """One subscription, with all that is known about it."""
+    parts: list[RenderableType] = [facts([pair for pair in _facts(subscription) if pair[1] not in (None, "")])]
+    parts.append(Text("\ndeliveries", "bold"))
+    if not subscription.under_way:
+        return Group(*parts, Text("  none under way, none dead", "dim"))
+    columns = (
+        Column("  STATE"),
+        Column("COUNT", justify="right"),
+        Column("OLDEST", justify="right"),
+        Column("STALE", justify="right"),
+    )
+    rows = [
+        (Text("  ").append_text(state(name)), number(one.count), age(one.oldest), number(one.stale, "bold red"))
+        for name in STATES
+        if (one := subscription.under_way.get(name)) is not None
+    ]
+    return Group(*parts, table(columns, rows, console().width))
+
+
+def _facts(each: SubscriptionRecord) -> Iterable[tuple[str | Text, Any]]:
+    yield "subscription", each.name
+    yield "before", ", ".join(each.former)
+    yield "state", _standing(each)
+    yield "event", ", ".join(each.events)
+    yield "where", _where(each)
+    yield "order", _order(each)
+    yield "queue", each.queue
+    yield "domain", each.domain
+    yield "attempts", str(each.attempts)
+    yield "stale after", span(each.stale_after)
+    yield "entered", moment(each.created_at)
+    yield "changed", count(each.revision - 1, "time") if each.revision > 1 else None
+
+
+def _standing(each: SubscriptionRecord) -> Text:
+    if each.retired_at is not None:
+        return Text(f"retired {ago(each.retired_at)}: nothing more is delivered to it", "magenta")
+    if each.vanished:
+        mend = f"bring its handler back, or run `remit subscriptions retire {each.name}`"
+        return Text(f"VANISHED: this application declares it no more; {mend}", "bold red")
+    if each.filling_since is not None:
+        held = ", and what is live waits until it is done" if each.ordered_by else ""
+        return Text(f"filling: a replay goes on since {moment(each.filling_since)}{held}", "yellow")
+    if each.declared is None:
+        return Text(f"in use; another application has the domain {each.domain}")
+    return Text("in use", "green")
+
+
+def _order(each: SubscriptionRecord) -> str | None:
+    if each.ordered_by is None:
+        return None
+    behind = "holds those behind it" if each.on_dead == "block" else "lets those behind it go on"
+    return f"one after the other by {each.ordered_by}; a dead delivery {behind}"
