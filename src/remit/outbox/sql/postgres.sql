@@ -477,7 +477,7 @@ SELECT
 
 -- name: purge_events
 -- One small batch of events whose time may be over. It is when the last delivery has ended and the keep has passed since;
--- any other looks again then. A dead delivery still needs its event.
+-- then any other is looked at again. A dead delivery still needs its event. Waits for nobody: a pruner waits for it.
 WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
 due AS MATERIALIZED (
     SELECT id, seq, lane, dispatched_at, keep FROM remit.event
@@ -515,7 +515,10 @@ archived AS (
 ),
 postponed AS (
     UPDATE remit.event
-    SET due_at = greatest(judged.completed_at + judged.keep, clock.now + :again::double precision * interval '1 second')
+    SET due_at = greatest(
+        judged.completed_at + judged.keep,
+        CASE WHEN judged.open THEN clock.now + :again::double precision * interval '1 second' END
+    )
     FROM judged, clock
     WHERE event.id = judged.id AND (judged.open OR judged.completed_at + judged.keep > clock.now)
 )

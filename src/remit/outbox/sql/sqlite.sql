@@ -437,7 +437,7 @@ SELECT
 
 -- name: purge_events
 -- One small batch of events whose time may be over. It is when the last delivery has ended and the keep has passed since;
--- any other looks again then. A dead delivery still needs its event.
+-- then any other is looked at again. A dead delivery still needs its event.
 CREATE TEMP TABLE IF NOT EXISTS remit_judged (id TEXT PRIMARY KEY, over_at INTEGER, open INTEGER) WITHOUT ROWID;
 DELETE FROM temp.remit_judged;
 INSERT INTO temp.remit_judged (id, over_at, open)
@@ -466,7 +466,7 @@ ON CONFLICT DO NOTHING;
 DELETE FROM remit_event
 WHERE id IN (SELECT id FROM temp.remit_judged WHERE NOT open AND over_at <= :now);
 UPDATE remit_event
-SET due_at = max(judged.over_at, CAST(:now + :again * 1000000 AS INTEGER))
+SET due_at = max(judged.over_at, CASE WHEN judged.open THEN CAST(:now + :again * 1000000 AS INTEGER) ELSE 0 END)
 FROM temp.remit_judged AS judged
 WHERE remit_event.id = judged.id AND (judged.open OR judged.over_at > :now);
 SELECT
