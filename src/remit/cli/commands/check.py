@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 from rich.text import Text
 
-from remit.app import Remit
-from remit.boundaries import Baseline, Comparison, Finder, Report, Violation
+from remit.boundaries import Baseline, Comparison, Report, Violation
 from remit.boundaries import check as check_boundaries
 from remit.boundaries.baseline import DEFAULT_FILE
 from remit.cli.applications import named
 from remit.cli.exits import Exit, UsageError
+from remit.cli.findings import of_the_store
 from remit.cli.loading import load
 from remit.cli.options import AppPath, AsJson, DomainName
 from remit.cli.output import say, tell
@@ -39,13 +39,14 @@ def check(
 ) -> Exit:
     """Check the boundaries between domains: imports, who sends what, events, payloads, handlers.
 
-    All violations at once, each with its line and its remedy. Needs no database.
+    All violations at once, each with its line and its remedy. Needs no database; one that can be reached tells which
+    subscriptions are gone though deliveries to them wait.
     """
     if baseline == "write" and (rule or domain):
         raise UsageError("--baseline write takes all violations: leave --rule and --domain out")
     application = load(named(app))
     rules, domains = tuple(rule or ()), tuple(filter(None, [domain]))
-    report = check_boundaries(application, finders=_of_the_store(application), rules=rules, domains=domains)
+    report = check_boundaries(application, finders=of_the_store(application), rules=rules, domains=domains)
     if baseline is None:
         return _tell(report, report.violations, None, "", json)
     file = Path(baseline_file)
@@ -58,14 +59,6 @@ def check(
         Baseline.of(report.violations).write(file)
         return _written(report, file, json)
     return _tell(report, compared.new, compared, baseline_file, json, grows=baseline == "write")
-
-
-def _of_the_store(app: Remit) -> list[Finder]:
-    """What the database alone can tell, where it can be reached: nothing so far.
-
-    A finder takes the model and yields violations; `rules.vanished` makes them of the deliveries that wait.
-    """
-    return []
 
 
 def _written(report: Report, file: Path, json: bool) -> Exit:
