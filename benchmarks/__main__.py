@@ -9,11 +9,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.contenders.contender import Contender, Measure, Store
+from benchmarks.contenders.contender import JOBS, Measure, Side, Store
 from benchmarks.field import CONTENDERS
-from benchmarks.measures import IN_TURNS, MEASURES, Figures, Setting
+from benchmarks.measures import IN_TURNS, MEASURES, ONCE
 from benchmarks.places import Places
 from benchmarks.report import BASELINE, Report
+from benchmarks.setting import Figures, Setting
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,9 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for measure in options.measures:
             for store in options.store:
                 sides = [one for one in contenders if one.store is store and measure in one.measures]
-                if options.smoke and measure is not Measure.DRAIN:
+                if options.smoke and measure in JOBS and measure is not Measure.DRAIN:
                     sides = [one for one in sides if one.distribution == BASELINE]
-                for round_number, group in _interleaved(sides, options.rounds, together=measure in IN_TURNS):
+                rounds = 1 if measure in ONCE else options.rounds
+                for round_number, group in _interleaved(sides, rounds, together=measure in IN_TURNS):
                     results = asyncio.run(_measure(places, measure, group, options))
                     for kind, figures in zip(group, results, strict=True):
                         report.add(measure, kind, figures)
@@ -46,10 +48,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each measure; the median counts (3)")
     parser.add_argument("--only", type=_list, default=[], help="names of contenders, such as remit,pgqueuer")
     parser.add_argument("--store", type=_list, default=list(Store), help="postgres, sqlite, or both")
-    parser.add_argument("--n", type=int, help="jobs in enqueue, bulk and drain, for every contender")
-    parser.add_argument("--samples", type=int, default=200, help="samples of idle-latency (200)")
+    parser.add_argument("--n", type=int, help="jobs in enqueue, bulk and drain, events in fan-out, for all")
+    parser.add_argument("--samples", type=int, default=200, help="samples of latencies and publish (200)")
     parser.add_argument("--rate", type=float, default=200.0, help="jobs a second in busy-latency (200)")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of busy-latency and footprint (10)")
+    parser.add_argument("--old", type=int, help="old events in log (10,000,000 in PostgreSQL, 1,000,000 in SQLite)")
     parser.add_argument("--json", help="a file for the results, machine-readable")
     parser.add_argument("--markdown", help="a file for the tables of the README")
     parser.add_argument(
@@ -67,6 +70,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"no contender is called {', '.join(sorted(unknown))}")
     if options.smoke:
         options.rounds, options.n, options.samples, options.seconds = 1, 200, 10, 0.5
+        options.old = 1_000
     return options
 
 
@@ -74,13 +78,13 @@ def _list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _chosen(contender: type[Contender], only: Sequence[str]) -> bool:
+def _chosen(contender: type[Side], only: Sequence[str]) -> bool:
     return not only or contender.name in only
 
 
 def _interleaved(
-    sides: Sequence[type[Contender]], rounds: int, *, together: bool
-) -> Iterator[tuple[int, Sequence[type[Contender]]]]:
+    sides: Sequence[type[Side]], rounds: int, *, together: bool
+) -> Iterator[tuple[int, Sequence[type[Side]]]]:
     """A B C, C B A, A B C …: noise, and what one leaves behind for the next, hits all alike."""
     for number in range(1, rounds + 1):
         ordered = sides if number % 2 else sides[::-1]
@@ -91,14 +95,14 @@ def _interleaved(
 
 
 async def _measure(
-    places: Places, measure: Measure, kinds: Sequence[type[Contender]], options: argparse.Namespace
+    places: Places, measure: Measure, kinds: Sequence[type[Side]], options: argparse.Namespace
 ) -> list[Figures | Exception]:
     turn = asyncio.Lock()
     return await asyncio.gather(*(_measure_one(places, measure, kind, options, turn) for kind in kinds))
 
 
 async def _measure_one(
-    places: Places, measure: Measure, kind: type[Contender], options: argparse.Namespace, turn: asyncio.Lock
+    places: Places, measure: Measure, kind: type[Side], options: argparse.Namespace, turn: asyncio.Lock
 ) -> Figures | Exception:
     with places.fresh(kind.store) as url, tempfile.TemporaryDirectory(dir=places.folder) as folder:
         contender = kind(url)
@@ -110,11 +114,13 @@ async def _measure_one(
             samples=options.samples,
             rate=options.rate,
             seconds=options.seconds,
+            old=options.old,
             settling=0.05 if options.smoke else 1.0,
             turn=turn,
         )
         try:
-            await contender.prepare()
+            async with turn:
+                await contender.prepare()
             return await MEASURES[measure](setting)
         except Exception as error:
             return error

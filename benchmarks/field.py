@@ -1,13 +1,20 @@
 """The field: everything that is measured."""
 
-from benchmarks.contenders.contender import Contender
+from benchmarks.contenders.contender import Side
 from benchmarks.contenders.huey import Huey
 from benchmarks.contenders.pgqueuer import Pgqueuer
 from benchmarks.contenders.procrastinate import Procrastinate
 from benchmarks.contenders.raw import RawPostgres, RawSqlite
+from benchmarks.contenders.raw_events import RawEventsPostgres, RawEventsSqlite
 from benchmarks.contenders.remit import RemitBlockingPostgres, RemitBlockingSqlite, RemitPostgres, RemitSqlite
+from benchmarks.contenders.remit_events import (
+    AgedPostgres,
+    AgedSqlite,
+    RemitEventsPostgres,
+    RemitEventsSqlite,
+)
 
-CONTENDERS: tuple[type[Contender], ...] = (
+CONTENDERS: tuple[type[Side], ...] = (
     RemitPostgres,
     RemitBlockingPostgres,
     Pgqueuer,
@@ -17,4 +24,10 @@ CONTENDERS: tuple[type[Contender], ...] = (
     RemitBlockingSqlite,
     Huey,
     RawSqlite,
+    RemitEventsPostgres,
+    AgedPostgres,
+    RawEventsPostgres,
+    RemitEventsSqlite,
+    AgedSqlite,
+    RawEventsSqlite,
 )

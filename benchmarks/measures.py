@@ -5,56 +5,30 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import psutil
 
-from benchmarks.contenders.contender import CHUNK, Contender, Measure
+from benchmarks.contenders.contender import Contender, Measure
+from benchmarks.events import event_latency, fan_out, log, publish
 from benchmarks.ledger import Ledger
-from benchmarks.places import Places
+from benchmarks.setting import (
+    FIRST_JOB,
+    FIRST_OF_TURN,
+    GAP,
+    LAST_JOB,
+    TURN,
+    WARM_UP,
+    Figures,
+    Setting,
+    chunks,
+    latencies,
+)
 from benchmarks.worker import WorkerProcess
 
-GAP = (0.010, 0.030)
-"""Seconds between the end of a job and the next enqueue, while the system is idle."""
-WARM_UP = 1_000_000_000
-"""Numbers from here on are not counted."""
-TURN, FIRST_OF_TURN = 20, 3
-"""Samples in a turn, and jobs at its beginning that are not counted: they find a worker that has idled for longer."""
-FIRST_JOB, LAST_JOB = 60.0, 180.0
 
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One measurement: whose, where, and how much of it."""
-
-    contender: Contender
-    places: Places
-    folder: Path
-    n: int | None = None
-    samples: int = 200
-    rate: float = 200.0
-    seconds: float = 10.0
-    settling: float = 1.0
-    """Seconds of peace between the warm-up and the measurement."""
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Whoever holds it measures; where contenders take turns within a round, they share it."""
-
-    @contextmanager
-    def worker(self, ledger: Ledger) -> Iterator[WorkerProcess]:
-        with WorkerProcess(self.contender, ledger, self.folder / "worker.log") as worker:
-            yield worker
-
-    def ledger(self) -> Ledger:
-        return Ledger(self.folder / "ledger")
-
-
-Figures = dict[str, float]
-
-
-async def enqueue(setting: Setting) -> Figures:
+async def enqueue(setting: Setting[Contender]) -> Figures:
     """Jobs sent one by one, each in its own transaction, by one client; a second."""
     contender = setting.contender
     n = setting.n or contender.enqueue_n
@@ -70,28 +44,27 @@ async def enqueue(setting: Setting) -> Figures:
     return {"rate": n / took, "n": n}
 
 
-async def bulk(setting: Setting) -> Figures:
+async def bulk(setting: Setting[Contender]) -> Figures:
     """Jobs sent in chunks, by one client; a second."""
     contender = setting.contender
     n = setting.n or contender.bulk_n
     await contender.open()
     await contender.enqueue_many(range(WARM_UP, WARM_UP + 10))
     setting.places.settle(contender.url)
-    chunks = _chunks(n)
     begun = time.perf_counter()
-    for chunk in chunks:
+    for chunk in chunks(n):
         await contender.enqueue_many(chunk)
     took = time.perf_counter() - begun
     await contender.close()
     return {"rate": n / took, "n": n}
 
 
-async def drain(setting: Setting) -> Figures:
+async def drain(setting: Setting[Contender]) -> Figures:
     """A backlog of no-op jobs, from the first handler's first line until the store holds all for done; a second."""
     contender = setting.contender
     n = setting.n or contender.drain_n
     await contender.open()
-    for chunk in _chunks(n):
+    for chunk in chunks(n):
         await contender.enqueue_many(chunk)
     await contender.close()
     setting.places.settle(contender.url)
@@ -137,7 +110,7 @@ async def _all_done(contender: Contender) -> float:
     raise TimeoutError("the store did not hold all jobs for done 30 s after the last handler began")
 
 
-async def idle_latency(setting: Setting) -> Figures:
+async def idle_latency(setting: Setting[Contender]) -> Figures:
     """From before the enqueue call to the handler's first line, while nothing else happens.
 
     The contenders of a store take turns of half a second, which is shorter than the noise of a shared machine lasts.
@@ -158,10 +131,10 @@ async def idle_latency(setting: Setting) -> Figures:
                         sent[number] = begun
                     await asyncio.sleep(random.uniform(*GAP))
         await contender.close()
-        return _latencies(ledger, sent)
+        return latencies(ledger, sent)
 
 
-async def busy_latency(setting: Setting) -> Figures:
+async def busy_latency(setting: Setting[Contender]) -> Figures:
     """The same, at a steady rate that leaves the system mostly idle."""
     contender, ledger = setting.contender, setting.ledger()
     sent: dict[int, float] = {}
@@ -179,10 +152,10 @@ async def busy_latency(setting: Setting) -> Figures:
         offered = n / (time.time() - begun)
         await ledger.reach(before + n, alive=worker.check, seconds=20, step=0.01)
         await contender.close()
-        return _latencies(ledger, sent) | {"offered": offered}
+        return latencies(ledger, sent) | {"offered": offered}
 
 
-async def footprint(setting: Setting) -> Figures:
+async def footprint(setting: Setting[Contender]) -> Figures:
     """Memory, and processor time of an idle worker and of its server, in percent of one core."""
     contender, ledger = setting.contender, setting.ledger()
     with setting.worker(ledger) as worker:
@@ -202,19 +175,25 @@ async def footprint(setting: Setting) -> Figures:
         }
 
 
-MEASURES: Mapping[Measure, Callable[[Setting], Awaitable[Figures]]] = {
+MEASURES: Mapping[Measure, Callable[[Setting[Any]], Awaitable[Figures]]] = {
     Measure.ENQUEUE: enqueue,
     Measure.BULK: bulk,
     Measure.DRAIN: drain,
     Measure.IDLE_LATENCY: idle_latency,
     Measure.BUSY_LATENCY: busy_latency,
     Measure.FOOTPRINT: footprint,
+    Measure.PUBLISH: publish,
+    Measure.FAN_OUT: fan_out,
+    Measure.EVENT_LATENCY: event_latency,
+    Measure.LOG: log,
 }
-IN_TURNS = frozenset({Measure.IDLE_LATENCY})
+IN_TURNS = frozenset({Measure.IDLE_LATENCY, Measure.PUBLISH, Measure.EVENT_LATENCY, Measure.LOG})
 """What is measured of all contenders of a store at once, in turns."""
+ONCE = frozenset({Measure.LOG})
+"""What takes its rounds by itself, since to prepare it takes long."""
 
 
-async def _warm_up(setting: Setting, ledger: Ledger, worker: WorkerProcess) -> None:
+async def _warm_up(setting: Setting[Contender], ledger: Ledger, worker: WorkerProcess) -> None:
     contender = setting.contender
     await contender.open()
     await contender.enqueue(WARM_UP)
@@ -224,22 +203,6 @@ async def _warm_up(setting: Setting, ledger: Ledger, worker: WorkerProcess) -> N
         await contender.enqueue(WARM_UP + number)
         await ledger.reach(before + 1, alive=worker.check, seconds=20)
     await asyncio.sleep(setting.settling)
-
-
-def _chunks(n: int) -> Sequence[range]:
-    return [range(first, min(first + CHUNK, n)) for first in range(0, n, CHUNK)]
-
-
-def _latencies(ledger: Ledger, sent: Mapping[int, float]) -> Figures:
-    """In milliseconds."""
-    took = sorted((at - sent[number]) * 1000 for number, at in ledger.read() if number in sent)
-    if len(took) != len(sent):
-        raise AssertionError(f"{len(sent)} jobs, {len(took)} runs")
-    return {"p50": _percentile(took, 0.50), "p99": _percentile(took, 0.99), "worst": took[-1], "n": len(took)}
-
-
-def _percentile(ordered: Sequence[float], share: float) -> float:
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
 def _processor_time(processes: Sequence[psutil.Process]) -> dict[int, float]:

@@ -18,8 +18,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.contenders.contender import Contender, Measure, Store
-from benchmarks.measures import Figures
+from benchmarks.contenders.callers import ASYNC, BLOCKING, SESSION, SQLITE3
+from benchmarks.contenders.contender import Measure, Side, Store
+from benchmarks.setting import Figures
 
 BASELINE = "remit"
 """Whose figures the others are compared with."""
@@ -36,14 +37,29 @@ _COLUMNS: dict[Measure, dict[str, tuple[str, str]]] = {
         "cpu": ("worker CPU, %", ".2f"),
         "server_cpu": ("server CPU, %", ".2f"),
     },
+    Measure.PUBLISH: {
+        figure: (f"{title}, µs", ",.0f")
+        for figure, title in {
+            **{way: f"{way}, call and commit" for way in (BLOCKING, ASYNC, SQLITE3, SESSION)},
+            **{f"{way}, call": f"{way}, call" for way in (BLOCKING, ASYNC, SQLITE3, SESSION)},
+            "one": "by itself, one by one",
+            "many": "by itself, a thousand at once",
+            "soon": "direct rail",
+        }.items()
+    },
+    Measure.FAN_OUT: {"rate": ("deliveries/s", ",.0f")},
+    Measure.EVENT_LATENCY: {"p50": ("p50, ms", ".2f"), "p99": ("p99, ms", ".2f")},
+    Measure.LOG: {"rate": ("deliveries/s", ",.0f"), "p50": ("p50, ms", ".2f"), "p99": ("p99, ms", ".2f")},
 }
 """Which figures of a measure are shown: what they are called, and how they are written; the first is compared."""
+_UPRIGHT = frozenset({Measure.PUBLISH, Measure.LOG})
+"""Measures of many figures, all of which are compared: a row each."""
 
 
 class Report:
     """Collects the figures of all rounds."""
 
-    def __init__(self, contenders: Sequence[type[Contender]], rounds: int) -> None:
+    def __init__(self, contenders: Sequence[type[Side]], rounds: int) -> None:
         self._contenders = contenders
         self._rounds = rounds
         self._figures: dict[tuple[Measure, Store, str], list[Figures]] = {}
@@ -69,7 +85,7 @@ class Report:
             "sqlite": sqlite3.sqlite_version,
         }
 
-    def add(self, measure: Measure, kind: type[Contender], figures: Figures | Exception) -> None:
+    def add(self, measure: Measure, kind: type[Side], figures: Figures | Exception) -> None:
         if isinstance(figures, Exception):
             self._failures.append(f"{measure} · {kind.store} · {kind.name}: {type(figures).__name__}: {figures}")
         else:
@@ -105,11 +121,13 @@ class Report:
             f"medians of {self._rounds}"
         )
 
-    def _measured(self, measure: Measure, kind: type[Contender]) -> bool:
-        return (measure, kind.store, kind.name) in self._figures
+    def _measured(self, measure: Measure, kind: type[Side]) -> bool:
+        return measure in kind.measures and (measure, kind.store, kind.name) in self._figures
 
-    def _table(self, measure: Measure, store: Store, kinds: Sequence[type[Contender]]) -> Table:
+    def _table(self, measure: Measure, store: Store, kinds: Sequence[type[Side]]) -> Table:
         table = Table(title=f"{measure} · {store}", title_justify="left")
+        if measure in _UPRIGHT:
+            return self._upright(table, measure, kinds)
         table.add_column("contender")
         for title, _ in _COLUMNS[measure].values():
             table.add_column(title, justify="right")
@@ -119,21 +137,42 @@ class Report:
             table.add_row(kind.name, *cells, self._ratio(measure, kind))
         return table
 
+    def _upright(self, table: Table, measure: Measure, kinds: Sequence[type[Side]]) -> Table:
+        table.add_column("")
+        for kind in kinds:
+            table.add_column(kind.name, justify="right")
+            if kind.name != BASELINE:
+                table.add_column("remit is", justify="right")
+        for figure, (title, _) in _COLUMNS[measure].items():
+            if not any(self._has(measure, kind, figure) for kind in kinds):
+                continue
+            cells = [title]
+            for kind in kinds:
+                ratio = self._ratios(measure, kind).get(figure)
+                cells.append(self._cell(measure, kind, figure) if self._has(measure, kind, figure) else "")
+                if kind.name != BASELINE:
+                    cells.append("" if ratio is None else f"{ratio:.2f} ×")  # noqa: RUF001
+            table.add_row(*cells)
+        return table
+
+    def _has(self, measure: Measure, kind: type[Side], figure: str) -> bool:
+        return self._measured(measure, kind) and bool(self._values(measure, kind.store, kind.name, figure))
+
     def _values(self, measure: Measure, store: Store, contender: str, figure: str) -> list[float]:
         rounds = self._figures.get((measure, store, contender), [])
-        return [figures[figure] for figures in rounds]
+        return [figures[figure] for figures in rounds if figure in figures]
 
-    def _cell(self, measure: Measure, kind: type[Contender], figure: str) -> str:
+    def _cell(self, measure: Measure, kind: type[Side], figure: str) -> str:
         values = self._values(measure, kind.store, kind.name, figure)
         form = _COLUMNS[measure][figure][1]
         return f"{statistics.median(values):{form}} ({min(values):{form}}–{max(values):{form}})"  # noqa: RUF001
 
-    def _ratio(self, measure: Measure, kind: type[Contender]) -> str:
+    def _ratio(self, measure: Measure, kind: type[Side]) -> str:
         """The first figure: remit's median by this one's."""
         ratio = self._ratios(measure, kind).get(next(iter(_COLUMNS[measure])))
         return "" if ratio is None or kind.name == BASELINE else f"{ratio:.2f} ×"  # noqa: RUF001
 
-    def _ratios(self, measure: Measure, kind: type[Contender]) -> dict[str, float]:
+    def _ratios(self, measure: Measure, kind: type[Side]) -> dict[str, float]:
         ratios: dict[str, float] = {}
         for figure in _COLUMNS[measure]:
             own = self._values(measure, kind.store, BASELINE, figure)
@@ -148,7 +187,7 @@ class Report:
         for store in Store:
             kinds = [one for one in self._contenders if one.store is store]
             rows = [(measure, figure) for measure in Measure for figure in _COLUMNS[measure]]
-            rows = [row for row in rows if any(self._measured(row[0], kind) for kind in kinds)]
+            rows = [row for row in rows if any(self._has(row[0], kind, row[1]) for kind in kinds)]
             if rows:
                 lines += [
                     f"| {store} | {' | '.join(kind.name for kind in kinds)} |",
@@ -160,8 +199,8 @@ class Report:
                 lines.append("")
         path.write_text("\n".join(lines))
 
-    def _brief(self, measure: Measure, kind: type[Contender], figure: str) -> str:
-        if not self._measured(measure, kind):
+    def _brief(self, measure: Measure, kind: type[Side], figure: str) -> str:
+        if not self._has(measure, kind, figure):
             return "–"  # noqa: RUF001
         median = statistics.median(self._values(measure, kind.store, kind.name, figure))
         text = f"{median:{_COLUMNS[measure][figure][1]}}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.contenders.contender import Contender
+from benchmarks.contenders.contender import Side
 from benchmarks.ledger import PLACE, Ledger
 
 ROOT = Path(__file__).parent.parent
@@ -25,7 +25,7 @@ class WorkerDied(RuntimeError):
 class WorkerProcess:
     """Starts a worker, and ends it with its children: a session of its own, signalled by its id."""
 
-    def __init__(self, contender: Contender, ledger: Ledger, log: Path) -> None:
+    def __init__(self, contender: Side, ledger: Ledger, log: Path) -> None:
         self._log = log
         self._name = contender.name
         path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -30,6 +30,17 @@ class Measure(StrEnum):
     IDLE_LATENCY = "idle-latency"
     BUSY_LATENCY = "busy-latency"
     FOOTPRINT = "footprint"
+    PUBLISH = "publish"
+    FAN_OUT = "fan-out"
+    EVENT_LATENCY = "event-latency"
+    LOG = "log"
+
+
+EVENTS = frozenset({Measure.PUBLISH, Measure.FAN_OUT, Measure.EVENT_LATENCY, Measure.LOG})
+"""What is measured of a `Publisher`; the rest, of a `Contender`."""
+JOBS = frozenset(Measure) - EVENTS
+SUBSCRIPTIONS = 5
+"""To how many subscriptions an event goes in `fan-out`."""
 
 
 class Count(NamedTuple):
@@ -65,7 +76,7 @@ def file_of(url: str) -> str:
     return url.removeprefix("sqlite:///")
 
 
-class Contender(ABC):
+class Side(ABC):
     """One library on one store. The same class serves the harness (client) and the worker's process (`work`).
 
     `url` is where its data goes: an empty PostgreSQL database, or a SQLite file that does not exist yet.
@@ -77,11 +88,7 @@ class Contender(ABC):
     """The package whose version is told; None for what is not a package."""
     settings: ClassVar[str]
     """How it is driven, for the reader of the results."""
-    measures: ClassVar[frozenset[Measure]] = frozenset(Measure)
-    enqueue_n: ClassVar[int] = 2_000
-    bulk_n: ClassVar[int] = 20_000
-    drain_n: ClassVar[int] = 20_000
-    """How many jobs a measure takes: enough for a few seconds."""
+    measures: ClassVar[frozenset[Measure]]
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -99,6 +106,20 @@ class Contender(ABC):
         """Disconnect the client."""
 
     @abstractmethod
+    def work(self) -> None:
+        """Run a worker until SIGTERM; in a process of its own."""
+
+
+class Contender(Side):
+    """One that runs jobs."""
+
+    measures: ClassVar[frozenset[Measure]] = JOBS
+    enqueue_n: ClassVar[int] = 2_000
+    bulk_n: ClassVar[int] = 20_000
+    drain_n: ClassVar[int] = 20_000
+    """How many jobs a measure takes: enough for a few seconds."""
+
+    @abstractmethod
     async def enqueue(self, number: int) -> None:
         """Send one job, in a transaction of its own."""
 
@@ -111,6 +132,49 @@ class Contender(ABC):
     def unfinished(self) -> Count:
         """How many jobs its store does not yet hold for done. Called without an open client."""
 
+
+class Spent(NamedTuple):
+    """What a publish cost, in seconds: the call alone, and its whole transaction."""
+
+    call: float
+    transaction: float
+
+
+class Publisher(Side):
+    """One that writes events, and fans them out."""
+
+    measures: ClassVar[frozenset[Measure]] = frozenset({Measure.PUBLISH, Measure.FAN_OUT})
+    ways: ClassVar[Sequence[str]]
+    """The ways in which it can publish within `BEGIN; …; COMMIT` of a caller's."""
+    own_ways: ClassVar[Sequence[str]]
+    """The ways in which it can publish without a caller's transaction: `one` by one, `many` at once, `soon`."""
+    old: ClassVar[int] = 0
+    """In `log`: how many old events are in its log while it is measured."""
+
     @abstractmethod
-    def work(self) -> None:
-        """Run a worker until SIGTERM; in a process of its own."""
+    async def publish(self, way: str, number: int) -> Spent:
+        """Publish one event in a transaction of the caller's, in which nothing else happens."""
+
+    @abstractmethod
+    async def publish_by_itself(self, way: str, numbers: Sequence[int]) -> None:
+        """Publish events without a caller's transaction; durable when this returns."""
+
+    @abstractmethod
+    async def load(self, numbers: Sequence[int]) -> float:
+        """Publish a backlog in one commit; when that was asked for."""
+
+    @abstractmethod
+    def undispatched(self) -> Count:
+        """How many events have not been fanned out yet."""
+
+    @abstractmethod
+    def deliveries(self) -> Count:
+        """How many deliveries there are."""
+
+    async def ping(self, number: int) -> float:
+        """Publish an event that a handler waits for; when its commit was asked for."""
+        raise NotImplementedError
+
+    def age(self, events: int) -> None:
+        """Fill the log with old events."""
+        raise NotImplementedError

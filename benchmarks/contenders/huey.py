@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from benchmarks.contenders.contender import PADDING, Contender, Count, Measure, Store, count_sqlite, file_of
+from benchmarks.contenders.contender import JOBS, PADDING, Contender, Count, Measure, Store, count_sqlite, file_of
 from benchmarks.ledger import hit
 
 WORKERS = 2
@@ -20,7 +20,7 @@ class Huey(Contender):
         f"SqliteHuey, WAL, synchronous=FULL (its default), results=False, {WORKERS} worker processes, polling after "
         f"{DELAY} to {LONGEST_DELAY} s (default 0.1 to 10); it has no bulk call, and removes a job as it claims it"
     )
-    measures = frozenset(Measure) - {Measure.BULK}
+    measures = JOBS - {Measure.BULK}
     drain_n = 10_000
 
     def _huey(self) -> Any:
