@@ -149,7 +149,7 @@ def test_several_event_loops_share_one_rail(store_url: str) -> None:
 
 def test_what_is_wrong_with_an_event_is_told_to_the_caller_and_nothing_is_taken(store_url: str) -> None:
     with application(store_url) as app:
-        with pytest.raises(OwnershipError, match="sales cannot publish stranger.elsewhere"):
+        with pytest.raises(OwnershipError, match=r"sales cannot publish stranger\.elsewhere"):
             sales.sync.publish_soon(Elsewhere(number=1))  # type: ignore[arg-type]
         with pytest.raises(PayloadTooLarge):
             sales.sync.publish_soon(Sold(number=1, text="x" * 70_000))
@@ -206,7 +206,7 @@ async def test_a_full_buffer_holds_its_producers_and_serves_them_in_turn(
                 )
                 if not number % 2:
                     verb.close()
-                while len(rail_of(app)._queue) < len(late):  # noqa: ASYNC110
+                while len(rail_of(app)._queue) < len(late):
                     await asyncio.sleep(0.001)
             assert not any(task.done() for task in late)
         await asyncio.gather(*late)
@@ -335,7 +335,7 @@ def test_a_store_that_refuses_every_event_loses_none(store_url: str) -> None:
         execute(store_url, refuse)
         for number in range(20):
             sales.sync.publish_soon(Sold(number=number))
-        with pytest.raises(StoreError, match="closed.for.today"):
+        with pytest.raises(StoreError, match=r"closed.for.today"):
             sales.sync.flush()
         execute(store_url, allow)
         sales.sync.flush()

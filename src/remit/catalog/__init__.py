@@ -25,7 +25,7 @@ from remit.catalog.policies import Defaults, Keep, LogRetention, Outbox, Policy,
 from remit.catalog.ports import Directory, EventRef, JobRef, Publisher, Scheduler, Sender, running_domain
 from remit.catalog.publishing import PublishOptions, PublishRequest, event_spec_of, prepare_event, scope_text
 from remit.catalog.quantities import Duration
-from remit.catalog.recorder import Recorder, take_recorded
+from remit.catalog.recorder import Recorded, Recorder, on_use, recorded_by, take_recorded
 from remit.catalog.registry import Catalog, Line, Work
 from remit.catalog.run import Run, RunTransaction, SyncRun, SyncRunTransaction
 from remit.catalog.specs import D, DomainSpec, EventSpec, JobSpec, Message, MessageSpec, Owner, Queue, Subscription
@@ -86,6 +86,7 @@ __all__ = [
     "Owner",
     "Policy",
     "PublishRequest",
+    "Recorded",
     "Retention",
     "Sender",
     "Subscription",
@@ -95,9 +96,11 @@ __all__ = [
     "delivery_line",
     "event_spec_of",
     "line",
+    "on_use",
     "parse_backoff",
     "prepare",
     "prepare_event",
+    "recorded_by",
     "resolve",
     "retry_delay",
     "running_domain",

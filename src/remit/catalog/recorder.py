@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Generic, Self, cast, overload
+from typing import Any, Final, Generic, Self, cast, overload
 
 from remit.catalog.events import Event
 from remit.catalog.publishing import event_spec_of
@@ -12,6 +12,9 @@ from remit.catalog.specs import D, DomainSpec, Owner
 from remit.errors import CatalogError, OwnershipError
 
 _ATTRIBUTE = "_remit_recorded"
+
+on_use: Final[list[Callable[[object], None]]] = []
+"""Called with each object whose recorder is used: an integration sees to it that its unit of work remembers it."""
 
 
 class Recorded(Generic[D]):
@@ -68,6 +71,8 @@ class Recorder(Generic[D]):
                 f"Objects of {type(instance).__qualname__} cannot hold events: the class has __slots__; add '__dict__' "
                 "to them."
             )
+        for notice in on_use:
+            notice(instance)
         recorded = attributes.get(_ATTRIBUTE)
         if recorded is None:
             recorded = attributes[_ATTRIBUTE] = Recorded[D](self._domain.owner)
@@ -91,6 +96,11 @@ def taking_recorded(objects: Iterable[object]) -> Iterator[list[Event[Any]]]:
         raise
 
 
+def recorded_by(each: object) -> Recorded[Any] | None:
+    """What an object has recorded, if it ever did."""
+    recorded: Recorded[Any] | None = getattr(each, "__dict__", {}).get(_ATTRIBUTE)
+    return recorded
+
+
 def _recorded_by(objects: Iterable[object]) -> list[Recorded[Any]]:
-    found = (getattr(each, "__dict__", {}).get(_ATTRIBUTE) for each in objects)
-    return [each for each in found if each is not None]
+    return [recorded for each in objects if (recorded := recorded_by(each)) is not None]
