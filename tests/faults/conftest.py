@@ -9,6 +9,7 @@ import pytest
 
 from tests.faults.fair import Fair
 from tests.faults.harness import Site
+from tests.servers import PostgresServer
 
 
 @pytest.fixture
@@ -34,4 +35,17 @@ def postgres_site(postgres_url: str, tmp_path: Path) -> Iterator[Site]:
 def fair(store_url: str, tmp_path: Path) -> Iterator[Fair]:
     """A site of the market, whose events the guild hears, on each engine."""
     with Fair(store_url, tmp_path / "site") as fair:
+        yield fair
+
+
+@pytest.fixture
+def postgres_fair(postgres_url: str, tmp_path: Path) -> Iterator[Fair]:
+    with Fair(postgres_url, tmp_path / "site") as fair:
+        yield fair
+
+
+@pytest.fixture
+def own_fair(own_postgres_server: PostgresServer, tmp_path: Path) -> Iterator[Fair]:
+    """On a server that may be stopped."""
+    with Fair(own_postgres_server.create_database(), tmp_path / "site") as fair:
         yield fair

@@ -97,6 +97,14 @@ class SellInProcess(Job[Market], queue=sales):
     gate: str = ""
 
 
+class SellSlowly(Job[Market], queue=sales, timeout=0.3):
+    """The same as `Sell`, and has little time."""
+
+    number: int
+    how: str = "return"
+    gate: str = ""
+
+
 class Perish(Job[Market], queue=sales):
     """Ends badly, as it is told."""
 
@@ -226,6 +234,12 @@ def sell(job: Any, run: Run[Market]) -> None:
     Ledger(folder()).write("selling", run.job_id, number=job.number, attempt=run.attempt, pid=os.getpid())
     run.publish(Paid(number=job.number, account="one"))
     run.publish(Rung(number=job.number))
+
+
+@market.handles(SellSlowly)
+async def sell_slowly(job: SellSlowly, run: Run[Market]) -> None:
+    sell(job, run)
+    await passing(job.gate)
 
 
 @market.handles(Sell)

@@ -123,6 +123,7 @@ class ProcessCrew:
         for line in reply.logs:
             run.keep_log(line.level, line.created, line.message)
         run.messages.extend(reply.messages)
+        run.events.extend(reply.events)
         run.completion, run.stamp = Completion(reply.completion), reply.stamp
         return self._outcome(reply, run)
 

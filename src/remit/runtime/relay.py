@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from remit.catalog import exponential
 from remit.db.store import Capability, Store
 from remit.db.transaction import Database
-from remit.errors import StoreBusy, StoreError, StoreUnavailable
+from remit.errors import StoreBusy, StoreError, StoreUnavailable, WrongSchema
 from remit.outbox import operations
 from remit.outbox.model import Dispatched, EventState, Lane
 from remit.runtime.outcomes import describe
@@ -24,6 +24,8 @@ from remit.telemetry import Telemetry
 BATCH = 500
 MOST_ATTEMPTS = 10
 _BACKOFF = exponential(1.0, cap=300.0)
+NOT_THE_EVENT = (StoreUnavailable, StoreBusy, WrongSchema)
+"""Errors that no event is to blame for."""
 
 
 class Relay(StoreLoop):
@@ -65,7 +67,7 @@ class Relay(StoreLoop):
             return False
         try:
             done = await self.ask(lambda tx: operations.dispatch(tx, limit=BATCH, keep=self._keep))
-        except (StoreUnavailable, StoreBusy):
+        except NOT_THE_EVENT:
             raise
         except StoreError:
             done = await self._dispatch_apart()
@@ -90,7 +92,7 @@ class Relay(StoreLoop):
             return Dispatched(0, 0, 0, ())
         try:
             return await self.ask(lambda tx: operations.dispatch(tx, limit=BATCH, keep=self._keep, only=ids))
-        except (StoreUnavailable, StoreBusy):
+        except NOT_THE_EVENT:
             raise
         except StoreError as error:
             if len(ids) == 1:
