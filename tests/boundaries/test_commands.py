@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +15,7 @@ import pytest
 
 from remit.boundaries import RULES
 from remit.cli import main
-from tests.boundaries.conftest import planted
+from tests.boundaries.conftest import Project, planted
 
 BAZAAR, MARKET = "bazaar.app:app", "market.app:app"
 
@@ -183,3 +186,56 @@ def test_canvases_are_written_and_compared(remit: Remit, tmp_path: Path) -> None
 @pytest.mark.parametrize("argv", [("--check",), ("--canvas", "a", "--output", "b"), ("--format", "png")])
 def test_graph_refuses_what_cannot_be(remit: Remit, argv: tuple[str, ...]) -> None:
     assert remit("graph", MARKET, *argv).status == 2
+
+
+SHOP = """
+    import os
+
+    from remit import Domain, Event, Remit, RetryAfter
+
+    class Shop(Domain[object], handlers="PKG.app"): ...
+
+    shop = Shop()
+
+    class OrderPaid(Event[Shop], audit_only=True): ...
+
+    if "SUBSCRIBED" in os.environ:
+        @shop.on(OrderPaid, name="unlock")
+        def unlock(event, run):
+            raise RetryAfter(3600)
+
+    app = Remit("sqlite:///PKG.db", domains=[shop])
+
+    def main():
+        with app.sync:
+            app.sync.migrate()
+            shop.sync.publish(OrderPaid())
+            app.sync.drain()
+"""
+
+
+def run_in(project: Project, *words: str, subscribed: bool = False) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | ({"SUBSCRIBED": "yes"} if subscribed else {})
+    command = [sys.executable, *words]
+    return subprocess.run(command, cwd=project.folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_deliveries_that_wait_in_vain_are_found_where_the_database_is(project: Project) -> None:
+    project.write({"app.py": SHOP})
+    command = ("-m", "remit.cli", "check", f"{project.name}.app:app")
+    first = run_in(project, *command)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert not (project.folder / f"{project.name}.db").exists()  # to check is to create nothing
+
+    done = run_in(project, "-c", f"from {project.name}.app import main; main()", subscribed=True)
+    assert done.returncode == 0, done.stderr
+    found = run_in(project, *command)
+    assert found.returncode == 5, found.stderr
+    assert f"{project.name}/app.py:17: vanished-subscription: 1 delivery waits for shop.unlock" in found.stdout
+    assert run_in(project, *command, subscribed=True).returncode == 0
+
+
+def test_a_database_that_cannot_be_reached_is_no_violation(project: Project) -> None:
+    project.write({"app.py": SHOP.replace("sqlite:///PKG.db", "postgresql://nobody@127.0.0.1:1/nowhere")})
+    done = run_in(project, "-m", "remit.cli", "check", f"{project.name}.app:app")
+    assert (done.returncode, done.stderr) == (0, "")

@@ -51,10 +51,14 @@ def test_a_tree_without_init_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (folder / "messages.py").write_text(domain(name.capitalize()))
         (folder / "inner.py").write_text("")
     (tmp_path / "nowhere" / "east" / "service.py").write_text("from nowhere.west import inner\n")
+    (tmp_path / "nowhere" / "web.py").touch()
     from nowhere.east.messages import east
     from nowhere.west.messages import west
 
-    [found] = check(Application(Catalog([east, west]))).violations
+    monkeypatch.syspath_prepend(str(tmp_path / "." / ".." / tmp_path.name))  # the same folder in other words
+    report = check(Application(Catalog([east, west])))
+    assert report.modules == 6
+    [found] = report.violations
     assert (found.rule, found.file, found.line) == ("foreign-internals", "nowhere/east/service.py", 1)
 
 

@@ -7,12 +7,12 @@ import importlib.util
 import pkgutil
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from remit.errors import ConfigurationError, MissingExtra
 
@@ -84,30 +84,30 @@ def read_sources(packages: Iterable[str]) -> Sources:
     Nothing is imported, and no file is written. Raises `MissingExtra` without grimp, and `ConfigurationError` for a
     package that does not exist, and for a file that is no Python.
     """
-    grimp = _grimp()
+    build_graph, unreadable = _grimp()
     roots = {root: _spec(root) for root in sorted({_root_of(package) for package in packages})}
     whole = [root for root, spec in roots.items() if spec.submodule_search_locations is not None]
     modules = {root: _lone(root, spec) for root, spec in roots.items() if root not in whole}
     imports = [found for source in modules.values() for found in _imports_of(source)]
     if whole:
         try:
-            graph = grimp.build_graph(*whole, include_external_packages=True, cache_dir=None)
-        except grimp.exceptions.GrimpException as error:
+            graph = build_graph(*whole, include_external_packages=True, cache_dir=None)
+        except unreadable as error:
             raise ConfigurationError(f"the imports cannot be read: {error}") from error
         modules |= _modules(graph, {root: _folders(roots[root]) for root in whole})
         imports += _edges(graph, modules)
     return Sources(modules, tuple(sorted(imports, key=lambda each: (each.importer, each.line, each.imported))))
 
 
-def _grimp() -> Any:
+def _grimp() -> tuple[Callable[..., grimp.ImportGraph], type[Exception]]:
     try:
-        import grimp
-        import grimp.exceptions
+        from grimp import build_graph
+        from grimp.exceptions import GrimpException
     except ModuleNotFoundError as error:
         if error.name != "grimp":
             raise
         raise MissingExtra("remit check needs grimp: pip install 'remit[check]'") from error
-    return grimp
+    return build_graph, GrimpException
 
 
 def _root_of(package: str) -> str:
@@ -137,7 +137,7 @@ def _spec(module: str) -> ModuleSpec:
 
 
 def _folders(spec: ModuleSpec) -> list[Path]:
-    return [Path(folder) for folder in spec.submodule_search_locations or ()]
+    return list(dict.fromkeys(Path(folder).resolve() for folder in spec.submodule_search_locations or ()))
 
 
 def _lone(module: str, spec: ModuleSpec) -> Source:

@@ -28,7 +28,7 @@ def draw(drawn: Map, title: str = "Domains") -> str:
         "picture": _picture(drawn, layout),
         "cards": "\n".join(_card(domain) for domain in drawn.domains),
     }
-    page = (resources.files(__package__) / "page.html").read_text("utf-8")
+    page = (resources.files("remit.boundaries.drawing") / "page.html").read_text("utf-8")
     pieces = page.split("@@")  # text, name, text, name, …: what is filled in is never looked at again
     return "".join(piece if place % 2 == 0 else parts[piece] for place, piece in enumerate(pieces))
 

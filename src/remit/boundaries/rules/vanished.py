@@ -27,6 +27,7 @@ def vanished_subscription(model: Model, pending: Mapping[str, int]) -> Iterator[
             domain,
             name,
             f"{count:,} {'delivery waits' if count == 1 else 'deliveries wait'} for {name}, which is not declared",
-            f"Declare it again, under this name or with aliases= on the one that took its place, or delete them."
+            "Declare it again, under this name or with aliases= on the one that took its place, or retire it: remit "
+            f"subscriptions retire {name}."
             f"{nearest(name, known)}",
         )
