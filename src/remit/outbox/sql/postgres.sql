@@ -87,12 +87,13 @@ sent AS (
         attempts, domain, queue, name, encoding, keep, scope, traceparent
     FROM wanted, clock
     WHERE NOT ordered
+    ORDER BY seq, subscription  -- as a back-fill does, since each waits for what the other inserts
     ON CONFLICT (id) DO NOTHING
     RETURNING 1
 ),
 queued AS (
     INSERT INTO remit.turn (subscription, lane, seq, event)
-    SELECT subscription, lane, seq, event_id FROM wanted WHERE ordered
+    SELECT subscription, lane, seq, event_id FROM wanted WHERE ordered ORDER BY seq, subscription
     ON CONFLICT DO NOTHING
 ),
 marked AS (
@@ -460,12 +461,13 @@ sent AS (
         listener.domain, listener.queue, listener.name, wanted.encoding, listener.keep, wanted.scope, wanted.traceparent
     FROM wanted, listener, clock
     WHERE NOT wanted.ordered
+    ORDER BY wanted.seq
     ON CONFLICT (id) DO NOTHING
     RETURNING 1
 ),
 queued AS (
     INSERT INTO remit.turn (subscription, lane, seq, event)
-    SELECT listener.id, wanted.lane, wanted.seq, wanted.id FROM wanted, listener WHERE wanted.ordered
+    SELECT listener.id, wanted.lane, wanted.seq, wanted.id FROM wanted, listener WHERE wanted.ordered ORDER BY wanted.seq
     ON CONFLICT DO NOTHING
     RETURNING 1
 )
