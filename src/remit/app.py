@@ -95,6 +95,19 @@ class Remit:
         self.catalog = Catalog(domains, defaults, scope)
         self.name = name or f"Remit({self.store.describe()})"
         self.boundaries = boundaries
+        self._options: dict[str, Any] = {
+            "domains": self.catalog.domains,
+            "defaults": defaults,
+            "lease": lease,
+            "grace": grace,
+            "prune_every": prune_every,
+            "outbox": outbox,
+            "rail": rail,
+            "scope": self.catalog.scope_keys,
+            "require_tx": require_tx,
+            "ambient": ambient,
+            "boundaries": boundaries,
+        }
         self._surroundings = Surroundings(url, schema, pooler, self.catalog.scope_keys)
         self._connections = _Connections(self, rail or Rail())
         self.refusals = Refusals()
@@ -156,6 +169,13 @@ class Remit:
         finally:
             for domain, binding in before:
                 domain.rebind(binding)
+
+    def twin(self, url: str, **options: Any) -> Remit:
+        """The same application on another database; for tests. `options` are those of `Remit` that differ.
+
+        The domains stay with whom they are: see `bound`.
+        """
+        return Remit(url, **{**self._options, **options})
 
     # --- what can be done with it
 

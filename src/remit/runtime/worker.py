@@ -239,6 +239,16 @@ class Worker:
         self.producer.wake()
 
     async def _open(self) -> None:
+        await self._open_contexts()
+        self._build()
+        await self.registrar.enter()
+        await self._register(self.ledger)
+        self.heartbeat.start()
+        self.executor.start()
+        for loop in self._loops:
+            loop.start()
+
+    async def _open_contexts(self) -> None:
         for domain in self.catalog.domains:
             spec = domain.__remit__
             if spec.context is not None:
@@ -247,13 +257,6 @@ class Worker:
                     self._contexts[spec.name] = await self._stack.enter_async_context(manager)
                 else:
                     self._contexts[spec.name] = self._stack.enter_context(manager)
-        self._build()
-        await self.registrar.enter()
-        await self._register(self.ledger)
-        self.heartbeat.start()
-        self.executor.start()
-        for loop in self._loops:
-            loop.start()
 
     def _build(self) -> None:
         store, telemetry, settings = self.store, self.telemetry, self.settings
