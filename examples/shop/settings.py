@@ -21,12 +21,16 @@ class Settings:
     retry_after: float = 5.0
     """Seconds until the second attempt of a job that failed; they double with each further one."""
 
-    invoices: Path = Path("var/invoices")
+    return_period: float = 14 * 86_400.0
+    """Seconds for which what was ordered by phone can be returned."""
+
+    documents: Path = Path("var/documents")
     reports: Path = Path("var/reports")
     mail_host: str = "localhost"
     mail_port: int = 25
     warehouse_url: str = "http://localhost:9000"
     warehouse_timeout: float = 10.0
+    push_url: str = "http://localhost:9001"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:

@@ -4,10 +4,13 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from shop.analytics.models import Sale
+from shop.billing.models import Invoice, Payment
 from shop.database import Base, Database
-from shop.orders.models import Product
+from shop.orders.models import Order, Product
 from shop.settings import Settings
 
+MODELS: tuple[type[Base], ...] = (Product, Order, Payment, Invoice, Sale)
 PRODUCTS = Path(__file__).parent / "orders" / "products.csv"
 
 
@@ -19,7 +22,7 @@ def read_products() -> list[dict[str, Any]]:
 
 def set_up(database: Database) -> None:
     """Make what is missing."""
-    Base.metadata.create_all(database.engine)
+    Base.metadata.create_all(database.engine, [Base.metadata.tables[model.__tablename__] for model in MODELS])
     with database.sessions.begin() as session:
         for product in read_products():
             if session.get(Product, product["sku"]) is None:

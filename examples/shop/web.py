@@ -14,8 +14,7 @@ from starlette.routing import Route
 from shop.app import app, settings
 from shop.database import Database
 from shop.orders.models import Order
-from shop.orders.placing import AlreadyPlaced, NewOrder, OutOfStock, place_order
-from shop.reports.messages import BuildDailyReport, reports
+from shop.orders.placing import AlreadyPlaced, NewOrder, OutOfStock, TooMuch, close_day, place_order
 
 database = Database(settings.database_url)
 
@@ -32,12 +31,14 @@ async def post_order(request: Request) -> JSONResponse:
         return JSONResponse({"number": new.number, "placed": "before"}, 200)
     except OutOfStock as error:
         return JSONResponse({"number": new.number, "error": str(error)}, 409)
+    except TooMuch as error:
+        return JSONResponse({"number": new.number, "error": str(error)}, 402)
     return JSONResponse({"number": order.number, "total_cents": order.total_cents}, 201)
 
 
 def _place(new: NewOrder) -> Order:
     with database.sessions.begin() as session:
-        return place_order(new, session)
+        return place_order(new, session, return_period=settings.return_period)
 
 
 def get_order(request: Request) -> JSONResponse:
@@ -45,17 +46,24 @@ def get_order(request: Request) -> JSONResponse:
         order = session.get(Order, request.path_params["number"])
     if order is None:
         return JSONResponse({"error": "no such order"}, 404)
-    return JSONResponse({"number": order.number, "total_cents": order.total_cents, "paid": order.paid})
+    return JSONResponse(
+        {"number": order.number, "total_cents": order.total_cents, "paid": order.paid, "sent": order.sent}
+    )
 
 
-async def post_report(request: Request) -> JSONResponse:
-    """Ask for the report of a day; it is built in the background."""
+async def post_closing(request: Request) -> JSONResponse:
+    """Close a day; its report is built in the background, once all its orders are counted."""
     try:
         day = date.fromisoformat(request.path_params["day"])
     except ValueError as error:
         return JSONResponse({"error": str(error)}, 422)
-    job = await reports.enqueue(BuildDailyReport(day=day), label=f"report of {day}")
-    return JSONResponse({"job": job.id}, 202)
+    placed = await run_in_threadpool(_close, day)
+    return JSONResponse({"day": day.isoformat(), "orders": placed}, 202)
+
+
+def _close(day: date) -> int:
+    with database.sessions.begin() as session:
+        return close_day(day, session)
 
 
 async def get_health(_: Request) -> JSONResponse:
@@ -73,7 +81,7 @@ web = Starlette(
     routes=[
         Route("/orders", post_order, methods=["POST"]),
         Route("/orders/{number}", get_order),
-        Route("/reports/{day}", post_report, methods=["POST"]),
+        Route("/days/{day}/closing", post_closing, methods=["POST"]),
         Route("/health", get_health),
     ],
     lifespan=lifespan,

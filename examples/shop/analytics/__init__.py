@@ -1,1 +1,1 @@
-"""Reports: what the figures of a day say."""
+"""Analytics: what the figures say."""

@@ -8,7 +8,7 @@ from datetime import date
 from itertools import combinations
 from statistics import fmean, quantiles
 
-from shop.orders.sales import Sale
+from shop.analytics.models import Sale
 
 RESAMPLES = 1_000
 

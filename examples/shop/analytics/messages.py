@@ -1,4 +1,4 @@
-"""The jobs of this domain."""
+"""What this domain does."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING
 from remit import Domain, Job
 
 if TYPE_CHECKING:
-    from shop.reports.services import Services
+    from shop.analytics.services import Services
 
 
-class Reports(Domain["Services"]):
+class Analytics(Domain["Services"]):
     """What the figures say."""
 
 
-reports = Reports()
+analytics = Analytics()
 
-daily = reports.queue("daily", concurrency=1)
+sales = analytics.queue("sales", concurrency=8)
+reports = analytics.queue("reports", concurrency=1)
 
 
-class BuildDailyReport(Job[Reports], queue=daily, timeout=120):
-    """Work out the figures of one day."""
+class BuildDailyReport(Job[Analytics], queue=reports, timeout=120):
+    """Work out the figures of one day, of which so many orders are known to exist."""
 
     day: date
+    orders: int

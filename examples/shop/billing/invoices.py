@@ -1,12 +1,10 @@
-"""Invoices: what they say, and the mail that brings them."""
+"""What an invoice looks like."""
 
-from email.message import Message
-from email.mime.multipart import MIMEMultipart
-from email.mime.text import MIMEText
 from html import escape
 from string import Template
 
-from shop.orders.models import Order
+from shop.billing.models import Invoice
+from shop.money import euros
 
 _PAGE = Template("""\
 <!doctype html>
@@ -23,37 +21,18 @@ $lines
 """)
 
 
-def euros(cents: int) -> str:
-    return f"{cents / 100:,.2f} EUR"
-
-
-def render_invoice(order: Order) -> str:
+def render_invoice(invoice: Invoice) -> str:
     """An invoice as a page."""
     lines = "\n".join(
         f"<tr><td>{escape(line['title'])}<td>{line['quantity']}<td>{euros(line['price_cents'])}"
         f"<td>{euros(line['quantity'] * line['price_cents'])}</tr>"
-        for line in order.lines
+        for line in invoice.lines
     )
     return _PAGE.substitute(
-        number=order.number,
-        customer=escape(order.customer),
-        country=order.country,
-        day=order.day.isoformat(),
+        number=invoice.order_number,
+        customer=escape(invoice.customer),
+        country=invoice.country,
+        day=invoice.day.isoformat(),
         lines=lines,
-        total=euros(order.total_cents),
+        total=euros(invoice.total_cents),
     )
-
-
-def invoice_mail(order: Order, invoice: str, *, key: str) -> Message:
-    """The mail with an invoice. Its id comes from `key`, so one that is sent again is known by its id."""
-    mail = MIMEMultipart()
-    mail["Message-ID"] = f"<{key}@shop.example.com>"
-    mail["From"] = "shop@example.com"
-    mail["To"] = order.email
-    mail["Subject"] = f"Your order {order.number}"
-    total = euros(order.total_cents)
-    mail.attach(MIMEText(f"Thank you for your order {order.number}.\nThe invoice over {total} is attached.\n"))
-    attachment = MIMEText(invoice, "html")
-    attachment.add_header("Content-Disposition", "attachment", filename=f"{order.number}.html")
-    mail.attach(attachment)
-    return mail

@@ -1,24 +1,31 @@
-"""Holds what came out against what went in: mailbox, files and books outside against the orders that were committed."""
+"""Holds what came out against what went in: mailbox, documents and books outside against what customers were told."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
 from sqlalchemy import select
 
 from remit import Remit, State
+from remit.client import QueueRecord
+from shop.analytics.models import Sale
+from shop.billing.models import Payment
 from shop.database import Database
+from shop.demo import edges
 from shop.demo.customers import Answers
-from shop.demo.outside import PACKED, TRIED_AGAIN, Answer, Delivery, Mail, Outside
-from shop.orders.invoices import euros
-from shop.orders.models import Order, Payment, Product
+from shop.demo.edges import Edge
+from shop.demo.log import EventLog
+from shop.demo.outside import TAKEN, TRIED_AGAIN, Answer, Call, Letter, Mail, Outside
+from shop.money import euros
+from shop.orders.models import Order, Product
 from shop.setup import read_products
 
-JOBS_PER_ORDER = 4
+JOBS_PER_ORDER = 6
+"""Payment, invoice, its mail, parcel, and two notes in the order."""
+DELIVERIES_PER_ORDER = 6
+"""To whom every order goes: everybody but the app, the customer who is asked, the report and the office."""
 DAY = 86_400.0
 
 
@@ -29,87 +36,129 @@ class Evidence:
     answers: Answers
     orders: Mapping[str, Order]
     payments: Sequence[tuple[str, int]]
+    sales: Sequence[tuple[str, int]]
     stock: Mapping[str, int]
     """What is left, by SKU."""
-    jobs: Counter[tuple[str, str]]
-    """How many, by queue and state."""
+    events: Counter[str]
+    """How many were published, by name."""
+    undelivered: int
+    """Events that wait for the relay, or that it gave up."""
+    queues: Sequence[QueueRecord]
     invoices: Mapping[str, str]
     mails: Sequence[Mail]
-    deliveries: Sequence[Delivery]
+    parcels: Sequence[Call]
+    pushes: Sequence[Call]
     reports: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def through_app(self) -> list[str]:
+        return [number for number, order in self.orders.items() if order.channel == "app"]
+
+    @property
+    def by_phone(self) -> list[str]:
+        return [number for number, order in self.orders.items() if order.channel == "phone"]
+
+    @property
+    def packed(self) -> Counter[str]:
+        return Counter(call.order for call in self.parcels if call.answer in TAKEN)
+
+    @property
+    def given_up(self) -> set[str]:
+        """Orders whose parcels the warehouse refused at first."""
+        return {call.order for call in self.parcels if call.answer is Answer.REFUSED}
 
 
 @dataclass(slots=True)
 class Finding:
-    """One line of the audit."""
+    """One line of the audit: what was due and what was found.
 
-    what: str
-    went_in: int
-    came_out: int
+    `rolled_back` counts what was found about orders that were never committed. `twice` and `again` are None where they
+    cannot be told; `again` is what came once more under its key, which is allowed outside the database.
+    """
+
+    what: str | Edge
+    due: int
+    found: int
     lost: int = 0
-    twice: int = 0
+    rolled_back: int = 0
+    twice: int | None = 0
     again: int | None = None
-    """What came once more under the same key, which is allowed outside the database; None where it cannot be told."""
+    proof: str = ""
     remark: str = ""
     faults: list[str] = field(default_factory=list)
 
     @property
+    def name(self) -> str:
+        return str(self.what)
+
+    @property
     def clean(self) -> bool:
-        return not (self.lost or self.twice or self.faults)
+        return not (self.lost or self.rolled_back or self.twice or self.faults)
 
 
 async def collect(app: Remit, database: Database, folder: Path) -> Evidence:
     """Look at everything. `folder` is where the outside world keeps its things."""
     outside = Outside(folder)
-    jobs: Counter[tuple[str, str]] = Counter()
-    for queue in await app.queues.list(window=DAY):
-        jobs.update({(queue.name, "ready"): queue.ready, (queue.name, "scheduled"): queue.scheduled})
-        jobs.update({(queue.name, "running"): queue.running, (queue.name, "dead"): queue.dead})
-        jobs.update({(queue.name, state.value): n for state, n in queue.ended.items() if state is not State.DEAD})
+    log = EventLog(app)
+    await log.read(whole=True)
+    outbox = await app.events.outbox()
     with database.sessions() as session:
         orders = {order.number: order for order in session.scalars(select(Order))}
         payments = [
             (number, cents) for number, cents in session.execute(select(Payment.order_number, Payment.amount_cents))
         ]
+        sales = [(number, cents) for number, cents in session.execute(select(Sale.order_number, Sale.total_cents))]
         stock = {product.sku: product.stock for product in session.scalars(select(Product))}
     return Evidence(
         answers=Answers.load(folder / "answers.json"),
         orders=orders,
         payments=payments,
+        sales=sales,
         stock=stock,
-        jobs=jobs,
+        events=log.by_name(),
+        undelivered=outbox.pending + outbox.dead,
+        queues=await app.queues.list(window=DAY),
         invoices=outside.invoice_texts(),
         mails=list(outside.mails()),
-        deliveries=outside.deliveries(),
+        parcels=outside.calls(outside.parcels),
+        pushes=outside.calls(outside.pushes),
         reports=outside.report_contents(),
     )
 
 
 def audit(evidence: Evidence) -> list[Finding]:
-    """Every line of the table. Pure: the same evidence gives the same findings."""
+    """Every line. Pure: the same evidence gives the same findings."""
     return [
         _orders(evidence),
         _stock(evidence),
-        _payments(evidence),
         _invoices(evidence),
-        _mails(evidence),
+        _booked(edges.CHARGE, evidence, evidence.payments, "the ledger"),
         _parcels(evidence),
+        _booked(edges.COUNT, evidence, evidence.sales, "the figures"),
+        _noted(edges.PAID, {number for number, _ in evidence.payments}, evidence, "paid"),
+        _mails(edges.INVOICE, Letter.INVOICE, evidence.invoices.keys(), evidence),
+        _noted(edges.SENT, evidence.packed.keys(), evidence, "sent"),
+        _pushes(evidence),
+        _mails(edges.QUESTION, Letter.QUESTION, evidence.by_phone, evidence),
         _reports(evidence),
-        _jobs(evidence),
+        _mails(edges.DIED, Letter.OFFICE, evidence.given_up, evidence),
+        _mails(edges.OFFICE, Letter.OFFICE, evidence.given_up, evidence),
+        _events(evidence),
+        _runs(evidence),
     ]
+
+
+# --- the books of the shop
 
 
 def _orders(evidence: Evidence) -> Finding:
-    accepted, refused = set(evidence.answers.accepted), set(evidence.answers.refused)
-    finding = Finding("orders accepted by the shop", len(accepted), len(evidence.orders))
-    finding.lost = len(accepted - evidence.orders.keys())
-    finding.faults += [
-        f"order {number} was refused, and is there" for number in sorted(refused & evidence.orders.keys())
-    ]
-    if refused:
-        finding.remark = (
-            f"{len(refused)} orders were refused, sold out: their jobs were in the transaction that was rolled back."
-        )
+    answers = evidence.answers
+    finding = _compare("orders in the book", answers.accepted, Counter(evidence.orders.keys()), "the table of orders")
+    refused = Counter({"sold out": len(answers.sold_out), "too much": len(answers.too_much)})
+    finding.remark = (
+        f"Rolled back after OrderPlaced was published: {refused['sold out']} orders that were sold out, "
+        f"{refused['too much']} that cost too much, {len(answers.repeated)} that were sent twice."
+    )
     return finding
 
 
@@ -118,30 +167,16 @@ def _stock(evidence: Evidence) -> Finding:
     for order in evidence.orders.values():
         sold.update({line["sku"]: line["quantity"] for line in order.lines})
     taken = {product["sku"]: product["stock"] - evidence.stock[product["sku"]] for product in read_products()}
-    finding = Finding("pieces taken from stock", sold.total(), sum(taken.values()))
+    finding = Finding("pieces from stock", sold.total(), sum(taken.values()), proof="the table of products")
     for sku, pieces in taken.items():
         if pieces != sold[sku]:
             finding.faults.append(f"of {sku} {pieces} were taken from stock, and {sold[sku]} were sold")
     return finding
 
 
-def _payments(evidence: Evidence) -> Finding:
-    booked = Counter(number for number, _ in evidence.payments)
-    finding = Finding("payments booked", len(evidence.orders), len(evidence.payments))
-    finding.lost = len(evidence.orders.keys() - booked.keys())
-    finding.twice = sum(times - 1 for times in booked.values())
-    finding.faults += [f"order {number} was booked {times} times" for number, times in booked.items() if times > 1]
-    for number, cents in evidence.payments:
-        order = evidence.orders.get(number)
-        if order is None or order.total_cents != cents or not order.paid:
-            finding.faults.append(f"the payment of order {number} over {euros(cents)} does not fit the order")
-    return finding
-
-
 def _invoices(evidence: Evidence) -> Finding:
-    finding = Finding("invoices on disk", len(evidence.orders), len(evidence.invoices))
-    finding.lost = len(evidence.orders.keys() - evidence.invoices.keys())
-    finding.faults += _without_order("invoice", evidence.invoices, evidence)
+    paid = {number for number, _ in evidence.payments}
+    finding = _compare("invoices", paid, Counter(evidence.invoices.keys()), "the files")
     for number, page in evidence.invoices.items():
         order = evidence.orders.get(number)
         if order is not None and euros(order.total_cents) not in page:
@@ -149,46 +184,81 @@ def _invoices(evidence: Evidence) -> Finding:
     return finding
 
 
-def _mails(evidence: Evidence) -> Finding:
+# --- one line for each subscription
+
+
+def _booked(edge: Edge, evidence: Evidence, rows: Sequence[tuple[str, int]], proof: str) -> Finding:
+    """Inside the database: exactly once."""
+    finding = _compare(edge, evidence.answers.accepted, Counter(number for number, _ in rows), proof)
+    for number, cents in rows:
+        order = evidence.orders.get(number)
+        if order is not None and order.total_cents != cents:
+            finding.faults.append(f"{proof} has {euros(cents)} for order {number} over {euros(order.total_cents)}")
+    return finding
+
+
+def _noted(edge: Edge, due: Collection[str], evidence: Evidence, column: str) -> Finding:
+    """Inside the database, but a mark that is set twice looks like one."""
+    marked = Counter(number for number, order in evidence.orders.items() if getattr(order, column))
+    finding = _compare(edge, due, marked, f"the orders marked {column}")
+    finding.twice = None
+    return finding
+
+
+def _parcels(evidence: Evidence) -> Finding:
+    answers = Counter(call.answer for call in evidence.parcels)
+    finding = _compare(edges.PACK, evidence.answers.accepted, evidence.packed, "the warehouse's book")
+    finding.again = answers[Answer.KNOWN]
+    finding.remark = (
+        f"{sum(answers[answer] for answer in TRIED_AGAIN)} calls of the warehouse failed or were answered too late, "
+        f"and were tried again; {finding.again} came with a key that it knew, so it packed nothing twice. "
+        f"{len(evidence.given_up)} parcels were given up, and went out when the office had mended the addresses."
+    )
+    return finding
+
+
+def _mails(edge: Edge, letter: Letter, due: Collection[str], evidence: Evidence) -> Finding:
+    """Outside the database: at least once, and a letter that comes again has the Message-ID that it had before."""
+    letters = [mail for mail in evidence.mails if mail.letter is letter]
     ids: defaultdict[str, set[str]] = defaultdict(set)
-    for mail in evidence.mails:
+    for mail in letters:
         ids[mail.order].add(mail.message_id)
-    finding = Finding("e-mails in the mailbox", len(evidence.orders), sum(map(len, ids.values())))
-    finding.lost = len(evidence.orders.keys() - ids.keys())
-    finding.twice = sum(len(several) - 1 for several in ids.values())
-    finding.again = len(evidence.mails) - finding.came_out
-    if finding.again:
+    found = Counter({number: len(several) for number, several in ids.items()})
+    finding = _compare(edge, due, found, "the mailbox")
+    finding.again = len(letters) - found.total()
+    if finding.again and letter is Letter.INVOICE:
         finding.remark = (
-            f"{finding.again} e-mails were sent again: their worker was killed after it had sent them, before it could "
-            "say so. Outside the database things happen at least once: each has the Message-ID that it had before."
+            f"{finding.again} invoices were mailed again: their worker was killed after it had sent them, before it "
+            "could say so. Each has the Message-ID that it had before."
         )
-    finding.faults += _without_order("e-mail", ids, evidence)
-    for mail in evidence.mails:
+    for mail in letters if letter is Letter.INVOICE else ():
         order = evidence.orders.get(mail.order)
         if order is not None and (mail.to != order.email or euros(order.total_cents) not in mail.text):
             finding.faults.append(f"the e-mail about order {mail.order} to {mail.to} does not fit the order")
     return finding
 
 
-def _parcels(evidence: Evidence) -> Finding:
-    packed = Counter(delivery.order for delivery in evidence.deliveries if delivery.answer in PACKED)
-    answers = Counter(delivery.answer for delivery in evidence.deliveries)
-    finding = Finding("parcels at the warehouse", len(evidence.orders), packed.total())
-    finding.lost = len(evidence.orders.keys() - packed.keys())
-    finding.twice = sum(times - 1 for times in packed.values())
-    finding.again = answers[Answer.KNOWN]
-    finding.remark = (
-        f"{sum(answers[answer] for answer in TRIED_AGAIN)} calls of the warehouse failed or were answered too late, "
-        f"and were tried again; {finding.again} came with a key that it knew, so it packed nothing twice."
-    )
-    finding.faults += _without_order("parcel", packed, evidence)
+def _pushes(evidence: Evidence) -> Finding:
+    """Two for each order through the app, the first with one mark, the second with both."""
+    shown: defaultdict[str, list[tuple[bool, bool]]] = defaultdict(list)
+    for call in evidence.pushes:
+        if call.answer in TAKEN:
+            shown[call.order].append((call.said["paid"], call.said["sent"]))
+    due = [f"{number} {place}" for number in evidence.through_app for place in (1, 2)]
+    found = [f"{number} {place}" for number, states in shown.items() for place in range(1, len(states) + 1)]
+    finding = _compare(edges.PUSH, due, Counter(found), "the app, in order")
+    finding.again = sum(call.answer is Answer.KNOWN for call in evidence.pushes)
+    for number, states in shown.items():
+        if len(states) == 2 and not (sum(states[0]) == 1 and all(states[1])):
+            finding.faults.append(f"the app was told about order {number} in the wrong order: {states}")
+    failed = sum(call.answer is Answer.FAILED for call in evidence.pushes)
+    finding.remark = f"{failed} pushes failed at first; the next one of the same order waited behind them, each time."
     return finding
 
 
 def _reports(evidence: Evidence) -> Finding:
-    asked = set(evidence.answers.days)
-    finding = Finding("daily reports", len(asked), len(evidence.reports))
-    finding.lost = len(asked - evidence.reports.keys())
+    finding = _compare(edges.DAY, evidence.answers.days, Counter(evidence.reports.keys()), "the reports")
+    finding.twice = None
     for day, report in evidence.reports.items():
         sales = [order.total_cents for order in evidence.orders.values() if order.day.isoformat() == day]
         if (report["orders"], report["revenue_cents"]) != (len(sales), sum(sales)):
@@ -198,45 +268,63 @@ def _reports(evidence: Evidence) -> Finding:
     return finding
 
 
-def _jobs(evidence: Evidence) -> Finding:
-    ended = Counter({State.COMPLETED.value: 0})
-    for (_, state), count in evidence.jobs.items():
-        ended[state] += count
-    due = JOBS_PER_ORDER * len(evidence.orders) + len(evidence.answers.days)
-    completed = ended.pop(State.COMPLETED.value)
-    finding = Finding("jobs completed", due, completed, lost=max(0, due - completed))
-    finding.faults += [f"{count} jobs are {state}" for state, count in sorted(ended.items()) if count]
-    if completed > due:
-        finding.faults.append(f"{completed - due} jobs ran that no order or day asked for")
+# --- what remit itself says
+
+
+def _events(evidence: Evidence) -> Finding:
+    orders = len(evidence.orders)
+    due = {
+        "orders.order-placed": orders,
+        "billing.payment-booked": orders,
+        "billing.invoice-issued": orders,
+        "warehouse.parcel-sent": orders,
+        "orders.order-moved": 2 * orders,
+        "orders.return-period-ended": len(evidence.by_phone),
+        "orders.day-closed": len(evidence.answers.days),
+        "remit.job-died": len(evidence.given_up),
+        "warehouse.parcel-given-up": len(evidence.given_up),
+    }
+    finding = Finding("events handed out", sum(due.values()), evidence.events.total() - evidence.undelivered)
+    finding.proof = "remit's log"
+    finding.lost = sum(max(0, count - evidence.events[name]) for name, count in due.items())
+    finding.lost += evidence.undelivered
+    for name, count in sorted(evidence.events.items()):
+        if count > due.get(name, 0):
+            finding.faults.append(f"{count} times {name} was published, and {due.get(name, 0)} are due")
     return finding
 
 
-def _without_order(what: str, found: Mapping[str, object], evidence: Evidence) -> Iterator[str]:
-    return (
-        f"there is an {what} for order {number}, which is not there"
-        for number in sorted(found.keys() - evidence.orders.keys())
+def _runs(evidence: Evidence) -> Finding:
+    ended: Counter[State] = Counter()
+    for queue in evidence.queues:
+        waiting = {State.READY: queue.ready, State.SCHEDULED: queue.scheduled, State.RUNNING: queue.running}
+        ended.update({**queue.ended, **waiting, State.DEAD: queue.dead})
+    phone, days, given_up = len(evidence.by_phone), len(evidence.answers.days), len(evidence.given_up)
+    deliveries = (
+        DELIVERIES_PER_ORDER * len(evidence.orders) + 2 * len(evidence.through_app) + phone + days + 2 * given_up
     )
+    jobs = JOBS_PER_ORDER * len(evidence.orders) + 2 * phone + days + given_up
+    completed = ended.pop(State.COMPLETED, 0)
+    finding = Finding("deliveries and jobs", deliveries + jobs, completed, proof="remit's queues")
+    finding.lost = max(0, finding.due - completed)
+    finding.faults += [f"{count} are {state.value}" for state, count in sorted(ended.items()) if count]
+    if completed > finding.due:
+        finding.faults.append(f"{completed - finding.due} more ran than were asked for")
+    return finding
 
 
-def table(findings: Sequence[Finding]) -> Table:
-    """The findings for people."""
-    shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    shown.add_column("")
-    shown.add_column("what", no_wrap=True)
-    for heading in ("went in", "came out", "lost", "twice", "again"):
-        shown.add_column(heading, justify="right", no_wrap=True)
-    for finding in findings:
-        shown.add_row(
-            Text("✓", "green") if finding.clean else Text("✗", "bold red"),
-            finding.what,
-            f"{finding.went_in:,}",
-            f"{finding.came_out:,}",
-            _count(finding.lost),
-            _count(finding.twice),
-            Text("-" if finding.again is None else f"{finding.again:,}", "dim"),
-        )
-    return shown
+def _compare(what: str | Edge, due: Collection[str], found: Counter[str], proof: str) -> Finding:
+    """Hold what was found, with how often, against what is due."""
+    finding = Finding(what, len(due), sum(number in found for number in due), proof=proof)
+    wanted = set(due)
+    finding.lost = len(wanted - found.keys())
+    finding.rolled_back = len(found.keys() - wanted)
+    finding.twice = sum(times - 1 for times in found.values())
+    finding.faults += _named("is missing", wanted - found.keys(), what)
+    finding.faults += _named("was never committed, and is there", found.keys() - wanted, what)
+    finding.faults += _named("is there more than once", {one for one, times in found.items() if times > 1}, what)
+    return finding
 
 
-def _count(number: int) -> Text:
-    return Text(f"{number:,}", "bold red" if number else "")
+def _named(fault: str, numbers: Collection[str], what: str | Edge) -> Iterator[str]:
+    return (f"{what}: {number} {fault}" for number in sorted(numbers))

@@ -5,32 +5,35 @@ import json
 import random
 import signal
 import socket
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
 from rich.console import Console
-from rich.padding import Padding
 from sqlalchemy import func, select
 
-from remit import Remit
+from remit import Remit, SubscriptionRecord
+from shop.analytics.models import Sale
+from shop.billing.models import Payment
 from shop.database import Database
 from shop.demo.accident import kill_a_worker
-from shop.demo.audit import DAY, audit, collect, table
+from shop.demo.audit import DAY, audit, collect
 from shop.demo.customers import Customers, read_orders
 from shop.demo.display import Display, display
 from shop.demo.guard import Guard
+from shop.demo.log import EventLog
 from shop.demo.options import Options
-from shop.demo.outside import Outside
+from shop.demo.outside import TAKEN, Letter, Outside
 from shop.demo.place import Place, find_place
 from shop.demo.refusal import Refusal
-from shop.demo.story import Seen, Story
+from shop.demo.story import Heard, Relayed, Story
 from shop.demo.team import Child, Team
+from shop.demo.verdict import show
 from shop.demo.waiting import until
-from shop.orders.messages import orders
-from shop.orders.models import Payment
-from shop.reports.messages import reports
+from shop.domains import DOMAINS
+from shop.orders.models import Order
 from shop.settings import Settings
 from shop.setup import set_up
 
@@ -38,7 +41,8 @@ HOST = "127.0.0.1"
 LOOK = 0.25
 """Seconds between two looks at the state of things."""
 START_PATIENCE = 30.0
-MOST_FAULTS = 20
+RETURN_PERIOD = 5.0
+"""Seconds that stand for the two weeks in which customers may send things back."""
 STUCK_AFTER = 60.0
 """Seconds without any job done, while some are left, after which the demo gives up."""
 
@@ -108,12 +112,13 @@ class Stage:
             job_schema=place.job_schema,
             lease=options.lease,
             retry_after=0.5,
-            invoices=folder / "invoices",
+            return_period=RETURN_PERIOD,
+            documents=folder / "documents",
             reports=folder / "reports",
             mail_host=HOST,
             warehouse_timeout=1.5,
         )
-        app = Remit(place.url, domains=[orders, reports], schema=place.job_schema)
+        app = Remit(place.url, domains=DOMAINS, schema=place.job_schema)
         customers = Customers(
             read_orders(options.orders), f"http://{HOST}:{port}", clients=options.clients, rate=options.rate
         )
@@ -127,17 +132,13 @@ class Stage:
             shown.update()
             await self._watching(shown)
         findings = audit(await collect(self.app, self.database, self.folder))
-        console.print()
-        console.print(table(findings))
-        console.print()
-        for remark in [finding.remark for finding in findings if finding.remark]:
-            console.print(Padding(remark, (0, 0, 0, 3)), style="dim")
-        for fault in [fault for finding in findings for fault in finding.faults][:MOST_FAULTS]:
-            console.print(Padding(fault, (0, 0, 0, 3)), style="red")
-        console.print()
+        show(findings, console)
         clean = all(finding.clean for finding in findings)
         verdict = (
-            "nothing is lost, and nothing inside the database happened twice" if clean else "the audit found faults"
+            "every subscriber saw every committed event, and none that was rolled back; nothing is lost, and nothing "
+            "inside the database happened twice"
+            if clean
+            else "the audit found faults"
         )
         console.print(
             f"{self.story.seconds:.0f} s: {verdict}", style="bold green" if clean else "bold red", highlight=False
@@ -169,11 +170,12 @@ class Stage:
             customers.answers.save(self.folder / "answers.json")
             story.tell(
                 f"all {customers.total:,} orders are answered: {len(customers.answers.accepted):,} accepted, "
-                f"{len(customers.answers.refused)} refused"
+                f"{len(customers.answers.refused)} refused and rolled back"
             )
-        story.phase = "the last jobs"
+        story.phase = "the last events"
         await self._until_done()
-        story.tell("all jobs are done")
+        await self._mend()
+        story.tell(f"all events are out and all jobs are done; the longest lag seen was {story.relayed.slowest:.1f} s")
         story.phase = "closing"
         working = [child for child in story.workers if child.alive]
         await self.team.stop()
@@ -188,7 +190,7 @@ class Stage:
         """Make the tables, start every process, wait until each is ready; answers the processes' environment."""
         story, team = self.story, self.team
         story.tell(f"a shop on {story.store}")
-        story.phase = "starting a mail server, a warehouse, the shop and its workers"
+        story.phase = "starting mail server, warehouse, push service, the shop and its workers"
         await self.app.migrate()
         await asyncio.to_thread(set_up, self.database)
         world = await team.start_module("the outside world", "shop.demo.world", str(self.folder), environment={})
@@ -196,7 +198,8 @@ class Stage:
         self.settings = replace(
             self.settings,
             mail_port=addresses["mail_port"],
-            warehouse_url=f"http://{HOST}:{addresses['warehouse_port']}",
+            warehouse_url=f"http://{HOST}:{addresses['http_port']}",
+            push_url=f"http://{HOST}:{addresses['http_port']}",
         )
         environment = self.settings.as_environment()
         port = self.shop.rpartition(":")[2]
@@ -215,7 +218,9 @@ class Stage:
             story.workers.append(await team.start_worker(environment))
         await self._until_ready(story.workers)
         story.tell(f"the shop is open on {self.shop} (pid {web.pid})")
-        story.tell(f"a mail server and a warehouse listen (pid {world.pid}), {len(story.workers)} workers wait")
+        story.tell(
+            f"mail server, warehouse and push service listen (pid {world.pid}), {len(story.workers)} workers wait"
+        )
         return environment
 
     async def _addresses(self) -> dict[str, int]:
@@ -249,11 +254,26 @@ class Stage:
         await kill_a_worker(self.app, self.team, story.workers, environment, story)
         story.phase = before
 
+    async def _mend(self) -> None:
+        """What gave up is kept, and a person replays it when its cause is mended."""
+        dead = await self.app.jobs.count_dead(job="warehouse.send-parcel")
+        if dead:
+            Outside(self.folder).addresses_mended.touch()
+            replayed = await self.app.jobs.replay(job="warehouse.send-parcel")
+            self.story.phase = "the office has mended the addresses of parcels that were given up"
+            self.story.tell(f"the office has mended addresses, and replayed {replayed} dead letters", "bold yellow")
+            await self._until_done()
+
     async def _until_done(self) -> None:
         done, since = -1, self.story.seconds
         while True:
             queues = await self.app.queues.list(window=DAY)
-            if not any(queue.ready or queue.running or queue.scheduled for queue in queues):
+            outbox = await self.app.events.outbox()
+            subscriptions = await self.app.subscriptions.list()
+            waiting = any("waiting" in each.under_way for each in subscriptions)
+            if not (
+                outbox.pending or waiting or any(queue.ready or queue.running or queue.scheduled for queue in queues)
+            ):
                 return
             now_done = sum(sum(queue.ended.values()) for queue in queues)
             if now_done != done:
@@ -265,29 +285,54 @@ class Stage:
     # --- looking on
 
     async def _watch(self, shown: Display) -> None:
-        outside = Outside(self.folder)
+        outside, log = Outside(self.folder), EventLog(self.app)
         while True:
             self.team.check()
             if self.story.workers:
-                await self._look(outside)
+                await self._look(outside, log)
             shown.update()
             await asyncio.sleep(LOOK)
 
-    def _count_payments(self) -> int:
-        with self.database.sessions() as session:
-            return session.scalar(select(func.count()).select_from(Payment)) or 0
-
-    async def _look(self, outside: Outside) -> None:
-        story = self.story
-        story.queues = {queue.name: queue for queue in await self.app.queues.list(window=DAY)}
-        story.running = {record.pid: record.running for record in await self.app.workers.list()}
-        story.seen = Seen(
-            payments=await asyncio.to_thread(self._count_payments),
-            invoices=outside.count_invoices(),
-            mails=outside.count_mails(),
-            reports=outside.count_reports(),
-            answers=outside.count_answers(),
+    async def _look(self, outside: Outside, log: EventLog) -> None:
+        story, app = self.story, self.app
+        story.queues = await app.queues.list(window=DAY)
+        story.running = {record.pid: record.running for record in await app.workers.list()}
+        await log.read()
+        outbox = await app.events.outbox()
+        lag = outbox.lag or 0.0
+        story.relayed = Relayed(max(log.total, outbox.pending), outbox.pending, lag, max(lag, story.relayed.slowest))
+        story.heard = {each.name: _heard(each, log) for each in await app.subscriptions.list()}
+        mails, parcels = outside.count_mails(), outside.count_answers(outside.parcels)
+        pushes = outside.count_answers(outside.pushes)
+        story.outside = Counter(
+            {
+                **await asyncio.to_thread(self._count_rows),
+                "parcels": sum(parcels[answer] for answer in TAKEN),
+                "pushes": sum(pushes[answer] for answer in TAKEN),
+                "mails": mails[Letter.INVOICE],
+                "questions": mails[Letter.QUESTION],
+                "letters": mails[Letter.OFFICE],
+                "reports": outside.count_reports(),
+            }
         )
+
+    def _count_rows(self) -> dict[str, int]:
+        counted = {
+            "payments": select(func.count()).select_from(Payment),
+            "sales": select(func.count()).select_from(Sale),
+            "paid orders": select(func.count()).select_from(Order).where(Order.paid),
+            "sent orders": select(func.count()).select_from(Order).where(Order.sent),
+        }
+        with self.database.sessions() as session:
+            return {what: session.scalar(count) or 0 for what, count in counted.items()}
+
+
+def _heard(subscription: SubscriptionRecord, log: EventLog) -> Heard:
+    counts = {state: waiting.count for state, waiting in subscription.under_way.items()}
+    retrying, dead = counts.pop("scheduled", 0), counts.pop("dead", 0)
+    under_way = sum(counts.values())
+    done = max(0, log.wanted_by(subscription) - under_way - retrying - dead)
+    return Heard(done, under_way, retrying, dead)
 
 
 def _port(wanted: int | None) -> int:

@@ -5,7 +5,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from shop.demo.refusal import Refusal
 
 DATA = Path(__file__).parent / "data"
 TRIES = 10
+IMPATIENT = 40
+"""Every so many customers click twice."""
 
 
 def read_orders(limit: int | None = None) -> list[dict[str, Any]]:
@@ -32,28 +34,34 @@ def _items(text: str) -> Iterator[tuple[str, int]]:
 
 @dataclass(slots=True)
 class Answers:
-    """What the shop said: the customers' own record, which the audit holds against the shop's."""
+    """What the shop said: the customers' own record, which the audit holds against the shop's. Numbers of orders."""
 
     accepted: list[str] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
+    sold_out: list[str] = field(default_factory=list)
+    too_much: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+    """Accepted ones that were sent again, and that the shop knew."""
     days: list[str] = field(default_factory=list)
-    asked_again: int = 0
-    """Requests that were sent once more, because an answer was missing."""
+    """Those that the shop has closed."""
 
     def save(self, path: Path) -> None:
-        path.write_text(json.dumps({"accepted": self.accepted, "refused": self.refused, "days": self.days}))
+        path.write_text(json.dumps(asdict(self)))
 
     @classmethod
     def load(cls, path: Path) -> "Answers":
         return cls(**json.loads(path.read_text()))
 
     @property
+    def refused(self) -> list[str]:
+        return [*self.sold_out, *self.too_much]
+
+    @property
     def count(self) -> int:
-        return len(self.accepted) + len(self.refused)
+        return len(self.accepted) + len(self.sold_out) + len(self.too_much)
 
 
 class Customers:
-    """Sends the orders at a steady rate, as far as the shop keeps up; asks for the report of a day at its end."""
+    """Sends the orders at a steady rate, as far as the shop keeps up; closes each day at its end."""
 
     def __init__(self, orders: list[dict[str, Any]], shop: str, *, clients: int, rate: float) -> None:
         self.answers = Answers()
@@ -79,21 +87,28 @@ class Customers:
         async with httpx.AsyncClient(base_url=self._shop, timeout=30) as http:
             for place, order in line:
                 await asyncio.sleep(begun + place / self._rate - clock())
-                await self._order(http, order)
+                await self._order(http, order, twice=place % IMPATIENT == IMPATIENT // 2)
 
-    async def _order(self, http: httpx.AsyncClient, order: dict[str, Any]) -> None:
+    async def _order(self, http: httpx.AsyncClient, order: dict[str, Any], *, twice: bool) -> None:
+        number = order["number"]
         answer = await self._post(http, "/orders", order)
         match answer.status_code:
             case 200 | 201:
-                self.answers.accepted.append(order["number"])
+                self.answers.accepted.append(number)
             case 409:
-                self.answers.refused.append(order["number"])
+                self.answers.sold_out.append(number)
+            case 402:
+                self.answers.too_much.append(number)
             case status:
-                raise Refusal(f"POST /orders of {order['number']} was answered {status}: {answer.text}")
+                raise Refusal(f"POST /orders of {number} was answered {status}: {answer.text}")
+        if twice and answer.is_success:
+            if (await self._post(http, "/orders", order)).status_code != httpx.codes.OK:
+                raise Refusal(f"the shop does not know the order {number}, which it accepted")
+            self.answers.repeated.append(number)
         day = _day(order)
         self._open_on[day] -= 1
         if not self._open_on[day]:
-            (await self._post(http, f"/reports/{day}")).raise_for_status()
+            (await self._post(http, f"/days/{day}/closing")).raise_for_status()
             self.answers.days.append(day)
 
     async def _post(self, http: httpx.AsyncClient, path: str, body: object = None) -> httpx.Response:
@@ -106,7 +121,6 @@ class Customers:
             else:
                 if not answer.is_server_error or attempt == TRIES:
                     return answer
-            self.answers.asked_again += 1
             await asyncio.sleep(0.2 * attempt)
         raise AssertionError("the last try returns or raises")
 

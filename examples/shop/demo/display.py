@@ -13,12 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from remit import State
-from remit.client import QueueRecord
-from shop.demo.outside import PACKED, TRIED_AGAIN
-from shop.demo.story import Event, Story
+from shop.demo.edges import EDGES
+from shop.demo.story import Happening, Heard, Story
 
-LATEST = 6
-"""Events that the live picture shows."""
+ROWS_BESIDE = 22
+"""Lines of the picture beside the latest happenings."""
 SELDOM = 3.0
 """Seconds between two lines where there is no terminal."""
 
@@ -37,8 +36,8 @@ def display(story: Story, console: Console) -> Iterator[Display]:
         return
     with Live(console=console, auto_refresh=False, transient=True, vertical_overflow="crop") as live:
         yield Picture(story, live)
-    for event in story.events:  # what happened stays on the screen when the picture goes
-        console.print(_event(event))
+    for happening in story.happenings:  # what happened stays on the screen when the picture goes
+        console.print(_line(happening))
 
 
 class Picture:
@@ -49,11 +48,12 @@ class Picture:
         self._live = live
 
     def update(self) -> None:
-        self._live.update(picture(self._story), refresh=True)
+        latest = max(2, min(8, self._live.console.height - ROWS_BESIDE))
+        self._live.update(picture(self._story, latest), refresh=True)
 
 
 class Lines:
-    """Events as they come, and the state of things now and then."""
+    """Happenings as they come, and the state of things now and then."""
 
     def __init__(self, story: Story, console: Console) -> None:
         self._story = story
@@ -63,19 +63,18 @@ class Lines:
 
     def update(self) -> None:
         story = self._story
-        for event in story.events[self._told :]:
-            self._console.print(_event(event), soft_wrap=True)
-        self._told = len(story.events)
+        for happening in story.happenings[self._told :]:
+            self._console.print(_line(happening), soft_wrap=True)
+        self._told = len(story.happenings)
         if story.seconds - self._last >= SELDOM and story.queues:
             self._last = story.seconds
-            self._console.print(_event(Event(story.seconds, _in_a_line(story), "dim")), soft_wrap=True)
+            self._console.print(_line(Happening(story.seconds, _in_a_line(story), "dim")), soft_wrap=True)
 
 
-def picture(story: Story) -> RenderableType:
+def picture(story: Story, latest: int) -> RenderableType:
     """The whole picture; it fits 80 columns and 24 lines."""
-    return Group(
-        _head(story), _progress(story), Text(), _queues(story), Text(), _workers(story), Text(), *_latest(story)
-    )
+    parts: list[RenderableType] = [_head(story), _flow(story), Text(), _deliveries(story), Text(), _workers(story)]
+    return Group(*parts, Text(), *_latest(story, latest))
 
 
 def _head(story: Story) -> RenderableType:
@@ -87,49 +86,47 @@ def _head(story: Story) -> RenderableType:
     return head
 
 
-def _progress(story: Story) -> RenderableType:
-    answers, total = story.customers.answers, story.customers.total
+def _flow(story: Story) -> RenderableType:
+    answers, total, relayed = story.customers.answers, story.customers.total, story.relayed
     line = Table.grid(padding=(0, 1), expand=True)
     line.add_column(no_wrap=True)
     line.add_column(ratio=1)
     line.add_column(no_wrap=True)
     counted = f"{answers.count:,} of {total:,}, {len(answers.refused)} refused"
     line.add_row("orders in", ProgressBar(total, answers.count, complete_style="green"), counted)
+    out = relayed.published - relayed.pending
+    waiting = f"{relayed.pending:,} wait, lag {relayed.lag:.1f} s" if relayed.pending else "none waits"
+    line.add_row(
+        "events out",
+        ProgressBar(max(1, relayed.published), out, complete_style="cyan", finished_style="cyan"),
+        f"{out:,} of {relayed.published:,}, {waiting}",
+    )
     return line
 
 
-def _queues(story: Story) -> RenderableType:
+def _deliveries(story: Story) -> RenderableType:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, expand=True, header_style="bold")
-    table.add_column("queue", no_wrap=True)
-    for heading in ("ready", "running", "retry", "dead", "done"):
+    table.add_column("event", no_wrap=True)
+    table.add_column("delivered to", no_wrap=True)
+    for heading in ("wait", "retry", "done"):
         table.add_column(heading, justify="right", no_wrap=True, min_width=5)
     table.add_column("counted outside", justify="right", no_wrap=True)
-    for name, outside in _counted_outside(story):
-        queue = story.queues.get(name) or QueueRecord(name, 1.0)
+    before = ""
+    for edge in EDGES:
+        heard = story.heard.get(edge.subscription) or Heard()
         table.add_row(
-            name,
-            _number(queue.ready),
-            _number(queue.running, "cyan"),
-            _number(queue.scheduled, "yellow"),
-            _number(queue.dead, "bold red"),
-            _number(queue.ended.get(State.COMPLETED, 0), "green"),
-            outside,
+            Text(edge.event, "dim" if edge.event == before else ""),
+            edge.subscription,
+            _number(heard.under_way, "cyan"),
+            _number(heard.retrying, "yellow"),
+            _number(heard.done, "green"),
+            Text(
+                f"{story.outside[edge.effect]:,} {edge.effect}" if edge.effect else "",
+                style="" if heard.done else "dim",
+            ),
         )
+        before = edge.event
     return table
-
-
-def _counted_outside(story: Story) -> list[tuple[str, Text]]:
-    seen = story.seen
-    packed = sum(seen.answers[answer] for answer in PACKED)
-    again = sum(seen.answers[answer] for answer in TRIED_AGAIN)
-    parcels = Text.assemble(f"{packed:,} parcels", (f", {again} failed", "yellow" if again else "dim"))
-    return [
-        ("orders.payments", Text(f"{seen.payments:,} in the ledger")),
-        ("orders.invoices", Text(f"{seen.invoices:,} files")),
-        ("orders.mails", Text(f"{seen.mails:,} e-mails")),
-        ("orders.warehouse", parcels),
-        ("reports.daily", Text(f"{seen.reports:,} reports")),
-    ]
 
 
 def _number(number: int, style: str = "") -> Text:
@@ -138,8 +135,24 @@ def _number(number: int, style: str = "") -> Text:
 
 def _workers(story: Story) -> RenderableType:
     grid = Table.grid(padding=(0, 3))
-    grid.add_row(*(_worker(story, place) for place in range(len(story.workers))))
+    cells = [_worker(story, place) for place in range(len(story.workers))]
+    grid.add_row(_jobs(story), *cells)
     return grid
+
+
+def _jobs(story: Story) -> Text:
+    waiting = sum(queue.ready for queue in story.queues)
+    retry = sum(queue.scheduled for queue in story.queues)
+    dead = sum(queue.dead for queue in story.queues)
+    return Text.assemble(
+        f"{_done(story):,} jobs done\n",
+        (f"{waiting:,} ready, {retry:,} later, ", "dim"),
+        (f"{dead} dead", "bold red" if dead else "dim"),
+    )
+
+
+def _done(story: Story) -> int:
+    return sum(queue.ended.get(State.COMPLETED, 0) for queue in story.queues)
 
 
 def _worker(story: Story, place: int) -> Text:
@@ -151,29 +164,29 @@ def _worker(story: Story, place: int) -> Text:
         state = ("… starting", "dim")
     else:
         state = (f"● {running} running", "cyan" if running else "dim")
-    return Text.assemble(f"{child.name} ", (f"pid {child.pid}\n", "dim"), state)
+    return Text.assemble(f"{child.name} ", (f"{child.pid}\n", "dim"), state)
 
 
-def _latest(story: Story) -> list[RenderableType]:
-    latest = [_event(event) for event in story.events[-LATEST:]]
+def _latest(story: Story, count: int) -> list[RenderableType]:
+    latest = [_line(happening) for happening in story.happenings[-count:]]
     for line in latest:
         line.no_wrap, line.overflow = True, "ellipsis"
     return [*latest]
 
 
-def _event(event: Event) -> Text:
-    return Text.assemble((f"{event.at:5.1f} s  ", "dim"), (event.text, event.style))
+def _line(happening: Happening) -> Text:
+    return Text.assemble((f"{happening.at:5.1f} s  ", "dim"), (happening.text, happening.style))
 
 
 def _in_a_line(story: Story) -> str:
-    queues, seen = story.queues.values(), story.seen
-    waiting = sum(queue.ready for queue in queues)
-    running = sum(queue.running for queue in queues)
-    retry = sum(queue.scheduled for queue in queues)
-    done = sum(queue.ended.get(State.COMPLETED, 0) for queue in queues)
+    relayed = story.relayed
+    under_way = sum(heard.under_way for heard in story.heard.values())
+    retrying = sum(heard.retrying for heard in story.heard.values())
+    done = sum(heard.done for heard in story.heard.values())
     return (
         f"orders {story.customers.answers.count:,}/{story.customers.total:,} · "
-        f"jobs: {waiting:,} ready, {running} running, {retry} to retry, {done:,} done · "
-        f"outside: {seen.payments:,} payments, {seen.invoices:,} invoices, {seen.mails:,} e-mails, "
-        f"{sum(seen.answers[answer] for answer in PACKED):,} parcels, {seen.reports} reports"
+        f"events: {relayed.published:,} out, {relayed.pending:,} wait, lag {relayed.lag:.1f} s · "
+        f"deliveries: {done:,} done, {under_way:,} under way, {retrying} to retry · jobs done: {_done(story):,} · "
+        f"outside: {story.outside['payments']:,} payments, {story.outside['parcels']:,} parcels, "
+        f"{story.outside['mails']:,} mails, {story.outside['pushes']:,} pushes"
     )

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 
 from remit.client import QueueRecord
 from shop.demo.customers import Customers
-from shop.demo.outside import Answer
 from shop.demo.team import Child
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class Happening:
     """Something that happened, `at` so many seconds after the start."""
 
     at: float
@@ -20,14 +19,24 @@ class Event:
 
 
 @dataclass(slots=True)
-class Seen:
-    """What was counted outside when somebody last looked."""
+class Relayed:
+    """How events get out: `pending` of those that were published wait for the relay, the oldest for `lag` seconds."""
 
-    payments: int = 0
-    invoices: int = 0
-    mails: int = 0
-    reports: int = 0
-    answers: Counter[Answer] = field(default_factory=Counter)
+    published: int = 0
+    pending: int = 0
+    lag: float = 0.0
+    slowest: float = 0.0
+    """The longest lag that was seen."""
+
+
+@dataclass(slots=True)
+class Heard:
+    """The deliveries of one subscription."""
+
+    done: int = 0
+    under_way: int = 0
+    retrying: int = 0
+    dead: int = 0
 
 
 @dataclass(slots=True)
@@ -35,13 +44,16 @@ class Story:
     store: str
     customers: Customers
     phase: str = ""
-    events: list[Event] = field(default_factory=list)
-    queues: dict[str, QueueRecord] = field(default_factory=dict)
+    happenings: list[Happening] = field(default_factory=list)
+    relayed: Relayed = field(default_factory=Relayed)
+    heard: dict[str, Heard] = field(default_factory=dict)
+    """By the name of the subscription."""
+    outside: Counter[str] = field(default_factory=Counter)
+    """What was counted outside when somebody last looked, by what it is called."""
+    queues: list[QueueRecord] = field(default_factory=list)
     running: dict[int, int] = field(default_factory=dict)
-    """Jobs that run now, by the pid of the worker."""
+    """Jobs and deliveries that run now, by the pid of the worker."""
     workers: list[Child] = field(default_factory=list)
-    seen: Seen = field(default_factory=Seen)
-    rescued: int = 0
     begun: float = field(default_factory=time.monotonic)
 
     @property
@@ -49,4 +61,4 @@ class Story:
         return time.monotonic() - self.begun
 
     def tell(self, text: str, style: str = "") -> None:
-        self.events.append(Event(self.seconds, text, style))
+        self.happenings.append(Happening(self.seconds, text, style))

@@ -1,1 +1,1 @@
-"""Orders: placed, paid, invoiced, and on their way to the warehouse."""
+"""Orders: placed, and then paid and sent by others."""

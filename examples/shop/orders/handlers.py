@@ -1,89 +1,53 @@
-"""What is done about each job. Payloads hold ids; everything else is read fresh."""
+"""What is done about jobs of this domain, and about what others say."""
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 
-import httpx
-
-from remit import DeadLetter, RetryAfter, Run, Skip
+from remit import Run
+from shop.billing.messages import PaymentBooked
 from shop.database import Database
-from shop.files import replace_file
-from shop.orders.invoices import euros, invoice_mail, render_invoice
-from shop.orders.messages import BookPayment, EmailInvoice, NotifyWarehouse, Orders, RenderInvoice, orders
-from shop.orders.models import Order
-from shop.orders.services import MailServer, Services
+from shop.orders.messages import MarkPaid, MarkSent, OrderMoved, Orders, orders
+from shop.orders.services import Services
 from shop.settings import Settings
+from shop.warehouse.messages import ParcelSent
 
 
 @orders.context
-async def services() -> AsyncIterator[Services]:
+def services() -> Iterator[Services]:
     """Opened once per worker."""
-    settings = Settings.from_environment()
-    database = Database(settings.database_url)
-    async with httpx.AsyncClient(base_url=settings.warehouse_url, timeout=settings.warehouse_timeout) as warehouse:
-        yield Services(database, settings.invoices, MailServer(settings.mail_host, settings.mail_port), warehouse)
+    database = Database(Settings.from_environment().database_url)
+    yield Services(database)
     database.close()
 
 
-@orders.handles(BookPayment)
-def book_payment(job: BookPayment, run: Run[Orders]) -> None:
-    """Inside the database: the booking and the completion of this job are one commit, so it happens exactly once.
+# Who hears an event decides what is to be done; a job does it. Each subscription has its own deliveries and retries.
 
-    It could be `async` with `run.transaction()`. On SQLite, where one writes at a time, a thread is done sooner.
+
+@orders.on(PaymentBooked, name="note-payment")
+async def on_payment_booked(event: PaymentBooked, run: Run[Orders]) -> None:
+    run.enqueue(MarkPaid(order=event.order))
+
+
+@orders.on(ParcelSent, name="note-parcel")
+async def on_parcel_sent(event: ParcelSent, run: Run[Orders]) -> None:
+    run.enqueue(MarkSent(order=event.order))
+
+
+@orders.handles(MarkPaid)
+def mark_paid(job: MarkPaid, run: Run[Orders]) -> None:
+    _mark("paid", job.order, run)
+
+
+@orders.handles(MarkSent)
+def mark_sent(job: MarkSent, run: Run[Orders]) -> None:
+    _mark("sent", job.order, run)
+
+
+def _mark(column: str, order: str, run: Run[Orders]) -> None:
+    """The change, the event about it and the completion of the job are one commit.
+
+    Payment and parcel come in any order. Whichever comes second waits for the first here, and then says both.
     """
-    sql = run.context.database.sql
+    sql = run.context.database.sql(f"UPDATE orders SET {column} = true WHERE number = ? RETURNING channel, paid, sent")
     with run.sync.transaction() as tx:
-        booked = tx.execute(
-            sql(
-                "INSERT INTO payment (order_number, amount_cents) SELECT number, total_cents FROM orders"
-                " WHERE number = ? RETURNING amount_cents"
-            ),
-            [job.order],
-        )
-        if not booked:
-            raise Skip(f"order {job.order} no longer exists")
-        tx.execute(sql("UPDATE orders SET paid = true WHERE number = ?"), [job.order])
-        run.result = f"booked {euros(booked[0][0])}"
-
-
-@orders.handles(RenderInvoice)
-def render(job: RenderInvoice, run: Run[Orders]) -> str:
-    """It blocks, so it is a plain `def` and runs in a thread. A second run writes the same file once more."""
-    path = run.context.invoice_file(job.order)
-    replace_file(path, render_invoice(_read(job.order, run)))
-    run.enqueue(EmailInvoice(order=job.order))  # sent with this run's success, in the same commit
-    return path.name
-
-
-@orders.handles(EmailInvoice)
-def email_invoice(job: EmailInvoice, run: Run[Orders]) -> str:
-    """Outside the database things happen at least once: a mail that goes out twice has the same Message-ID twice."""
-    order = _read(job.order, run)
-    invoice = run.context.invoice_file(job.order).read_text(encoding="utf-8")
-    run.context.mail.send(invoice_mail(order, invoice, key=run.key))
-    return f"sent to {order.email}"
-
-
-@orders.handles(NotifyWarehouse)
-async def notify_warehouse(job: NotifyWarehouse, run: Run[Orders]) -> str:
-    """The same key on every attempt lets the warehouse pack a parcel once, even if its answer was lost."""
-    order = await asyncio.to_thread(_read, job.order, run)
-    answer = await run.context.warehouse.post(
-        "/parcels",
-        json={"order": order.number, "country": order.country, "lines": order.lines},
-        headers={"Idempotency-Key": run.key},
-    )
-    if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
-        raise RetryAfter(float(answer.headers["Retry-After"]))
-    if answer.is_client_error:
-        raise DeadLetter(f"the warehouse refuses the order: {answer.text}")
-    answer.raise_for_status()  # any other exception: tried again, by the policy of the job
-    return f"parcel {answer.json()['parcel']}"
-
-
-def _read(number: str, run: Run[Orders]) -> Order:
-    with run.context.database.sessions() as session:
-        order = session.get(Order, number)
-    if order is None:
-        raise Skip(f"order {number} no longer exists")
-    return order
+        [(channel, paid, sent)] = tx.execute(sql, [order])
+        run.publish(OrderMoved(order=order, channel=channel, paid=bool(paid), sent=bool(sent)))

@@ -1,46 +1,85 @@
-"""The jobs of this domain: plain values, cheap to import. Only workers import what is done about them, `handlers`."""
+"""What this domain does and says: plain values, cheap to import. Other domains may import this module alone."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING
 
-from remit import Domain, Job, Retry
+from remit import Domain, Event, Job
 
 if TYPE_CHECKING:
     from shop.orders.services import Services
 
 
 class Orders(Domain["Services"]):
-    """Orders, from the customer's click to the warehouse."""
+    """Orders and the stock, from the customer's click until the parcel is on its way."""
 
 
 orders = Orders()
 
-payments = orders.queue("payments", concurrency=8)
-invoices = orders.queue("invoices", concurrency=8)
-mails = orders.queue("mails", concurrency=8)
-warehouse = orders.queue("warehouse", concurrency=16)
+updates = orders.queue("updates", concurrency=8)
 
 
-class BookPayment(Job[Orders], queue=payments):
-    """Book what an order costs, exactly once."""
+# What others may hear. An event carries what its listeners need, so that nobody has to ask for more.
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLine:
+    """One line of an order, as it was when it was placed."""
+
+    sku: str
+    title: str
+    quantity: int
+    price_cents: int
+
+
+class OrderPlaced(Event[Orders]):
+    """A customer ordered, and the pieces are reserved."""
+
+    order: str
+    day: date
+    customer: str
+    email: str
+    country: str
+    channel: str
+    lines: tuple[OrderLine, ...]
+    total_cents: int
+
+
+class OrderMoved(Event[Orders], ordered_by="order"):
+    """An order is paid, or sent, by now. The last word counts, so the events of one order come in their order."""
+
+    order: str
+    channel: str
+    paid: bool
+    sent: bool
+
+
+class ReturnPeriodEnded(Event[Orders]):
+    """What was ordered by phone, unseen, can no longer be returned."""
+
+    order: str
+    email: str
+
+
+class DayClosed(Event[Orders]):
+    """No more orders of a day are taken: so many were placed."""
+
+    day: date
+    orders: int
+
+
+# What this domain does by itself.
+
+
+class MarkPaid(Job[Orders], queue=updates):
+    """Note that an order is paid."""
 
     order: str
 
 
-class RenderInvoice(Job[Orders], queue=invoices):
-    """Write the invoice of an order to disk, and then send it."""
-
-    order: str
-
-
-class EmailInvoice(Job[Orders], queue=mails, retry=Retry(attempts=8)):
-    """Send an invoice to its customer."""
-
-    order: str
-
-
-class NotifyWarehouse(Job[Orders], queue=warehouse, retry=Retry(attempts=8), timeout=60):
-    """Tell the warehouse what to pack, by its webhook, which fails at times."""
+class MarkSent(Job[Orders], queue=updates):
+    """Note that an order is on its way."""
 
     order: str

@@ -1,21 +1,12 @@
-"""The tables of this domain. Money is in cents."""
+"""The tables of this domain."""
 
-from datetime import date, datetime
-from typing import TypedDict
+from datetime import date
+from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, func
+from sqlalchemy import JSON, CheckConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shop.database import Base
-
-
-class Line(TypedDict):
-    """One line of an order, as it was when it was placed."""
-
-    sku: str
-    title: str
-    quantity: int
-    price_cents: int
 
 
 class Product(Base):
@@ -37,17 +28,7 @@ class Order(Base):
     email: Mapped[str]
     country: Mapped[str]
     channel: Mapped[str]
-    lines: Mapped[list[Line]] = mapped_column(JSON)
+    lines: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     total_cents: Mapped[int]
     paid: Mapped[bool] = mapped_column(default=False)
-
-
-class Payment(Base):
-    """The ledger. Nothing here refuses a second payment of the same order: the job is what must happen once."""
-
-    __tablename__ = "payment"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    order_number: Mapped[str] = mapped_column(ForeignKey("orders.number"), index=True)
-    amount_cents: Mapped[int]
-    booked_at: Mapped[datetime] = mapped_column(server_default=func.current_timestamp())
+    sent: Mapped[bool] = mapped_column(default=False)

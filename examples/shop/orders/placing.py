@@ -1,15 +1,20 @@
-"""Placing an order: the order, its stock and its jobs are one commit, or nothing."""
+"""Placing an order: the order, its stock and its event are one commit, or nothing."""
 
-from datetime import datetime
+from dataclasses import asdict
+from datetime import date, datetime
 from typing import Annotated
 
 import msgspec
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from shop.orders.messages import BookPayment, NotifyWarehouse, RenderInvoice, orders
-from shop.orders.models import Line, Order, Product
+from shop.money import euros
+from shop.orders.messages import DayClosed, OrderLine, OrderPlaced, ReturnPeriodEnded, orders
+from shop.orders.models import Order, Product
+
+MOST_CENTS = 20_000
+"""What the shop delivers before it is paid."""
 
 
 class NewOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,17 +38,17 @@ class AlreadyPlaced(Exception):
     """An order with this number is here."""
 
 
-def place_order(new: NewOrder, session: Session) -> Order:
-    """Place an order in the caller's transaction. Raises `OutOfStock` and `AlreadyPlaced`: roll back then.
+class TooMuch(Exception):
+    """The order costs more than the shop delivers before it is paid."""
 
-    The jobs come first only to show that it does not matter: they exist if, and only if, the caller commits.
+
+def place_order(new: NewOrder, session: Session, *, return_period: float) -> Order:
+    """Place an order in the caller's transaction.
+
+    Raises `AlreadyPlaced`, `OutOfStock` and `TooMuch`: roll back then. The event is published before any of this is
+    known, only to show that it does not matter: it exists if, and only if, the caller commits.
     """
-    orders.sync.enqueue_many(
-        [BookPayment(order=new.number), RenderInvoice(order=new.number), NotifyWarehouse(order=new.number)],
-        tx=session,
-        requested_by={"email": new.email},
-    )
-    lines = [_reserve(session, sku, quantity) for sku, quantity in sorted(new.items.items())]
+    lines = _lines(new, session)
     order = Order(
         number=new.number,
         day=new.placed_at.date(),
@@ -51,26 +56,61 @@ def place_order(new: NewOrder, session: Session) -> Order:
         email=new.email,
         country=new.country,
         channel=new.channel,
-        lines=lines,
-        total_cents=sum(line["quantity"] * line["price_cents"] for line in lines),
+        lines=[asdict(line) for line in lines],
+        total_cents=sum(line.quantity * line.price_cents for line in lines),
     )
+    orders.sync.publish(_placed(order, lines), tx=session)
+    if order.channel == "phone":
+        ended = ReturnPeriodEnded(order=order.number, email=order.email)
+        orders.sync.publish_later(ended, delay=return_period, tx=session)
     session.add(order)
     try:
         session.flush()
     except IntegrityError as error:
-        raise AlreadyPlaced(new.number) from error
+        raise AlreadyPlaced(order.number) from error
+    for line in sorted(lines, key=lambda line: line.sku):  # in one order, so that no two customers block each other
+        _reserve(line, session)
+    if order.total_cents > MOST_CENTS:
+        raise TooMuch(f"{euros(order.total_cents)} is more than we deliver before it is paid")
     return order
 
 
-def _reserve(session: Session, sku: str, quantity: int) -> Line:
-    reserved = session.execute(
+def close_day(day: date, session: Session) -> int:
+    """Take no more orders of a day, and say how many there were, in the caller's transaction."""
+    placed = session.scalar(select(func.count()).select_from(Order).where(Order.day == day)) or 0
+    orders.sync.publish(DayClosed(day=day, orders=placed), tx=session)
+    return placed
+
+
+def _placed(order: Order, lines: tuple[OrderLine, ...]) -> OrderPlaced:
+    return OrderPlaced(
+        order=order.number,
+        day=order.day,
+        customer=order.customer,
+        email=order.email,
+        country=order.country,
+        channel=order.channel,
+        lines=lines,
+        total_cents=order.total_cents,
+    )
+
+
+def _lines(new: NewOrder, session: Session) -> tuple[OrderLine, ...]:
+    products = {product.sku: product for product in session.scalars(select(Product).where(Product.sku.in_(new.items)))}
+    if missing := new.items.keys() - products.keys():
+        raise OutOfStock(f"there is no {', '.join(sorted(missing))}")
+    return tuple(
+        OrderLine(sku, products[sku].title, quantity, products[sku].price_cents) for sku, quantity in new.items.items()
+    )
+
+
+def _reserve(line: OrderLine, session: Session) -> None:
+    reserved = session.scalar(
         update(Product)
-        .where(Product.sku == sku, Product.stock >= quantity)
-        .values(stock=Product.stock - quantity)
-        .returning(Product.title, Product.price_cents)
+        .where(Product.sku == line.sku, Product.stock >= line.quantity)
+        .values(stock=Product.stock - line.quantity)
+        .returning(Product.sku)
         .execution_options(synchronize_session=False)
     )
-    product = reserved.one_or_none()
-    if product is None:
-        raise OutOfStock(f"{sku} is sold out")
-    return Line(sku=sku, title=product.title, quantity=quantity, price_cents=product.price_cents)
+    if reserved is None:
+        raise OutOfStock(f"{line.title} is sold out")

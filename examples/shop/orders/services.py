@@ -1,33 +1,10 @@
 """What the handlers of this domain work with: `run.context`."""
 
 from dataclasses import dataclass
-from email.message import Message
-from pathlib import Path
-from smtplib import SMTP
-
-import httpx
 
 from shop.database import Database
 
 
 @dataclass(frozen=True, slots=True)
-class MailServer:
-    """Where mail is handed in."""
-
-    host: str
-    port: int
-
-    def send(self, message: Message) -> None:
-        with SMTP(self.host, self.port, local_hostname="localhost", timeout=10) as smtp:
-            smtp.send_message(message)
-
-
-@dataclass(frozen=True, slots=True)
 class Services:
     database: Database
-    invoices: Path
-    mail: MailServer
-    warehouse: httpx.AsyncClient
-
-    def invoice_file(self, order: str) -> Path:
-        return self.invoices / f"{order}.html"

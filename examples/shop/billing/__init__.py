@@ -1,0 +1,1 @@
+"""Billing: payments and invoices."""

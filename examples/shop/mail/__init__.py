@@ -1,0 +1,1 @@
+"""Mail: what customers and the office are told."""

@@ -1,0 +1,1 @@
+"""Warehouse: parcels, packed by somebody else's."""

@@ -1,0 +1,10 @@
+"""What the handlers of this domain work with: `run.context`."""
+
+from dataclasses import dataclass
+
+import httpx
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    warehouse: httpx.AsyncClient
