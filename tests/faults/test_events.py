@@ -138,7 +138,7 @@ def test_fault_60_an_event_that_its_subscriber_cannot_decode_is_a_dead_delivery(
     fair.worker()
     fair.await_ends("note", ids[1:])
     until(lambda: fair.deliveries(ids[0]) == {"guild.note": "dead"}, "the delivery is dead")
-    [job] = [row for row in fair.database.rows().values() if row.state == "dead"]
+    [job] = [row for row in fair.database.rows().values() if row.name == "guild.note" and row.state == "dead"]
     assert "number" in (job.reason or ""), "it says why"
     assert fair.events()[ids[0]].state == "dispatched"
     fair.database.execute("""UPDATE remit.event SET payload = '{"number":1}' WHERE id::text = %s""", ids[0])
