@@ -8,7 +8,7 @@ from importlib import resources
 from itertools import count
 
 from remit.boundaries.drawing.layout import HEAD, LANE, ROW, WIDTH, Box, Layout, Row, lay_out
-from remit.boundaries.mapping import DomainEntry, EventEntry, FieldEntry, Flow, Map, SubscriptionEntry
+from remit.boundaries.mapping import DomainEntry, EventEntry, FieldEntry, Flow, Map, QueueEntry, SubscriptionEntry
 from remit.boundaries.sources import OWN
 
 
@@ -113,14 +113,8 @@ def _card(domain: DomainEntry) -> str:
     lists = [
         _list("Publishes", (_event(each) for each in domain.events)),
         _list("Listens to", (_subscription(each) for each in domain.subscriptions)),
-        _list("Jobs", (_job_item(domain))),
-        _list(
-            "Queues",
-            (
-                _item("queue", each.name, f"{each.concurrency} slots per worker", "", (each.name,))
-                for each in domain.queues
-            ),
-        ),
+        _list("Jobs", _job_item(domain)),
+        _list("Queues", (_queue(each) for each in domain.queues)),
         _list(
             "Depends on",
             (_item("uses", f"{domain.name} {each.uses}", escape(each.reason), "", (each.uses,), each.uses)
@@ -132,6 +126,11 @@ def _card(domain: DomainEntry) -> str:
         f"<h2>{escape(domain.name)}</h2><p>{escape(domain.about)}</p>"
         f'<p class="path"><code>{escape(domain.package)}</code></p>{"".join(lists)}</article>'
     )
+
+
+def _queue(each: QueueEntry) -> str:
+    slots = f"{each.concurrency} {'slot' if each.concurrency == 1 else 'slots'} per worker"
+    return _item("queue", each.name, slots, "", (each.name,))
 
 
 def _job_item(domain: DomainEntry) -> Iterator[str]:
