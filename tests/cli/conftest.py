@@ -1,4 +1,6 @@
-"""The commands on a small application, `depot`: in this process where that will do, as real processes for workers."""
+"""The commands on two small applications, `depot` (jobs) and `harbour` (events): in this process where that will do, as
+real processes for workers.
+"""
 
 import os
 import subprocess
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from remit.cli import main
-from tests.cli.harness import HERE, Command, Depot, Process, Result, Start
+from tests.cli.harness import HERE, Command, Depot, Harbour, Process, Result, Start
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +55,27 @@ def depot(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Depot:
 def each_depot(store_url: str, monkeypatch: pytest.MonkeyPatch) -> Depot:
     """The application on each engine in turn."""
     return _depot(store_url, monkeypatch)
+
+
+def _harbour(url: str, monkeypatch: pytest.MonkeyPatch) -> Harbour:
+    from harbour.app import make_app
+
+    monkeypatch.setenv("REMIT_DATABASE_URL", url)
+    monkeypatch.setenv("REMIT_APP", "harbour.app:make_app")
+    make_app().sync.migrate()
+    return Harbour(url)
+
+
+@pytest.fixture
+def harbour(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Harbour:
+    """The application with events on SQLite, named by the environment."""
+    return _harbour(sqlite_url, monkeypatch)
+
+
+@pytest.fixture
+def each_harbour(store_url: str, monkeypatch: pytest.MonkeyPatch) -> Harbour:
+    """The application with events on each engine in turn."""
+    return _harbour(store_url, monkeypatch)
 
 
 @pytest.fixture

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from remit import Remit
+from remit.catalog import delivery_line
+from remit.db.transaction import Role
+from remit.outbox import operations
+from remit.outbox.rows import subscription_row
 
 HERE = Path(__file__).parent
 PATIENCE = 30.0
@@ -74,6 +83,71 @@ class Depot:
         return self.run(act)  # type: ignore[no-any-return]
 
 
+class Harbour:
+    """The application with events, on a fresh database."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def run(self, act: Callable[[Remit], Awaitable[Any]]) -> Any:
+        """Do something with the open application."""
+        from harbour.app import make_app
+
+        async def session() -> Any:
+            app = make_app()
+            async with app:
+                return await act(app)
+
+        return asyncio.run(session())
+
+    def publish(self, *events: Any) -> list[str]:
+        """Publish events of the port, and give their ids."""
+        from harbour.messages import port
+
+        async def act(_: Remit) -> list[str]:
+            return [(await port.publish(event)).id for event in events]
+
+        return self.run(act)  # type: ignore[no-any-return]
+
+    def deliver(self) -> None:
+        """Relay what is pending, and run what comes of it."""
+
+        async def act(app: Remit) -> None:
+            async with asyncio.timeout(PATIENCE), app.worker() as worker:
+                while (await app.events.outbox()).pending:
+                    await asyncio.sleep(0.01)
+                await worker.drain()
+
+        self.run(act)
+
+    def vanish(self, name: str, like: str = "customs.inspect") -> None:
+        """Leave a subscription in the store that no code declares any more."""
+        from harbour.app import make_app
+
+        app = make_app()
+        app.catalog.import_handlers()
+        [model] = [each for each in app.catalog.subscriptions if each.name == like]
+        row = subscription_row(model, app.catalog.policy(model))
+        line = delivery_line(model.queue.name, name)
+        gone = {**row, "name": name, "line": line, "condition": None, "fingerprint": name}
+
+        async def act(app: Remit) -> None:
+            database = app.store.database(Role.CLIENT)
+            await database.run(lambda tx: operations.declare(tx, [gone], force=False))
+            await database.close()
+
+        self.run(act)
+
+    def execute(self, sql: str) -> None:
+        """Change what no operation changes; tables are written as `remit.event`."""
+        if self.url.startswith("sqlite"):
+            with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"))) as connection, connection:
+                connection.execute(sql.replace("remit.", "remit_"))
+        else:
+            with psycopg.connect(self.url, autocommit=True) as connection:
+                connection.execute(sql.encode())
+
+
 @dataclass
 class Process:
     """A running command, whose lines are read as they come."""
@@ -124,6 +198,13 @@ class Process:
 
 
 Start = Callable[..., Process]
+
+
+class Terminal(io.StringIO):
+    """Somebody who sits there, and says one thing."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def eventually(condition: Callable[[], Any], what: str) -> Any:

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from tests.cli.harness import Command, Depot
+from tests.cli.harness import Command, Depot, Terminal
 
 
 def _letters(depot: Depot) -> list[str]:
@@ -27,13 +27,6 @@ def letters(depot: Depot) -> list[str]:
 def each_letters(each_depot: Depot) -> list[str]:
     """The same, on each engine in turn."""
     return _letters(each_depot)
-
-
-class Terminal(io.StringIO):
-    """Somebody who sits there, and says one thing."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 def test_list_says_why_they_died(letters: list[str], remit: Command) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,9 +86,9 @@ class Banner:
     def _events(self) -> str:
         """What the relay does."""
         heard = count(len(self.subscriptions), "subscription") if self.subscriptions else "no subscriptions"
+        kept = f"{span(self.keep)} after their last delivery" if self.keep < FOREVER else "for ever"
         waiting = f"; {count(self.outbox.pending, 'event')} pending" if self.outbox.pending else ""
-        kept = f"kept for {span(self.keep)}" if self.keep < FOREVER else "kept for ever"
-        return f"{heard}; relayed here too, {kept}{waiting}"
+        return f"{heard}; relayed here, kept {kept}{waiting}"
 
     def _queues(self) -> Table:
         grid = Table.grid(padding=(0, 2, 0, 0))
@@ -103,14 +104,15 @@ async def examine(app: Remit, worker: Worker, processes: int) -> Banner:
     """Ask the store and the catalog; the schema is checked, and handlers are loaded, before."""
     database = app.store.database(Role.CLIENT)
     try:
-        warnings = await database.run(lambda tx: _work_warnings(app, tx), atomic=False)
-        warnings += await database.run(lambda tx: _event_warnings(app, tx), atomic=False)
+        known = await database.run(lambda tx: _subscriptions(app, tx), atomic=False)
+        gone = {one.name for one in known if one.vanished}
+        warnings = await database.run(lambda tx: _work_warnings(app, gone, tx), atomic=False)
         waiting = await database.run(outbox.outbox, atomic=False)
     finally:
         await database.close()
     jobs: dict[str, list[str]] = {}
-    for known in app.catalog.lines.values():
-        jobs.setdefault(known.queue.name, []).append(versioned(known.name, known.version))
+    for each in app.catalog.lines.values():
+        jobs.setdefault(each.queue.name, []).append(versioned(each.name, each.version))
     return Banner(
         store=app.store.describe(),
         schema_version=schema.latest(app.store.dialect),
@@ -120,12 +122,12 @@ async def examine(app: Remit, worker: Worker, processes: int) -> Banner:
         grace=worker.settings.grace,
         queues={name: queue.concurrency for name, queue in app.catalog.queues.items()},
         jobs=jobs,
-        subscriptions=sorted(each.name for each in app.catalog.subscriptions),
+        subscriptions=sorted(one.name for one in app.catalog.subscriptions),
         keep=worker.settings.log.keep,
         outbox=waiting,
         publishes=any(domain.__remit__.events for domain in app.catalog.domains),
         processes=processes,
-        warnings=[*_set_up_warnings(app, worker), *warnings],
+        warnings=[*_set_up_warnings(app, worker), *warnings, *_event_warnings(app, known, waiting.dead)],
     )
 
 
@@ -149,8 +151,8 @@ def _cannot_be_stopped(app: Remit, spec: Any) -> bool:
     return handler.mode == "thread" and app.catalog.policy(spec).timeout is not None
 
 
-async def _work_warnings(app: Remit, tx: Transaction) -> list[str]:
-    """What waits in the store and will not be run, or not as declared."""
+async def _work_warnings(app: Remit, gone: Collection[str], tx: Transaction) -> list[str]:
+    """What waits in the store and will not be run, or not as declared; deliveries to what is `gone` are told apart."""
     found = [
         f"queue {name} is paused{f' by {line(by)}' if by else ''}, {ago(since)}: remit queues resume {name}"
         for name, at, by in await operations.paused(tx)
@@ -159,6 +161,8 @@ async def _work_warnings(app: Remit, tx: Transaction) -> list[str]:
     known = {(each.name, each.version) for each in app.catalog.lines.values()}
     unknown, orphaned = set(), set()
     for _, queue, name, version in await operations.lines(tx):
+        if name in gone:
+            continue
         if (name, version) not in known:
             unknown.add(versioned(name, version))
         elif queue not in app.catalog.queues:
@@ -173,21 +177,23 @@ async def _work_warnings(app: Remit, tx: Transaction) -> list[str]:
     return found
 
 
-async def _event_warnings(app: Remit, tx: Transaction) -> list[str]:
+async def _subscriptions(app: Remit, tx: Transaction) -> list[SubscriptionRecord]:
+    """What the store knows before this worker enters its own: a former name is not one that is gone."""
+    declared = {name for each in app.catalog.subscriptions for name in each.names}
+    return await outbox.subscriptions(tx, declared, {domain.name for domain in app.catalog.domains})
+
+
+def _event_warnings(app: Remit, known: list[SubscriptionRecord], dead: int) -> list[str]:
     """What is published and reaches nobody, or is held."""
-    declared = {each.name for each in app.catalog.subscriptions}
-    former = {name for each in app.catalog.subscriptions for name in each.aliases}
-    domains = {domain.name for domain in app.catalog.domains}
-    known = await outbox.subscriptions(tx, declared, domains)
-    found = [_gone(each) for each in known if each.vanished and each.name not in former and each.under_way]
+    found = [_gone(each) for each in known if each.vanished and each.under_way]
     found += [
         f"a replay to {each.name} has gone on since {ago(each.filling_since)} and holds what is live: if it was "
         f"killed, run it again: remit events replay --to {each.name}"
         for each in known
         if each.filling_since is not None and each.ordered_by
     ]
-    if dead := (await outbox.outbox(tx)).dead:
-        found.append(f"{count(dead, 'event')} dead, and no subscription gets them: remit events list --state dead")
+    if dead:
+        found.append(f"{count(dead, 'dead event')}, which no subscription gets: remit events list --state dead")
     if unheard := sorted(_unheard(app, known)):
         found.append(
             f"events that nobody hears: {', '.join(unheard)}; subscribe to them, or say audit_only=True on their "

@@ -68,6 +68,8 @@ def retire(*name: Names, app: AppPath = None, yes: Yes = False, json: AsJson = F
     for state in ("scheduled", "ready", "running", "dead"):
         if number := pending(left, state):
             say(f"left: {count(number, f'{state} delivery', f'{state} deliveries')}: {_look(left, state)}")
+    if under_way and not left.declared:
+        say("no worker that lacks its handler runs them: cancel or delete them as jobs")
 
 
 def _one(words: tuple[str, ...], app: str | None) -> tuple[str, str]:

@@ -116,7 +116,7 @@ def outbox_line(outbox: OutboxRecord) -> Text:
     else:
         text.append("nothing pending")
     if outbox.dead:
-        text.append(f"; {count(outbox.dead, 'dead event')}: remit events list --state dead", "red")
+        text.append(f"; {count(outbox.dead, 'dead event')}", "red")
     return text
 
 

@@ -19,7 +19,10 @@ STATES = ("waiting", "scheduled", "ready", "running", "dead")
 
 
 def subscription_table(subscriptions: Sequence[SubscriptionRecord], *, brief: bool = False) -> Table:
-    """Subscriptions, one a line; `brief` leaves out how they are declared."""
+    """Subscriptions, one a line; `brief` leaves out how they are declared.
+
+    `TURNS` are deliveries of an ordered subscription that wait for those before them.
+    """
     declared = () if brief else (
         Column("EVENT", 6, least=20, folds=True),
         Column("QUEUE", 2),
@@ -79,7 +82,7 @@ def _note(each: SubscriptionRecord) -> Text:
     if each.retired_at is not None:
         return Text(f"retired {ago(each.retired_at)}", "magenta")
     if each.vanished:
-        return Text("VANISHED: its code is gone", "bold red")
+        return Text("VANISHED", "bold red")
     if each.filling_since is not None:
         return Text(f"filling, {ago(each.filling_since)}", "yellow")
     return Text("another application's" if each.declared is None else "", "dim")

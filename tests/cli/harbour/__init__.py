@@ -1,0 +1,1 @@
+"""A second application for the commands to work on: events of every fate."""
