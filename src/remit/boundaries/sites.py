@@ -18,6 +18,7 @@ PUBLISH: Final = frozenset({"publish", "publish_many", "publish_soon", "publish_
 REGISTER: Final = frozenset({"handles", "on", "exhausted"})
 _SEND: Final = ENQUEUE | NAMED | PUBLISH
 _VERBS: Final = _SEND | REGISTER
+_WORDS: Final = (*_SEND, "handles", "exhausted", ".on(", "Remit", "import_module", "find_spec", "resolve_name")
 _LOADERS: Final = frozenset({"importlib.import_module", "importlib.util.find_spec", "pkgutil.resolve_name"})
 _ROOT: Final = frozenset({"remit.Remit", "remit.app.Remit"})
 
@@ -52,7 +53,7 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Building:
-    """A message is made here, whatever happens to it."""
+    """A message is made here, or its class is handed on, whatever happens to it."""
 
     source: Source
     spec: MessageSpec
@@ -84,15 +85,32 @@ def sites_of(source: Source, names: Names) -> Iterator[Site]:
         return
     for call, scope in calls_of(source, names):
         yield from _site(call, source, scope, names)
+    yield from _mentions(source, names)
 
 
 def _worth_reading(text: str, names: Names) -> bool:
-    return (
-        "Remit(" in text
-        or "import_module" in text
-        or any(verb in text for verb in _VERBS)
-        or any(name in text for name in names.classes)
-    )
+    return any(word in text for word in _WORDS) or any(name in text for name in names.classes)
+
+
+def _mentions(source: Source, names: Names) -> Iterator[Building]:
+    """Message classes that are kept or handed on as values, to be built by whoever gets them."""
+    scope = names.scope(source.module)
+    for node in ast.walk(source.tree):
+        match node:
+            case ast.Dict(values=values) | ast.List(elts=values) | ast.Tuple(elts=values) | ast.Set(elts=values):
+                parts: list[ast.expr | None] = list(values)
+            case ast.Assign(value=value) | ast.Return(value=value):
+                parts = [value]
+            case ast.Call(func=function) if not (isinstance(function, ast.Attribute) and function.attr in REGISTER):
+                parts = [*node.args, *(each.value for each in node.keywords)]
+            case _:
+                continue
+        for part in parts:
+            name = part.id if isinstance(part, ast.Name) else part.attr if isinstance(part, ast.Attribute) else ""
+            if part is not None and name in names.classes:
+                spec = names.spec(names.dotted(part, source.module, scope))
+                if spec is not None:
+                    yield Building(source, spec)
 
 
 def calls_of(source: Source, names: Names) -> Iterator[tuple[ast.Call, Scope]]:

@@ -18,7 +18,7 @@ def missing_scope(model: Model) -> Iterator[Violation]:
     """Every message carries the scope keys of the application, or says why it does not."""
     for spec in model.messages if model.catalog.scope_keys else ():
         fields = {field.name for field in dataclasses.fields(cast("Any", spec.message))}
-        missing = [key for key in model.catalog.scope_keys if key not in fields]
+        missing = [key for key in model.catalog.scope_keys if key not in fields and not hasattr(spec.message, key)]
         if not missing or spec.unscoped is not None:
             continue
         name = spec.message.__qualname__
