@@ -222,11 +222,17 @@ class Remit:
     async def drain(self) -> None:
         """Run what is ready, with a real worker in this process, until nothing is left; for tests and scripts.
 
-        What is due later stays, retries that wait for their backoff among it, and so does what is in paused queues.
+        Events are fanned out and delivered, those of `publish_soon` too, and what that sends is run as well. What is
+        due later stays, retries that wait for their backoff among it, and so does what is in paused queues.
         Raises `AlreadyBound`, `WrongSchema`, `MissingHandler` and `StoreError`.
         """
+        rail = self._connections.rail
         async with self.worker() as worker:
-            await worker.drain()
+            taken = -1
+            while taken != rail.taken:
+                taken = rail.taken
+                await rail.flush()
+                await worker.drain()
 
     def __repr__(self) -> str:
         return f"<{self.name}>"

@@ -80,6 +80,11 @@ class DirectRail:
         """Whether it has events, or had some a moment ago."""
         return self._thread is not None
 
+    @property
+    def taken(self) -> int:
+        """How many events it has taken, ever."""
+        return self._taken
+
     # --- taking
 
     async def put(self, event: _Row) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -109,3 +110,13 @@ async def leaders(tx: Transaction) -> list[LeaderRecord]:
 
 def _moment(micros: int) -> Any:
     return moment(micros)
+
+
+async def left(tx: Transaction, worker: str, lines: Iterable[tuple[int, str]]) -> bool:
+    """Whether anything is left that a worker could do now, by one look: so nothing hides on its way from here to there.
+
+    `lines` are those that it knows, with their queues.
+    """
+    known = json.dumps([{"line": line, "queue": queue} for line, queue in lines])
+    [(anything,)] = await tx.fetch(queries.LEFT, worker=worker, lines=known)
+    return bool(anything)

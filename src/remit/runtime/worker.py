@@ -471,16 +471,18 @@ class Worker:
             log.warning("could not sign off: %s", error)
 
     async def drain(self) -> None:
-        """Wait until nothing that this worker could run is ready, held or due; paused queues are left alone."""
-        database = self._databases.leader
-        lines = [(line, name) for name, intake in self._intakes.items() for line in intake.lines]
+        """Wait until nothing is left that this worker could do: no event to fan out, no lane of an ordered subscription
+        to move on, no job ready, held or due. Paused queues are left alone.
+        """
+        database, worker = self._databases.leader, self.ledger.worker
         while not self._stop.is_set():
-            ready = await database.run(lambda tx: jobs.heads(tx, lines), atomic=False)
-            if not ready and not self.ledger.busy:
-                promoted, _ = await database.run(lambda tx: jobs.promote(tx, limit=1000), atomic=False)
-                if not promoted:
-                    return
-            self.producer.wake()
+            lines = [(line, name) for name, intake in self._intakes.items() for line in intake.lines]
+            promoted, _ = await database.run(lambda tx: jobs.promote(tx, limit=1000), atomic=False)
+            is_left = await database.run(lambda tx: operations.left(tx, worker, lines), atomic=False)  # noqa: B023
+            if not (promoted or is_left or self.ledger.busy):
+                return
+            for loop in (self.relay, self.producer):
+                loop.wake()
             await asyncio.sleep(0.005)
 
 

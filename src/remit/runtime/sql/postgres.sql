@@ -56,3 +56,33 @@ RETURNING role;
 
 -- name: leaders
 SELECT role, holder::text, remit.micros(elected_at), remit.micros(expires_at) FROM remit.leader ORDER BY role;
+
+-- name: left
+-- Whether anything is left that a worker could do now: an event to fan out, a job of its lines, a job that it holds, a
+-- lane of an ordered subscription that can move on.
+SELECT CASE
+    WHEN EXISTS (SELECT FROM remit.outstanding WHERE due_at <= remit.clock(:now::bigint)) THEN true
+    WHEN EXISTS (SELECT FROM remit.job WHERE state = 'running' AND worker = :worker::uuid) THEN true
+    WHEN EXISTS (
+        SELECT FROM json_to_recordset(:lines::json) AS line (line bigint, queue text)
+        WHERE EXISTS (SELECT FROM remit.job WHERE state = 'ready' AND job.line = line.line)
+            AND NOT EXISTS (SELECT FROM remit.queue WHERE name = line.queue AND paused_at IS NOT NULL)
+    ) THEN true
+    ELSE EXISTS (
+        SELECT FROM remit.turn
+        JOIN remit.subscription ON subscription.id = turn.subscription
+        LEFT JOIN remit.job ON job.id = remit.derived_id(turn.event, turn.subscription)
+        WHERE CASE
+            WHEN NOT turn.released THEN subscription.filling_since IS NULL AND NOT EXISTS (
+                SELECT FROM remit.turn AS one
+                WHERE one.subscription = turn.subscription AND one.lane = turn.lane AND one.released
+            )
+            WHEN job.id IS NULL THEN EXISTS (
+                SELECT FROM remit.delivery
+                WHERE delivery.event = turn.event AND delivery.subscription = turn.subscription
+            )
+            ELSE job.finished_at IS NOT NULL
+                AND (job.state <> 'dead' OR job.deleted_at IS NOT NULL OR subscription.on_dead = 'pass')
+        END
+    )
+END;

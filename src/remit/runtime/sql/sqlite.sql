@@ -46,3 +46,35 @@ DELETE FROM remit_leader WHERE role = :role AND holder = :worker AND elected_at 
 
 -- name: leaders
 SELECT role, holder, elected_at, expires_at FROM remit_leader ORDER BY role;
+
+-- name: left
+-- Whether anything is left that a worker could do now: an event to fan out, a job of its lines, a job that it holds, a
+-- lane of an ordered subscription that can move on.
+SELECT CASE
+    WHEN EXISTS (SELECT 1 FROM remit_outstanding WHERE due_at <= :now) THEN 1
+    WHEN EXISTS (SELECT 1 FROM remit_job WHERE state = 'running' AND worker = :worker) THEN 1
+    WHEN EXISTS (
+        SELECT 1 FROM json_each(:lines) AS line
+        WHERE EXISTS (SELECT 1 FROM remit_job AS job WHERE state = 'ready' AND job.line = (line.value ->> 'line'))
+            AND NOT EXISTS (
+                SELECT 1 FROM remit_queue WHERE name = (line.value ->> 'queue') AND paused_at IS NOT NULL
+            )
+    ) THEN 1
+    ELSE EXISTS (
+        SELECT 1 FROM remit_turn AS turn
+        JOIN remit_subscription AS subscription ON subscription.id = turn.subscription
+        LEFT JOIN remit_job AS job ON job.id = remit_derived_id(turn.event, turn.subscription)
+        WHERE CASE
+            WHEN NOT turn.released THEN subscription.filling_since IS NULL AND NOT EXISTS (
+                SELECT 1 FROM remit_turn AS one
+                WHERE one.subscription = turn.subscription AND one.lane = turn.lane AND one.released
+            )
+            WHEN job.id IS NULL THEN EXISTS (
+                SELECT 1 FROM remit_delivery AS delivery
+                WHERE delivery.event = turn.event AND delivery.subscription = turn.subscription
+            )
+            ELSE job.finished_at IS NOT NULL
+                AND (job.state <> 'dead' OR job.deleted_at IS NOT NULL OR subscription.on_dead = 'pass')
+        END
+    )
+END;
