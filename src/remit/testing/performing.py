@@ -1,0 +1,267 @@
+"""One handler, run alone: by the real runtime, on the real store, without a worker that takes anything else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
+
+from remit.catalog import (
+    Catalog,
+    Event,
+    EventSpec,
+    Job,
+    Owner,
+    PublishOptions,
+    Subscription,
+    Work,
+    event_spec_of,
+    prepare,
+    prepare_event,
+    spec_of,
+)
+from remit.db.transaction import Transaction
+from remit.errors import InvalidArgument, UnknownSubscription, nearest
+from remit.jobs import operations as jobs
+from remit.jobs.ids import new_id
+from remit.jobs.model import Allotment, Claim, FailureRecord, JobRecord
+from remit.jobs.rows import row
+from remit.jobs.states import State
+from remit.outbox import operations as outbox
+from remit.outbox.model import EventRecord
+from remit.outbox.rows import event_row
+from remit.runtime.worker import Worker
+from remit.testing.messages import Messages
+from remit.testing.watching import Seen, Watch, watch_of, watching
+
+if TYPE_CHECKING:
+    from remit.app import Remit
+
+E = TypeVar("E", bound=Event[Any])
+J = TypeVar("J", bound=Job[Any])
+Ending: TypeAlias = Literal["completed", "skipped", "retry", "snoozed", "cancelled", "dead", "unwanted"]
+_ENDINGS: Final[dict[State, Ending]] = {
+    State.COMPLETED: "completed",
+    State.SKIPPED: "skipped",
+    State.CANCELLED: "cancelled",
+    State.DEAD: "dead",
+}
+_OPENED: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """What became of one run.
+
+    `record` is the job as it stands now, with its errors and the lines that its handler logged; None where the
+    subscription's `where=` mapping kept the event from being delivered. `sent` is what the run has sent.
+    """
+
+    record: JobRecord | None
+    sent: Seen
+
+    @property
+    def outcome(self) -> Ending:
+        """In a word: completed, skipped, retry, snoozed, cancelled, dead, or unwanted."""
+        match self.record:
+            case None:
+                return "unwanted"
+            case JobRecord(state=State.SCHEDULED | State.READY):
+                return "retry" if self.error else "snoozed"
+            case record:
+                return _ENDINGS[record.state]
+
+    @property
+    def result(self) -> Any:
+        """What the handler returned, as it comes back from JSON."""
+        return None if self.record is None else self.record.result
+
+    @property
+    def reason(self) -> str | None:
+        """Why it was skipped, cancelled or is dead."""
+        return None if self.record is None else self.record.reason
+
+    @property
+    def error(self) -> FailureRecord | None:
+        """How the run failed, with its traceback; None where it did not."""
+        return self.record.errors[-1] if self.record is not None and self.record.errors else None
+
+    def expect(self, outcome: Ending) -> Performed:
+        """Assert that it ended so. The error of the assertion shows the traceback of the handler."""
+        __tracebackhide__ = True
+        if self.outcome != outcome:
+            told = f": {self.reason}" if self.reason else ""
+            trace = f"\n{self.error.traceback or self.error.message}" if self.error else ""
+            raise AssertionError(f"wanted the run to be {outcome}, and it is {self.outcome}{told}{trace}")
+        return self
+
+    def enqueued(self, job: type[J]) -> Messages[J, JobRecord]:
+        """The jobs of a class that this run has sent."""
+        return self.sent.enqueued(job)
+
+    def published(self, event: type[E]) -> Messages[E, EventRecord]:
+        """The events of a class that this run has published."""
+        return self.sent.published(event)
+
+
+async def perform(job: Job[Any], *, app: Remit | None = None, context: object = _OPENED, attempt: int = 1) -> Performed:
+    """Run the handler of a job once, alone, and tell what became of it.
+
+    Everything is real: the job is written to the store, its payload decoded, the handler called in its mode, with its
+    timeout and a transaction where it wants one, and the outcome is committed with what the run has sent. But nothing
+    else is run, and no worker is needed. `context` stands in for what the domain's context would yield, which is not
+    opened then (a handler of mode "process" opens its own in any case). `attempt` says which attempt it is. `app` is,
+    by default, the application that is watched; see `published`.
+
+    Raises `MissingHandler`, `InvalidArgument`, and what `enqueue` raises for a payload.
+
+        done = await perform(SyncInvoice(invoice_id="1"), context=Services(FakeLedger()))
+        assert done.expect("completed").result == "posted"
+    """
+    spec = spec_of(job)
+
+    async def send(tx: Transaction, app: Remit) -> str:
+        request = prepare(spec, job, {}, app.catalog.policy(spec), app.catalog.scope(job))
+        id = new_id()
+        await jobs.enqueue(tx, [row(request, id)], store=await jobs.store(tx))
+        return id
+
+    return await _run(spec, send, app, spec.domain, context, attempt)
+
+
+async def deliver(
+    event: Event[Any],
+    *,
+    to: str | Callable[..., Any],
+    app: Remit | None = None,
+    context: object = _OPENED,
+    attempt: int = 1,
+) -> Performed:
+    """Publish an event, run the handler of one subscription to it, alone, and tell what became of the delivery.
+
+    `to` is the whole name of the subscription, or its handler. The event is written to the log and fanned out as the
+    relay does it; the deliveries to others stay where they are. The rest is as in `perform`.
+
+    Raises `UnknownSubscription`, `MissingHandler`, and what `publish` raises for a payload.
+
+        done = await deliver(InvoicePaid(invoice_id="1"), to="catalog.unlock-downloads")
+        done.enqueued(RebuildIndex).once()
+    """
+    spec = event_spec_of(event)
+    app = app or watch_of(spec.domain.__remit__).app
+    subscription = _subscription(app.catalog, spec, to)
+
+    async def send(tx: Transaction, app: Remit) -> str | None:
+        options: PublishOptions = {}
+        request = prepare_event(spec, event, options, app.catalog.limit(spec), app.catalog.scope(event))
+        id = new_id()
+        await outbox.publish(tx, [event_row(request, id)], store=await jobs.store(tx))
+        done = await outbox.dispatch(tx, limit=1, keep=app._settings.log.keep, only=[id])
+        if done.lanes:
+            await outbox.release(tx, done.lanes)
+        written = await outbox.get_event(tx, id)
+        deliveries = written.records if written else ()
+        return next((each.job for each in deliveries if each.subscription == subscription.name), None)
+
+    return await _run(subscription, send, app, subscription.domain, context, attempt)
+
+
+def _subscription(catalog: Catalog, spec: EventSpec, to: str | Callable[..., Any]) -> Subscription:
+    catalog.import_handlers()
+    known = [each for each in catalog.subscriptions if each.event is spec]
+    for each in known:
+        if to in each.names or to is each.handler.function:
+            return each
+    name = to if isinstance(to, str) else getattr(to, "__qualname__", repr(to))
+    names = [each.name for each in known]
+    raise UnknownSubscription(
+        f"{name!r} does not subscribe to {spec.name}.{nearest(name, names)} These do: {', '.join(names) or 'none'}."
+    )
+
+
+async def _run(
+    work: Work,
+    send: Callable[[Transaction, Remit], Any],
+    app: Remit | None,
+    domain: type[Owner[Any]],
+    context: object,
+    attempt: int,
+) -> Performed:
+    app = app or watch_of(domain.__remit__).app
+    attempts = app.catalog.policy(work).attempts
+    if not 1 <= attempt <= attempts:
+        raise InvalidArgument(f"attempt is 1 to {attempts}, which is what {work.name} has, not {attempt!r}")
+    with watching(app) as seen:
+        stage = _Stage(app, domain, context)
+        await stage.start()
+        try:
+            id = await stage.take(work, lambda tx: send(tx, app), attempt)
+        finally:
+            await stage.stop()
+        return Performed(None if id is None else seen.job(id), _caused(seen, id))
+
+
+def _caused(seen: Watch, id: str | None) -> Seen:
+    return Seen(
+        [each for each in seen.event_records() if id is not None and each.causation == id],
+        [each for each in seen.job_records() if id is not None and each.causation == id and each.event is None],
+    )
+
+
+class _Stage(Worker):
+    """A worker of one domain that claims nothing of itself: it runs what it is given."""
+
+    def __init__(self, app: Remit, domain: type[Owner[Any]], context: object) -> None:
+        spec = domain.__remit__
+        owner: Any = spec.instance
+        catalog = Catalog([owner], app.catalog.defaults, app.catalog.scope_keys)
+        super().__init__(app.store, catalog, app._settings, app._surroundings, app.refusals)
+        self._domain = spec
+        self._context = context
+
+    async def _open(self) -> None:
+        if self._context is _OPENED:
+            await self._open_contexts()
+        else:
+            self._contexts[self._domain.name] = self._context
+        self._build()
+        await self.registrar.enter()
+        await self._register(self.ledger)
+        self.heartbeat.start()
+        self.executor.start()
+        for loop in (self.completer, self.ordered_completer, self.journal):
+            loop.start()
+
+    async def take(self, work: Work, send: Callable[[Transaction], Any], attempt: int) -> str | None:
+        """Send and claim in one transaction, so that no other worker comes between, and run it to its end."""
+        [line] = [each for each in self.catalog.lines.values() if each.spec is work and each.name == work.name]
+        claims: list[Claim] = []
+
+        async def claim(tx: Transaction) -> str | None:
+            claims.clear()
+            id: str | None = await send(tx)
+            while id is not None and all(each.id != id for each in claims):
+                allotment = Allotment(line.number, line.queue.name, 1)
+                more, _ = await jobs.claim(tx, [allotment], worker=self.ledger.worker, token=token)
+                if not more:
+                    raise AssertionError(f"{work.name} could not be claimed: its queue {line.queue.name} is paused")
+                claims.extend(more)
+            return id
+
+        with self.ledger.claiming() as token:
+            id = await self._databases.claim.run(claim)
+            self.ledger.take(claims)
+        for each in claims:
+            if each.id == id:
+                each.failures = attempt - 1
+                self._intakes[line.queue.name].put([each])
+            else:
+                self.executor.give_back([each])
+        await self.ended()
+        return id
+
+    async def ended(self) -> None:
+        """Wait until it holds nothing any more."""
+        while self.ledger.busy:  # noqa: ASYNC110 - the ledger tells nobody
+            await asyncio.sleep(0.001)
