@@ -234,11 +234,12 @@ FROM remit.outstanding ORDER BY due_at, seq LIMIT :limit::integer;
 
 -- name: fail
 -- A fan-out that failed: noted in a transaction of its own, dead after so many.
-UPDATE remit.event
+WITH event AS MATERIALIZED (SELECT id, state AS was FROM remit.event WHERE id = :id::uuid FOR NO KEY UPDATE)
+UPDATE remit.event AS target
 SET attempts = attempts + 1, error = :error::text,
     state = CASE WHEN attempts + 1 >= :most::integer THEN 'dead' ELSE 'pending' END,
     due_at = remit.clock(:now::bigint) + :delay::double precision * interval '1 second'
-WHERE id = :id::uuid AND state = 'pending'
+FROM event WHERE target.id = event.id AND was = 'pending'
 RETURNING state, attempts, name;
 
 -- name: lock_subscriptions
@@ -415,7 +416,8 @@ WHERE name IN (SELECT json_array_elements_text(:names::json))
 -- name: fill
 -- One batch of a back-fill: the events of the log that come next, dispatched or not. What was delivered before, or is
 -- under way, stays as it is; what died and was pruned is delivered again, and what was left of it goes, since a lane
--- would take it for the end of the new delivery. The lock keeps the purger from an event that gets a delivery here.
+-- would take it for the end of the new delivery. The lock keeps the purger from an event that gets a delivery here. OFFSET
+-- 0 keeps the planner from reading all deliveries there are.
 WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
 listener AS MATERIALIZED (SELECT * FROM remit.subscription WHERE id = :subscription::uuid),
 page AS MATERIALIZED (
@@ -438,11 +440,13 @@ wanted AS MATERIALIZED (
             SELECT FROM remit.delivery
             WHERE delivery.event = page.id AND delivery.subscription = listener.id
                 AND delivery.state IN ('completed', 'skipped')
+            OFFSET 0
         )
-        AND NOT EXISTS (SELECT FROM remit.job WHERE job.id = remit.derived_id(page.id, listener.id))
+        AND NOT EXISTS (SELECT FROM remit.job WHERE job.id = remit.derived_id(page.id, listener.id) OFFSET 0)
         AND NOT EXISTS (
             SELECT FROM remit.turn
             WHERE turn.subscription = listener.id AND turn.lane = page.lane AND turn.seq = page.seq
+            OFFSET 0
         )
 ),
 forgotten AS (

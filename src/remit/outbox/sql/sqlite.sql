@@ -295,7 +295,7 @@ FROM (
     SELECT subscription, state, created_at FROM remit_job WHERE state = 'running' AND subscription IS NOT NULL
     UNION ALL
     SELECT subscription, state, created_at FROM remit_job
-    WHERE state = 'dead' AND subscription IS NOT NULL AND deleted_at IS NULL
+    WHERE state IN ('skipped', 'cancelled', 'dead') AND state = 'dead' AND subscription IS NOT NULL AND deleted_at IS NULL
     UNION ALL
     SELECT turn.subscription, 'waiting', event.published_at
     FROM remit_turn AS turn JOIN remit_event AS event ON event.id = turn.event
