@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from tests.cli.harness import Command, Depot, Terminal
+from tests.cli.harness import Command, Depot, Start, Terminal, eventually
 
 
 def _letters(depot: Depot) -> list[str]:
@@ -98,3 +98,38 @@ def test_ids_and_filters_do_not_mix(depot: Depot, remit: Command) -> None:
 
 def test_a_dry_run_of_an_unknown_id_finds_nothing(depot: Depot, remit: Command) -> None:
     assert remit("dead", "replay", str(uuid.UUID(int=7)), "--dry-run").status == 3
+
+
+def test_replay_in_flight_waits_for_workers(
+    each_letters: list[str], remit: Command, each_depot: Depot, start: Start
+) -> None:
+    worker = start("worker", "depot.serving")
+    worker.wait_for(" is ready")
+    assert remit("dead", "replay", "--in-flight", "1", "--yes").out == "3 dead letters replayed\n"
+    worker.wait_for("job dead: depot.lose", 3 - 1)  # the last may not have died again yet
+    eventually(lambda: [each_depot.states()[id] for id in each_letters] == ["dead"] * 3, "they die again")
+
+
+def test_replay_in_flight_without_a_worker_says_so(
+    letters: list[str], remit: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sleep(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("remit.client.faces.time.sleep", sleep)
+    result = remit("dead", "replay", "--in-flight", "2", "--yes")
+    assert result.status == 130
+    assert result.err == "warning: no worker is there to run them: --in-flight waits for one\n"
+    states = {job["id"]: job["state"] for job in remit("jobs", "list", "--job", "depot.lose", "--json").json["jobs"]}
+    assert [states[id] for id in letters] == ["ready", "ready", "dead"]
+
+
+def test_replay_takes_what_died_before(each_letters: list[str], remit: Command) -> None:
+    assert remit("dead", "replay", "--dead-before", "1h", "--yes").out == "no dead letters to replay\n"
+    assert remit("dead", "replay", "--dead-before", "0s", "--dry-run").out == "3 dead letters would be replayed\n"
+
+
+def test_in_flight_is_for_filters(letters: list[str], remit: Command) -> None:
+    result = remit("dead", "replay", letters[0], "--in-flight", "2")
+    assert (result.status, "ids and --in-flight together" in result.err) == (2, True)
+    assert remit("dead", "replay", "--in-flight", "0").status == 2

@@ -16,7 +16,8 @@ from tests.cli.harness import HERE, Command, Depot
 
 def test_the_exit_statuses_are_stable() -> None:
     assert {status.name: status.value for status in Exit} == {
-        "OK": 0, "FAILED": 1, "USAGE": 2, "NOT_FOUND": 3, "STORE": 4, "INTERRUPTED": 130, "BROKEN_PIPE": 141,
+        "OK": 0, "FAILED": 1, "USAGE": 2, "NOT_FOUND": 3, "STORE": 4, "FINDINGS": 5, "INTERRUPTED": 130,
+        "BROKEN_PIPE": 141,
     }  # fmt: skip
 
 
@@ -30,6 +31,8 @@ def test_the_exit_statuses_are_stable() -> None:
         (errors.InvalidArgument("x"), 2),
         (errors.JobNotFound("x"), 3),
         (errors.UnknownJob("x"), 3),
+        (errors.EventNotFound("x"), 3),
+        (errors.UnknownSubscription("x"), 3),
         (errors.StoreUnavailable("x"), 4),
         (errors.StoreBusy("x"), 4),
         (errors.WrongSchema("x"), 4),

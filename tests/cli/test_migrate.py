@@ -22,9 +22,28 @@ def test_migrate_brings_a_database_to_the_present(
     first = remit("migrate")
     assert first.status == 0
     assert "0001 jobs\n" in first.out
-    assert ": 1 migration applied, schema version 1\n" in first.out
-    assert remit("migrate").out.endswith(": nothing to do, schema version 1\n")
+    assert "0002 events\n" in first.out
+    assert ": 2 migrations applied, schema version 2\n" in first.out
+    assert remit("migrate").out.endswith(": nothing to do, schema version 2\n")
     assert remit("migrate", "--json").json["applied"] == []
+
+
+def test_migrate_enters_the_subscriptions_and_says_so(
+    store_url: str, remit: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REMIT_DATABASE_URL", store_url)
+    remit("migrate")
+    monkeypatch.setenv("REMIT_APP", "harbour.app:make_app")
+    *lines, last = remit("migrate").out.splitlines()
+    names = ["customs.clear", "customs.inspect", "port.count"]
+    assert sorted(lines) == [f"subscription {name} entered" for name in names]
+    assert last.endswith(": 3 subscriptions entered or changed, schema version 2")
+    remit("subscriptions", "retire", "port.count", "--yes")
+    document = remit("migrate", "--json").json
+    assert (document["applied"], document["subscriptions"]) == (
+        [], [{"subscription": "port.count", "change": "changed"}],
+    )  # fmt: skip
+    assert remit("migrate").out.endswith(": nothing to do, schema version 2\n")
 
 
 def test_a_wrong_schema_names_the_command_whole(
@@ -41,11 +60,11 @@ def test_a_wrong_schema_names_the_command_whole(
 def test_the_printed_sql_is_what_a_dba_runs(postgres_url: str, remit: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REMIT_DATABASE_URL", postgres_url)
     sql = remit("migrate", "--sql").out
-    assert sql.startswith("-- remit: postgres, from schema version 0 to 1.\nBEGIN;\n")
+    assert sql.startswith("-- remit: postgres, from schema version 0 to 2.\nBEGIN;\n")
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(sql.encode())
     assert remit("jobs", "list").out == "no jobs\n"
-    assert remit("migrate", "--sql").out == "-- Nothing to run: the schema is at version 1, this release needs 1.\n"
+    assert remit("migrate", "--sql").out == "-- Nothing to run: the schema is at version 2, this release needs 2.\n"
 
 
 def test_the_printed_sql_of_sqlite_runs_too(sqlite_url: str, remit: Command, monkeypatch: pytest.MonkeyPatch) -> None:

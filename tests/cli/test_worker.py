@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cli.harness import Command, Depot, Start, eventually
+from tests.cli.harness import Command, Depot, Harbour, Start, eventually
 from tests.servers import PgBouncer
 
 
@@ -29,7 +29,7 @@ def test_a_worker_introduces_itself_works_and_ends_gracefully(each_depot: Depot,
     head, store, process, lease, parcels, reports, warning = _banner(worker.lines)
     id = re.fullmatch(r"remit 0\.\S+  worker (\S{36})", head)
     assert id is not None
-    assert re.fullmatch(r"  store    (SQLite|PostgreSQL) .*, schema version 1", store)
+    assert re.fullmatch(r"  store    (SQLite|PostgreSQL) .*, schema version 2", store)
     assert process.endswith(f":{worker.popen.pid}")
     assert lease == "  lease    30 s; runs get 7 s to end at a stop"
     assert parcels == "  queues   depot.parcels  4 slots  depot.pack, depot.lose"
@@ -56,6 +56,51 @@ def _is_listed(remit: Command, id: str, pid: int) -> None:
     text = remit("status").out
     assert "1 worker, 0 of 6 slots busy" in text
     assert " 0/4 " in text
+
+
+def test_a_worker_tells_whom_it_delivers_to_and_what_reaches_nobody(
+    each_harbour: Harbour, start: Start, remit: Command
+) -> None:
+    from harbour.messages import CargoLanded, LogKept
+
+    each_harbour.vanish("customs.weigh")
+    each_harbour.publish(CargoLanded(kind="rum"), LogKept(page=1), CargoLanded(kind="silk"))
+    each_harbour.execute("UPDATE remit.event SET state = 'dead' WHERE name = 'port.log-kept'")
+    first = start("worker", "harbour.serving:app")
+    first.wait_for(" is ready")
+    told = [line for line in _banner(first.lines) if line.startswith(("  events", "  warning"))]
+    [events, dead, unheard] = told
+    assert events == "  events   3 subscriptions; relayed here, kept 7 d after their last delivery; 2 events pending"
+    assert dead == "  warning  1 dead event, which no subscription gets: remit events list --state dead"
+    assert unheard == (
+        "  warning  events that nobody hears: port.fog-rolled-in; subscribe to them, or say audit_only=True on their "
+        "classes"
+    )
+    eventually(lambda: remit("dead", "list", "--json").json["total"] == 1, "the rum is missing")
+    [record] = remit("workers", "list", "--json").json["workers"]
+    assert record["about"]["subscriptions"] == ["customs.clear", "customs.inspect", "port.count"]
+    first.signal(signal.SIGTERM)
+    first.end()
+
+    each_harbour.execute("UPDATE remit.subscription SET filling_since = created_at WHERE name = 'customs.clear'")
+    second = start("worker", "harbour.serving:app")
+    second.wait_for(" is ready")
+    warnings = [line for line in _banner(second.lines) if line.startswith("  warning")]
+    assert warnings[0] == (
+        "  warning  subscription customs.weigh is declared no more, with 2 deliveries under way: bring its handler back, "
+        "or run `remit subscriptions retire customs.weigh`"
+    )
+    assert re.match(
+        r"  warning  a replay to customs.clear has gone on since .* ago and holds what is live: ", warnings[1]
+    )
+    assert not any("does not know" in line for line in warnings), "that it is gone says it better"
+
+
+def test_the_start_of_a_worker_in_json_tells_the_same(harbour: Harbour, start: Start) -> None:
+    worker = start("worker", "harbour.serving:app", "--log-format", "json")
+    said = json.loads(worker.wait_for("worker starts"))
+    assert said["subscriptions"] == ["customs.clear", "customs.inspect", "port.count"]
+    assert (said["events_kept_seconds"], said["events_pending"]) == (604_800, 0)
 
 
 def test_what_runs_may_end(depot: Depot, start: Start, tmp_path: Path) -> None:

@@ -87,5 +87,6 @@ def _question(found: SubscriptionRecord) -> str:
     """What is asked says what is at stake."""
     declared = " This application still declares it, and `remit migrate` brings it back." if found.declared else ""
     turns = pending(found, "waiting")
-    lost = f", and drop {count(turns, 'delivery', 'deliveries')} that wait for their turn" if turns else ""
+    whose = "that waits for its turn" if turns == 1 else "that wait for their turns"
+    lost = f", and drop {count(turns, 'delivery', 'deliveries')} {whose}" if turns else ""
     return f"Deliver nothing more to {found.name}{lost}?{declared}"

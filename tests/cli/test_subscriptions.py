@@ -1,0 +1,173 @@
+"""`remit subscriptions`: list, show, retire; and what status, banner and dead letters say about them."""
+
+import io
+import sys
+
+import pytest
+
+from tests.cli.harness import Command, Harbour, Terminal
+
+
+def _bustle(harbour: Harbour) -> Harbour:
+    from harbour.messages import CargoLanded, ShipDocked
+
+    harbour.vanish("customs.weigh")
+    harbour.publish(
+        CargoLanded(kind="tea"), CargoLanded(kind="rum"), ShipDocked(ship="Kraken"), ShipDocked(ship="Kraken")
+    )
+    harbour.deliver()
+    return harbour
+
+
+@pytest.fixture
+def bustle(harbour: Harbour) -> Harbour:
+    """One subscription that failed, one that is held by a dead delivery, one whose code is gone, one that is well."""
+    return _bustle(harbour)
+
+
+@pytest.fixture
+def each_bustle(each_harbour: Harbour) -> Harbour:
+    """The same, on each engine in turn."""
+    return _bustle(each_harbour)
+
+
+def _lines(text: str) -> dict[str, list[str]]:
+    return {line.split()[0]: line.split() for line in text.splitlines() if line.startswith(("customs.", "port."))}
+
+
+def test_list_shows_how_each_is_declared_and_how_it_keeps_up(each_bustle: Harbour, remit: Command) -> None:
+    text = remit("subscriptions", "list").out
+    assert text.splitlines()[0].split() == [
+        "SUBSCRIPTION", "EVENT", "QUEUE", "WHERE", "ORDER", "TURNS", "READY", "RUNNING", "OLDEST", "STALE", "DEAD",
+        "NOTE",
+    ]  # fmt: skip
+    lines = _lines(text)
+    assert list(lines) == ["customs.clear", "customs.inspect", "customs.weigh", "port.count"]
+    assert lines["customs.clear"][1:6] == ["port.ship-docked", "customs.default", "by", "ship", "1"]
+    assert lines["customs.clear"][-2:] == ["0", "1"], "none stale, one dead"
+    assert lines["customs.inspect"][1:8] == ["port.cargo-landed", "customs.goods", "kind", "=", "rum", "or", "tea"]
+    assert lines["customs.weigh"][3] == "2"
+    assert lines["customs.weigh"][-1] == "VANISHED"
+    assert lines["port.count"][3:] == ["0", "0", "-", "0", "0"]
+
+
+def test_list_in_json_counts_by_state(each_bustle: Harbour, remit: Command) -> None:
+    found = {each["subscription"]: each for each in remit("subscriptions", "list", "--json").json["subscriptions"]}
+    clear, weigh = found["customs.clear"], found["customs.weigh"]
+    assert {state: each["count"] for state, each in clear["under_way"].items()} == {"dead": 1, "waiting": 1}
+    assert (clear["ordered_by"], clear["on_dead"], clear["stale_after_seconds"]) == ("ship", "block", 300)
+    assert (weigh["vanished"], weigh["declared"], clear["declared"]) == (True, False, True)
+    assert found["customs.inspect"]["where"] == {"kind": ["rum", "tea"]}
+
+
+def test_what_waits_for_too_long_is_stale_and_what_is_dead_is_not(each_bustle: Harbour, remit: Command) -> None:
+    each_bustle.execute("UPDATE remit.subscription SET stale_after = 0.001")
+    lines = _lines(remit("subscriptions", "list").out)
+    assert lines["customs.weigh"][-3:] == ["2", "0", "VANISHED"]
+    assert lines["customs.inspect"][-2:] == ["0", "1"]
+
+
+def test_show_tells_how_it_stands(each_bustle: Harbour, remit: Command) -> None:
+    text = remit("subscriptions", "show", "customs.clear").out
+    for words in (
+        "state         in use\n",
+        "order         one after the other by ship; a dead delivery holds those behind it\n",
+        "stale after   5 min\n",
+    ):
+        assert words in text
+    assert [line.split()[:2] for line in text.splitlines()[-3:]] == [
+        ["STATE", "COUNT"], ["waiting", "1"], ["dead", "1"],
+    ]  # fmt: skip
+    text = remit("subscriptions", "show", "customs.weigh").out
+    assert "VANISHED: this application declares it no more; bring its handler back, or run `remit subscr" in text
+    assert remit("subscriptions", "show", "port.count").out.endswith("none under way, none dead\n")
+    assert remit("subscriptions", "show", "customs.weigh", "--json").json["vanished"] is True
+
+
+def test_an_unknown_subscription_is_not_found(harbour: Harbour, remit: Command) -> None:
+    for verb in (("show",), ("retire", "--yes")):
+        result = remit("subscriptions", *verb, "customs.cleer")
+        assert result.status == 3
+        assert "there is no subscription 'customs.cleer' in the store. Did you mean 'customs.clear'?" in result.err
+    assert remit("subscriptions", "show", "a", "b").status == 2
+    assert remit("subscriptions", "show").err == "error: the name of a subscription is missing [usage]\n"
+
+
+def test_retire_asks_and_says_what_is_left(
+    each_bustle: Harbour, remit: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    result = remit("subscriptions", "retire", "customs.weigh")
+    assert (result.status, result.out) == (1, "")
+    assert result.err == (
+        "Deliver nothing more to customs.weigh? [y/N] error: customs.weigh was not retired [refused]\n"
+    )
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+    assert remit("subscriptions", "retire", "customs.weigh").out == (
+        "customs.weigh retired\n"
+        "left: 2 ready deliveries: remit jobs list --job customs.weigh --state ready\n"
+        "no worker that lacks its handler runs them: cancel or delete them as jobs\n"
+    )
+    assert " retired " in remit("subscriptions", "list").out
+    assert len(remit("jobs", "list", "--job", "customs.weigh", "--json").json["jobs"]) == 2
+
+
+def test_retire_says_what_is_at_stake(bustle: Harbour, remit: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+    result = remit("subscriptions", "retire", "customs.clear")
+    assert result.err == (
+        "Deliver nothing more to customs.clear, and drop 1 delivery that waits for its turn? This application still "
+        "declares it, and `remit migrate` brings it back. [y/N] "
+    )
+    assert result.out == (
+        "customs.clear retired; 1 turn that had not begun is gone\n"
+        "left: 1 dead delivery: remit jobs list --job customs.clear --state dead\n"
+    )
+    assert remit("migrate").out.splitlines()[0] == "subscription customs.clear changed"
+
+
+def test_retire_without_anybody_to_ask_is_refused(
+    bustle: Harbour, remit: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    result = remit("subscriptions", "retire", "customs.weigh")
+    assert (result.status, "There is nobody to ask here: say --yes [usage]" in result.err) == (2, True)
+    assert remit("subscriptions", "retire", "customs.weigh", "--yes", "--json").json == {
+        "retired": "customs.weigh", "turns_dropped": 0, "under_way": 2, "dead": 0,
+    }  # fmt: skip
+
+
+def test_an_empty_list_says_what_enters_them(depot: object, remit: Command) -> None:
+    assert remit("subscriptions", "list").out.startswith("no subscriptions: `remit migrate` enters those")
+
+
+def test_status_tells_of_the_outbox_and_of_who_is_behind(each_bustle: Harbour, remit: Command) -> None:
+    from harbour.messages import LogKept
+
+    text = remit("status").out
+    assert "\noutbox: nothing pending\n" in text
+    found = text[text.index("SUBSCRIPTION") :].splitlines()[1:4]
+    assert [line.split()[0] for line in found] == ["customs.clear", "customs.inspect", "customs.weigh"]
+    each_bustle.publish(LogKept(page=1), LogKept(page=2))
+    each_bustle.execute("UPDATE remit.event SET state = 'dead' WHERE seq = (SELECT max(seq) FROM remit.event)")
+    assert "\noutbox: 1 event pending, the oldest for " in (text := remit("status").out)
+    assert "; 1 dead event\n" in text
+    document = remit("status", "--json").json
+    assert (document["outbox"]["pending"], document["outbox"]["dead"]) == (1, 1)
+    assert document["outbox"]["lag_seconds"] > 0
+    assert [each["subscription"] for each in document["subscriptions"] if each["vanished"]] == ["customs.weigh"]
+
+
+def test_status_of_an_application_without_events_says_nothing_about_them(depot: object, remit: Command) -> None:
+    assert "outbox" not in remit("status").out
+
+
+def test_a_replay_of_what_nobody_runs_is_said(bustle: Harbour, remit: Command) -> None:
+    bustle.execute("UPDATE remit.job SET state = 'dead', finished_at = created_at WHERE name = 'customs.weigh'")
+    result = remit("dead", "replay", "--queue", "customs.goods", "--dry-run")
+    assert result.out == "3 dead letters would be replayed\n"
+    assert result.err == (
+        "warning: 2 dead deliveries to customs.weigh, which is declared no more: replayed, they wait until its handler "
+        "is back\n"
+    )
+    assert remit("dead", "replay", "--job", "customs.inspect", "--dry-run").err == ""
