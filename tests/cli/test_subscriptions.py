@@ -150,7 +150,8 @@ def test_status_tells_of_the_outbox_and_of_who_is_behind(each_bustle: Harbour, r
     assert [line.split()[0] for line in found] == ["customs.clear", "customs.inspect", "customs.weigh"]
     each_bustle.publish(LogKept(page=1), LogKept(page=2))
     each_bustle.execute("UPDATE remit.event SET state = 'dead' WHERE seq = (SELECT max(seq) FROM remit.event)")
-    assert "\noutbox: 1 event pending, the oldest for " in (text := remit("status").out)
+    text = remit("status").out
+    assert "\noutbox: 1 event pending, the oldest for " in text
     assert "; 1 dead event\n" in text
     document = remit("status", "--json").json
     assert (document["outbox"]["pending"], document["outbox"]["dead"]) == (1, 1)

@@ -87,8 +87,8 @@ def test_a_worker_tells_whom_it_delivers_to_and_what_reaches_nobody(
     second.wait_for(" is ready")
     warnings = [line for line in _banner(second.lines) if line.startswith("  warning")]
     assert warnings[0] == (
-        "  warning  subscription customs.weigh is declared no more, with 2 deliveries under way: bring its handler back, "
-        "or run `remit subscriptions retire customs.weigh`"
+        "  warning  subscription customs.weigh is declared no more, with 2 deliveries under way: bring its handler "
+        "back, or run `remit subscriptions retire customs.weigh`"
     )
     assert re.match(
         r"  warning  a replay to customs.clear has gone on since .* ago and holds what is live: ", warnings[1]

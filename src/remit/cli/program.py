@@ -40,6 +40,7 @@ def build(stop: StopSwitch) -> App:
         help_epilogue=_EPILOGUE,
         help_format="plaintext",
         version=f"remit {remit.__version__}",
+        suppress_keyboard_interrupt=False,  # its status is ours to give
     )
     commands: dict[str, Callable[..., Any]] = {
         "worker": worker.command(stop),
