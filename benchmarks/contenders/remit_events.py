@@ -183,14 +183,14 @@ class RemitEventsSqlite(_RemitEvents, SqliteCallers):
 
 
 class AgedPostgres(RemitEventsPostgres):
-    name = "remit, old log"
+    name = "old log"
     settings = "ten million events of a month ago in the log, dispatched"
     measures = frozenset({Measure.LOG})
     old = 10_000_000
 
 
 class AgedSqlite(RemitEventsSqlite):
-    name = "remit, old log"
+    name = "old log"
     settings = "a million events of a month ago in the log, dispatched"
     measures = frozenset({Measure.LOG})
     old = 1_000_000

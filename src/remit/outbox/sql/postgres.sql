@@ -62,19 +62,28 @@ listener AS MATERIALIZED (
     FROM remit.subscription CROSS JOIN LATERAL json_array_elements_text(events::json) AS heard (name)
     WHERE retired_at IS NULL
 ),
-wanted AS MATERIALIZED (
+chosen AS MATERIALIZED (
     SELECT
-        event.id AS event_id, event.seq, event.lane, event.version, event.encoding, event.scope, event.traceparent,
-        coalesce(event.correlation, event.id) AS correlation, listener.id AS subscription, listener.name, listener.line,
-        listener.attempts, listener.priority, listener.domain, listener.queue, listener.expires, listener.keep,
-        listener.ordered_by IS NOT NULL AND event.lane IS NOT NULL AS ordered
+        event.id, seq, lane, version, encoding, scope, traceparent, coalesce(correlation, event.id) AS correlation,
+        heard.listeners
     FROM taken
     JOIN remit.event ON event.id = taken.id
-    JOIN listener ON listener.event_name = event.name
-    WHERE (listener.condition IS NULL OR remit.meets(event.payload, listener.condition))
-        AND NOT EXISTS (  -- a back-fill was faster, and the pruner too
-            SELECT FROM remit.delivery WHERE delivery.event = event.id AND delivery.subscription = listener.id
-        )
+    CROSS JOIN LATERAL (
+        SELECT coalesce(array_agg(listener.id), '{}') AS listeners FROM listener
+        WHERE listener.event_name = event.name
+            AND (listener.condition IS NULL OR remit.meets(event.payload, listener.condition))
+            AND NOT EXISTS (  -- a back-fill was faster, and the pruner too
+                SELECT FROM remit.delivery WHERE delivery.event = event.id AND delivery.subscription = listener.id
+            )
+    ) AS heard
+),
+wanted AS MATERIALIZED (
+    SELECT
+        chosen.id AS event_id, chosen.seq, chosen.lane, chosen.version, chosen.encoding, chosen.scope, chosen.traceparent,
+        chosen.correlation, listener.id AS subscription, listener.name, listener.line,
+        listener.attempts, listener.priority, listener.domain, listener.queue, listener.expires, listener.keep,
+        listener.ordered_by IS NOT NULL AND chosen.lane IS NOT NULL AS ordered
+    FROM chosen CROSS JOIN LATERAL unnest(listeners) AS one (id) JOIN listener ON listener.id = one.id
 ),
 sent AS (
     INSERT INTO remit.job (
@@ -100,9 +109,9 @@ marked AS (
     UPDATE remit.event
     SET state = 'dispatched', dispatched_at = clock.now, error = NULL,
         due_at = clock.now + coalesce(event.keep, :keep::double precision) * interval '1 second',
-        deliveries = (SELECT count(*) FROM wanted WHERE wanted.event_id = event.id)
-    FROM taken, clock
-    WHERE event.id = taken.id
+        deliveries = cardinality(chosen.listeners)
+    FROM chosen, clock
+    WHERE event.id = chosen.id
     RETURNING 1
 )
 SELECT
@@ -117,8 +126,8 @@ SELECT
 -- name: release
 -- Moves lanes on: where the delivery that was released has ended, its turn goes, and the next one becomes a job. One row
 -- of each lane is locked, in order, and waited for: who asks has seen a reason that the holder may not have seen. A job
--- that is not there may be one that our snapshot does not show yet; that it ended is told by what is left of it. A turn
--- that came to a retired subscription while it was retired just goes.
+-- that is not there may be one that our snapshot does not show yet; that it ended is told by what is left of it, or by its
+-- event, which was purged. A turn that came to a subscription while it was retired just goes.
 WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
 asked AS MATERIALIZED (
     SELECT (pair ->> 0)::uuid AS subscription, (pair ->> 1)::bigint AS lane
@@ -149,6 +158,7 @@ ended AS MATERIALIZED (
         OR EXISTS (
             SELECT FROM remit.delivery WHERE delivery.event = head.event AND delivery.subscription = head.subscription
         )
+        OR NOT EXISTS (SELECT FROM remit.event WHERE event.id = head.event)
     )
 ),
 next AS MATERIALIZED (
@@ -216,7 +226,7 @@ SELECT
         WHEN job.id IS NULL THEN EXISTS (
             SELECT FROM remit.delivery
             WHERE delivery.event = released.event AND delivery.subscription = waiting.subscription
-        )
+        ) OR NOT EXISTS (SELECT FROM remit.event WHERE event.id = released.event)
         ELSE job.finished_at IS NOT NULL
             AND (job.state <> 'dead' OR job.deleted_at IS NOT NULL OR subscription.on_dead = 'pass')
     END
@@ -419,7 +429,7 @@ WHERE name IN (SELECT json_array_elements_text(:names::json))
 -- would take it for the end of the new delivery. The lock keeps the purger from an event that gets a delivery here. OFFSET
 -- 0 keeps the planner from reading all deliveries there are.
 WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
-listener AS MATERIALIZED (SELECT * FROM remit.subscription WHERE id = :subscription::uuid),
+listener AS MATERIALIZED (SELECT * FROM remit.subscription WHERE id = :subscription::uuid AND retired_at IS NULL),
 page AS MATERIALIZED (
     SELECT log.* FROM json_array_elements_text(:names::json) AS heard (name) CROSS JOIN LATERAL (
         SELECT * FROM remit.event
