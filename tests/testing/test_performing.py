@@ -61,7 +61,7 @@ async def test_a_failed_run_tells_its_error_and_has_sent_nothing() -> None:
     assert done.error is not None
     assert (done.error.kind, done.error.message) == ("ValueError", "the ledger is closed")
     done.sent.nothing_sent()
-    with pytest.raises(AssertionError, match="(?s)wanted the run to be completed, and it is retry\n.*Traceback.*shop.py"):
+    with pytest.raises(AssertionError, match=r"(?s)to be completed, and it is retry\n.*Traceback.*shop\.py"):
         done.expect("completed")
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from remit.testing.messages import Found, Messages
     from remit.testing.performing import Performed, deliver, perform
     from remit.testing.scenario import Scenario, SyncScenario
-    from remit.testing.watching import Watch, enqueued, nothing_sent, published, watching
+    from remit.testing.watches import Watch, enqueued, nothing_sent, published, watching
 
 __all__ = [
     "Applications",
@@ -48,7 +48,7 @@ _HOMES = {
     "remit.testing.messages": ("Found", "Messages"),
     "remit.testing.performing": ("Performed", "deliver", "perform"),
     "remit.testing.scenario": ("Scenario", "SyncScenario"),
-    "remit.testing.watching": ("Watch", "enqueued", "nothing_sent", "published", "watching"),
+    "remit.testing.watches": ("Watch", "enqueued", "nothing_sent", "published", "watching"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

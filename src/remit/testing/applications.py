@@ -12,7 +12,7 @@ from remit.app import Remit
 from remit.catalog import Domain
 from remit.errors import InvalidArgument
 from remit.testing.databases import FreshDatabase
-from remit.testing.watching import watching
+from remit.testing.watches import watching
 
 
 class Applications:

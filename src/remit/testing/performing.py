@@ -33,7 +33,7 @@ from remit.outbox.model import EventRecord
 from remit.outbox.rows import event_row
 from remit.runtime.worker import Worker
 from remit.testing.messages import Messages
-from remit.testing.watching import Seen, Watch, watch_of, watching
+from remit.testing.watches import Seen, Watch, watch_of, watching
 
 if TYPE_CHECKING:
     from remit.app import Remit

@@ -18,7 +18,7 @@ from remit.jobs.states import State
 from remit.outbox.model import DeliveryRecord, EventRecord, EventState
 from remit.testing.messages import Messages
 from remit.testing.telling import story
-from remit.testing.watching import Watch, watching
+from remit.testing.watches import Watch, watching
 
 if TYPE_CHECKING:
     from remit.app import Remit

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from remit.jobs.model import JobRecord
 from remit.jobs.states import State
 from remit.outbox.model import EventRecord
-from remit.testing.watching import Watch
+from remit.testing.watches import Watch
 
 _MOST = 20
 _LONGEST = 120
