@@ -306,9 +306,9 @@ class _Connections:
             return self._blocking
 
     def _for_rail(self) -> BlockingDatabase:
-        with self._lock:
-            self._check()
-            return self._store.blocking(Role.RAIL)
+        if not self._checked:  # without the lock: this thread is not there to give it back in a forked child
+            schema.check(self._store)
+        return self._store.blocking(Role.RAIL)
 
     def _check(self) -> None:
         if self._pid != os.getpid():  # connections do not survive a fork: the parent goes on using them

@@ -12,8 +12,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -31,7 +32,7 @@ from remit.errors import (
     UnknownOption,
     WrongSchema,
 )
-from tests.client.railway import Moved, Sales, Sold, away, execute, sales, written
+from tests.client.railway import Moved, Sales, Sold, away, connect, execute, sales, written
 from tests.servers import PostgresServer
 
 SLOWLY = Rail(every=60)
@@ -340,6 +341,21 @@ def test_a_store_that_refuses_every_event_loses_none(store_url: str) -> None:
         execute(store_url, allow)
         sales.sync.flush()
         assert written(store_url) == list(range(20))
+
+
+def test_a_flush_inside_a_transaction_that_it_must_wait_for_fails_instead(tmp_path: Path, postgres_url: str) -> None:
+    """SQLite has one writer, and an ordered event holds its lane on PostgreSQL: the rail waits for the caller's commit."""
+    sqlite = f"sqlite:///{tmp_path / 'remit.db'}?busy_timeout=0.5"
+    for url in (sqlite, postgres_url):
+        with application(url, SLOWLY), closing(connect(url)) as connection:
+            connection.execute("BEGIN")
+            sales.sync.publish(Moved(parcel="a", number=1), tx=connection)
+            sales.sync.publish_soon(Moved(parcel="a", number=2))
+            with pytest.raises(StoreBusy):
+                sales.sync.flush()
+            connection.execute("COMMIT")
+            sales.sync.flush()
+            assert written(url) == [1, 2]
 
 
 # --- the end

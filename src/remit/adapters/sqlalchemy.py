@@ -61,9 +61,9 @@ def publish_recorded(sessions: Sessions) -> None:
     """Let sessions publish what their objects have recorded (`domain.recorder()`), in their own transaction.
 
     With each flush, and before each commit, the events of all objects of the session, changed or not, are published by
-    the domains that own them, after the rows are written; object by object, each one's in order. They go the way of
-    the objects' state: where a transaction or a savepoint is rolled back, nothing is published, an object that
-    SQLAlchemy reads again forgets its events, and one that was new holds them again, for the next try.
+    the domains that own them, after the rows are written: each object's in order, and none promised between objects.
+    They go the way of the objects' state. Where a transaction or a savepoint is rolled back, nothing is published, an
+    object that SQLAlchemy reads again forgets its events, and one that was new holds them again, for the next try.
 
     It needs no ambient transaction, and satisfies `require_tx`. What `publish` raises, flush and commit raise; so does
     a handler of another domain, which may not publish these events. A bulk statement loads no objects and records

@@ -30,6 +30,8 @@ _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,40}")
 _BY_INDEX = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off"
 _PLANNED_ONCE = f"{_BY_INDEX}; SET plan_cache_mode = force_generic_plan"
 _SETTINGS = {
+    # Who flushes inside a transaction that holds the lane of an ordered event would wait for itself.
+    Role.RAIL: "SET lock_timeout = '1s'",
     # A claim that a crash of the server undoes was never made: nothing is lost by not waiting for the disk.
     Role.CLAIM: f"{_PLANNED_ONCE}; SET synchronous_commit = off",
     Role.COMPLETE: _PLANNED_ONCE,
