@@ -3,7 +3,7 @@
 from typing import Any
 
 from remit.jobs import operations as jobs
-from remit.jobs.ids import new_token
+from remit.jobs.ids import new_id, new_token
 from remit.jobs.model import moment
 from remit.jobs.states import GaveUp, State
 from tests.conformance.desk import BOOM, SECOND, Desk, a_job
@@ -76,6 +76,8 @@ async def test_letters_that_died_until_an_instant(desk: Desk) -> None:
     early = await dead(desk)
     desk.wait(10)
     await dead(desk)
+    for before, number in ((desk.now - 10 * SECOND - 1, 0), (desk.now - 10 * SECOND, 1), (desk.now, 2)):
+        assert await count(desk, before=before) == number
     assert await replay(desk, before=desk.now - 10 * SECOND - 1) == []
     assert await replay(desk, before=desk.now - 10 * SECOND) == [early]
 
@@ -106,3 +108,12 @@ async def test_dead_letters_are_counted_by_queue(desk: Desk) -> None:
     await dead(desk)
     await dead(desk, queue="shop.orders")
     assert await desk(jobs.dead) == {"billing.invoices": 2, "shop.orders": 1}
+
+
+async def test_what_has_not_ended_of_some_jobs(desk: Desk) -> None:
+    others = [state for state in State if state is not State.READY]
+    ids = {state: await desk.in_state(state) for state in (*others, State.READY)}  # or it would be claimed for another
+    gone = new_id()
+    open_ones = [id for state, id in ids.items() if not state.is_final]
+    assert await desk(jobs.unfinished, [*ids.values(), gone]) == sorted(open_ones)
+    assert await desk(jobs.unfinished, []) == []

@@ -142,6 +142,15 @@ class Jobs:
             if len(batch) < room:
                 return replayed
             under_way, after = [*under_way, *batch], batch[-1]
+            if in_flight is not None and not await self._more(domain, queue, job, reason, after):
+                return replayed  # and wait for nothing
+
+    async def _more(
+        self, domain: str | None, queue: str | None, job: str | None, reason: str | None, after: str
+    ) -> bool:
+        """Whether there may be a dead letter behind the last one that was replayed: the newest one tells."""
+        newest = (await self.list(state="dead", domain=domain, queue=queue, job=job, reason=reason, limit=1)).jobs
+        return bool(newest) and newest[0].id > after
 
     async def _room(self, in_flight: int | None, under_way: builtins.list[str]) -> int:
         """How many the next batch may have; waits until there is any room. Takes what has ended off the list."""
