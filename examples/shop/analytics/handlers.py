@@ -28,12 +28,17 @@ def services() -> Iterator[Services]:
 @analytics.on(OrderPlaced, name="count-sale", queue=sales, inline="one row, in the commit of the delivery itself")
 def count_sale(event: OrderPlaced, run: Run[Analytics]) -> None:
     """The figures hold every order exactly once: the row and the completion of the delivery are one commit."""
-    sql = run.context.database.sql(
-        "INSERT INTO sale (order_number, day, country, channel, total_cents, skus) VALUES (?, ?, ?, ?, ?, ?)"
+    sale = Sale(
+        order_number=event.order,
+        day=event.day,
+        country=event.country,
+        channel=event.channel,
+        total_cents=event.total_cents,
+        skus=[line.sku for line in event.lines],
     )
-    skus = msgspec.json.encode([line.sku for line in event.lines]).decode()
-    with run.sync.transaction() as tx:
-        tx.execute(sql, [event.order, event.day.isoformat(), event.country, event.channel, event.total_cents, skus])
+    with run.context.database.sessions.begin() as session:
+        session.add(sale)
+        run.sync.complete(tx=session)
 
 
 @analytics.on(DayClosed, name="report-day")

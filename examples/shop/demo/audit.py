@@ -154,10 +154,9 @@ def audit(evidence: Evidence) -> list[Finding]:
 def _orders(evidence: Evidence) -> Finding:
     answers = evidence.answers
     finding = _compare("orders in the book", answers.accepted, Counter(evidence.orders.keys()), "the table of orders")
-    refused = Counter({"sold out": len(answers.sold_out), "too much": len(answers.too_much)})
     finding.remark = (
-        f"Rolled back after OrderPlaced was published: {refused['sold out']} orders that were sold out, "
-        f"{refused['too much']} that cost too much, {len(answers.repeated)} that were sent twice."
+        f"Rolled back after OrderPlaced was published: sold out {len(answers.sold_out)}, too expensive "
+        f"{len(answers.too_much)}, sent twice {len(answers.repeated)}."
     )
     return finding
 
@@ -210,9 +209,10 @@ def _parcels(evidence: Evidence) -> Finding:
     finding = _compare(edges.PACK, evidence.answers.accepted, evidence.packed, "the warehouse's book")
     finding.again = answers[Answer.KNOWN]
     finding.remark = (
-        f"{sum(answers[answer] for answer in TRIED_AGAIN)} calls of the warehouse failed or were answered too late, "
-        f"and were tried again; {finding.again} came with a key that it knew, so it packed nothing twice. "
-        f"{len(evidence.given_up)} parcels were given up, and went out when the office had mended the addresses."
+        f"Calls of the warehouse that failed or were answered too late, and were tried again: "
+        f"{sum(answers[answer] for answer in TRIED_AGAIN)}. With a key that it knew, so that it packed nothing: "
+        f"{finding.again}. "
+        f"Parcels given up, and sent when the office had mended the addresses: {len(evidence.given_up)}."
     )
     return finding
 
@@ -228,8 +228,8 @@ def _mails(edge: Edge, letter: Letter, due: Collection[str], evidence: Evidence)
     finding.again = len(letters) - found.total()
     if finding.again and letter is Letter.INVOICE:
         finding.remark = (
-            f"{finding.again} invoices were mailed again: their worker was killed after it had sent them, before it "
-            "could say so. Each has the Message-ID that it had before."
+            f"Invoices mailed again, since their worker was killed between sending and saying so: {finding.again}. "
+            "Each has the Message-ID that it had before."
         )
     for mail in letters if letter is Letter.INVOICE else ():
         order = evidence.orders.get(mail.order)
@@ -252,7 +252,7 @@ def _pushes(evidence: Evidence) -> Finding:
         if len(states) == 2 and not (sum(states[0]) == 1 and all(states[1])):
             finding.faults.append(f"the app was told about order {number} in the wrong order: {states}")
     failed = sum(call.answer is Answer.FAILED for call in evidence.pushes)
-    finding.remark = f"{failed} pushes failed at first; the next one of the same order waited behind them, each time."
+    finding.remark = f"Pushes that failed at first, while the next one of the same order waited: {failed}."
     return finding
 
 

@@ -38,7 +38,7 @@ from shop.settings import Settings
 from shop.setup import set_up
 
 HOST = "127.0.0.1"
-LOOK = 0.25
+LOOK = 0.4
 """Seconds between two looks at the state of things."""
 START_PATIENCE = 30.0
 RETURN_PERIOD = 5.0
@@ -261,7 +261,7 @@ class Stage:
             Outside(self.folder).addresses_mended.touch()
             replayed = await self.app.jobs.replay(job="warehouse.send-parcel")
             self.story.phase = "the office has mended the addresses of parcels that were given up"
-            self.story.tell(f"the office has mended addresses, and replayed {replayed} dead letters", "bold yellow")
+            self.story.tell(f"the office has mended addresses; dead letters replayed: {replayed}", "bold yellow")
             await self._until_done()
 
     async def _until_done(self) -> None:

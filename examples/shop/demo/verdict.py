@@ -11,13 +11,20 @@ from shop.demo.audit import Finding
 from shop.demo.edges import Edge
 
 MOST_FAULTS = 20
+NAMES = 37
+"""Columns of the longest name, so that both tables stand in line."""
+WIDE = 105
+"""Columns from which there is room to say where each line was looked up."""
 
 
 def show(findings: Sequence[Finding], console: Console) -> None:
     """Print both tables, what is remarkable, and what is wrong."""
     books = [finding for finding in findings if not isinstance(finding.what, Edge)]
     heard = [finding for finding in findings if isinstance(finding.what, Edge)]
-    console.print(Group(Text(), _table("the books", books), Text(), _table("who heard what", heard), Text()))
+    wide = console.width >= WIDE
+    console.print(
+        Group(Text(), _table("the books", books, wide), Text(), _table("who heard what", heard, wide), Text())
+    )
     for remark in [finding.remark for finding in findings if finding.remark]:
         console.print(Padding(remark, (0, 0, 0, 2)), style="dim")
     for fault in [fault for finding in findings for fault in finding.faults][:MOST_FAULTS]:
@@ -25,13 +32,14 @@ def show(findings: Sequence[Finding], console: Console) -> None:
     console.print()
 
 
-def _table(title: str, findings: Sequence[Finding]) -> RenderableType:
+def _table(title: str, findings: Sequence[Finding], wide: bool) -> RenderableType:
     shown = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     shown.add_column("", no_wrap=True)
-    shown.add_column(title, no_wrap=True)
+    shown.add_column(title, no_wrap=True, min_width=NAMES)
     for heading in ("found of due", "rolled back", "twice", "again"):
         shown.add_column(heading, justify="right", no_wrap=True)
-    shown.add_column("proof", no_wrap=True)
+    if wide:
+        shown.add_column("looked up in", no_wrap=True)
     for finding in findings:
         shown.add_row(
             Text("✓", "green") if finding.clean else Text("✗", "bold red"),
@@ -40,7 +48,7 @@ def _table(title: str, findings: Sequence[Finding]) -> RenderableType:
             _count(finding.rolled_back),
             _count(finding.twice),
             Text("-" if finding.again is None else f"{finding.again:,}", "dim"),
-            Text(finding.proof, "dim"),
+            *([Text(finding.proof, "dim")] if wide else []),
         )
     return shown
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 
+from sqlalchemy import update
+
 from remit import Run
 from shop.billing.messages import PaymentBooked
 from shop.database import Database
 from shop.orders.messages import MarkPaid, MarkSent, OrderMoved, Orders, orders
+from shop.orders.models import Order
 from shop.orders.services import Services
 from shop.settings import Settings
 from shop.warehouse.messages import ParcelSent
@@ -34,20 +37,21 @@ async def on_parcel_sent(event: ParcelSent, run: Run[Orders]) -> None:
 
 @orders.handles(MarkPaid)
 def mark_paid(job: MarkPaid, run: Run[Orders]) -> None:
-    _mark("paid", job.order, run)
+    _mark({"paid": True}, job.order, run)
 
 
 @orders.handles(MarkSent)
 def mark_sent(job: MarkSent, run: Run[Orders]) -> None:
-    _mark("sent", job.order, run)
+    _mark({"sent": True}, job.order, run)
 
 
-def _mark(column: str, order: str, run: Run[Orders]) -> None:
-    """The change, the event about it and the completion of the job are one commit.
+def _mark(news: dict[str, bool], number: str, run: Run[Orders]) -> None:
+    """The change, the event about it and the completion of the job are one commit of this session, or none.
 
     Payment and parcel come in any order. Whichever comes second waits for the first here, and then says both.
     """
-    sql = run.context.database.sql(f"UPDATE orders SET {column} = true WHERE number = ? RETURNING channel, paid, sent")
-    with run.sync.transaction() as tx:
-        [(channel, paid, sent)] = tx.execute(sql, [order])
-        run.publish(OrderMoved(order=order, channel=channel, paid=bool(paid), sent=bool(sent)))
+    change = update(Order).where(Order.number == number).values(**news).returning(Order.channel, Order.paid, Order.sent)
+    with run.context.database.sessions.begin() as session:
+        channel, paid, sent = session.execute(change.execution_options(synchronize_session=False)).one().tuple()
+        run.publish(OrderMoved(order=number, channel=channel, paid=paid, sent=sent))
+        run.sync.complete(tx=session)
