@@ -35,6 +35,27 @@ SELECT (SELECT count(*) FROM sent), CASE WHEN NOT pg_try_advisory_xact_lock_shar
     THEN pg_notify(:channel::text, '') END IS NOT NULL
 FROM here;
 
+-- name: publish_one
+-- The same for one event, in plain parameters: a caller's transaction pays for no JSON and hardly any planning. No row
+-- comes back where the id is there already, either; the statement above tells the two apart.
+WITH here AS MATERIALIZED (
+    SELECT remit.clock(:now::bigint) AS now FROM remit.meta
+    WHERE store = :store::text::uuid AND (:lane::bigint IS NULL OR pg_advisory_xact_lock(:lane::bigint) IS NOT NULL)
+)
+INSERT INTO remit.event (
+    id, lane, due_at, published_at, occurred_at, correlation, causation, version, domain, name, encoding, payload, keep,
+    scope, traceparent
+)
+SELECT
+    :id::text::uuid, :lane::bigint, here.now, here.now,
+    coalesce('epoch'::timestamptz + :occurred_at::bigint * interval '1 microsecond', here.now),
+    :correlation::text::uuid, :causation::text::uuid, :version::integer, :domain::text, :name::text, :encoding::text,
+    :payload::text, :keep::double precision, :scope::text, :traceparent::text
+FROM here
+ON CONFLICT (id) DO NOTHING
+RETURNING CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
+    THEN pg_notify(:channel::text, '') END IS NOT NULL;
+
 -- name: dispatch
 -- Takes a batch of events, or some of them by name, and makes the deliveries of each: a job for every subscription that
 -- wants it, or a turn where the subscription is ordered. What stands behind a failed one of its lane is not outstanding;

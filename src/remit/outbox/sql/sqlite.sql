@@ -19,6 +19,21 @@ WHERE store = :store AND :lanes IS NOT NULL
 ON CONFLICT (id) DO NOTHING;
 SELECT changes(), 1 FROM remit_meta WHERE store = :store;
 
+-- name: publish_one
+-- The same for one event, in plain parameters. No row comes back where the id is there already, either; the statement
+-- above tells the two apart.
+INSERT INTO remit_event (
+    id, lane, due_at, published_at, occurred_at, correlation, causation, version, domain, name, encoding, payload, keep,
+    scope, traceparent
+)
+SELECT
+    :id, :lane, :now, :now, coalesce(:occurred_at, :now), :correlation, :causation, :version, :domain, :name, :encoding,
+    :payload, :keep, :scope, :traceparent
+FROM remit_meta
+WHERE store = :store
+ON CONFLICT (id) DO NOTHING
+RETURNING 1;
+
 -- name: dispatch
 -- Takes a batch of events, or some of them by name, and makes the deliveries of each: a job for every subscription that
 -- wants it, or a turn where the subscription is ordered. What stands behind a failed one of its lane is not outstanding;
@@ -98,8 +113,8 @@ SELECT
     0;
 
 -- name: release
--- Moves lanes on: where the delivery that was released has ended, its turn goes, and the next one becomes a job. A turn
--- that is left to a retired subscription just goes.
+-- Moves lanes on: where the delivery that was released has ended, its turn goes, and the next one becomes a job. That of
+-- an event that was purged has ended; a turn that is left to a retired subscription just goes.
 CREATE TEMP TABLE IF NOT EXISTS remit_ended (subscription TEXT, lane INTEGER, seq INTEGER);
 CREATE TEMP TABLE IF NOT EXISTS remit_next (subscription TEXT, lane INTEGER, seq INTEGER, event TEXT);
 DELETE FROM temp.remit_ended;
@@ -128,6 +143,7 @@ WHERE NOT turn.released AND subscription.retired_at IS NOT NULL OR turn.released
         SELECT 1 FROM remit_delivery AS delivery
         WHERE delivery.event = turn.event AND delivery.subscription = turn.subscription
     )
+    OR NOT EXISTS (SELECT 1 FROM remit_event AS event WHERE event.id = turn.event)
 );
 DELETE FROM remit_turn
 WHERE (subscription, lane, seq) IN (SELECT subscription, lane, seq FROM temp.remit_ended);
@@ -187,7 +203,7 @@ SELECT
         WHEN job.id IS NULL THEN EXISTS (
             SELECT 1 FROM remit_delivery AS delivery
             WHERE delivery.event = released.event AND delivery.subscription = waiting.subscription
-        )
+        ) OR NOT EXISTS (SELECT 1 FROM remit_event AS event WHERE event.id = released.event)
         ELSE job.finished_at IS NOT NULL
             AND (job.state <> 'dead' OR job.deleted_at IS NOT NULL OR subscription.on_dead = 'pass')
     END
@@ -392,7 +408,7 @@ INSERT INTO temp.remit_wanted (event, subscription, ordered)
 SELECT event.id, subscription.id, subscription.ordered_by IS NOT NULL AND event.lane IS NOT NULL
 FROM temp.remit_page AS page
 CROSS JOIN remit_event AS event ON event.id = page.id
-JOIN remit_subscription AS subscription ON subscription.id = :subscription
+JOIN remit_subscription AS subscription ON subscription.id = :subscription AND subscription.retired_at IS NULL
 WHERE (subscription.condition IS NULL OR NOT EXISTS (
         SELECT 1 FROM json_each(subscription.condition) AS field
         WHERE NOT EXISTS (
