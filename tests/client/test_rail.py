@@ -344,7 +344,7 @@ def test_a_store_that_refuses_every_event_loses_none(store_url: str) -> None:
 
 
 def test_a_flush_inside_a_transaction_that_it_must_wait_for_fails_instead(tmp_path: Path, postgres_url: str) -> None:
-    """SQLite has one writer, and an ordered event holds its lane on PostgreSQL: the rail waits for the caller's commit."""
+    """SQLite has one writer, and on PostgreSQL an ordered event holds its lane: the rail waits for that commit."""
     sqlite = f"sqlite:///{tmp_path / 'remit.db'}?busy_timeout=0.5"
     for url in (sqlite, postgres_url):
         with application(url, SLOWLY), closing(connect(url)) as connection:
