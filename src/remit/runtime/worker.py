@@ -81,8 +81,10 @@ class WorkerSettings:
     prune_every: float = 60.0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Databases:
+    """The connections of a worker, by what they are for."""
+
     claim: Database
     complete: Database
     turn: Database
@@ -91,7 +93,26 @@ class _Databases:
     leader: Database
     handler: Database
     handler_blocking: BlockingDatabase
-    all: list[Database] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, store: Store) -> Self:
+        return cls(
+            claim=store.database(Role.CLAIM),
+            complete=store.database(Role.COMPLETE),
+            turn=store.database(Role.TURN),
+            relay=store.database(Role.RELAY),
+            usher=store.database(Role.RELAY),
+            leader=store.database(Role.LEADER),
+            handler=store.database(Role.HANDLER),
+            handler_blocking=store.blocking(Role.HANDLER),
+        )
+
+    async def close(self) -> None:
+        for database in (
+            self.claim, self.complete, self.turn, self.relay, self.usher, self.leader, self.handler,
+        ):  # fmt: skip
+            await database.close()
+        await asyncio.to_thread(self.handler_blocking.close)
 
 
 class Worker:
@@ -259,22 +280,23 @@ class Worker:
                     self._contexts[spec.name] = self._stack.enter_context(manager)
 
     def _build(self) -> None:
-        store, telemetry, settings = self.store, self.telemetry, self.settings
-        self._databases = databases = _Databases(
-            claim=store.database(Role.CLAIM),
-            complete=store.database(Role.COMPLETE),
-            turn=store.database(Role.TURN),
-            relay=store.database(Role.RELAY),
-            usher=store.database(Role.RELAY),
-            leader=store.database(Role.LEADER),
-            handler=store.database(Role.HANDLER),
-            handler_blocking=store.blocking(Role.HANDLER),
-        )
-        databases.all += [databases.claim, databases.complete, databases.turn, databases.relay, databases.usher]
-        databases.all += [databases.leader, databases.handler]
-        watch = Watch(store.bell)
+        self._databases = databases = _Databases.of(self.store)
+        watch = Watch(self.store.bell)
+        self._build_path(databases, watch)
+        keep = self.settings.log.keep
+        self.relay = Relay(self.store, databases.relay, watch, self.usher.tell, keep, self.telemetry)
+        self._build_duties(databases.leader)
+        self.heartbeat = self._heartbeat()
+        self._loops: list[Loop] = [
+            self.completer, self.ordered_completer, self.promoter, self.journal, self.leader, self.rescuer,
+            self.pruner, self.purger, self.registrar, self.reconciler, self.usher, self.relay, self.producer,
+        ]  # fmt: skip
+        self._built = True
+
+    def _build_path(self, databases: _Databases, watch: Watch) -> None:
+        """What a job goes through: producer, executor, completer, and what they tell."""
+        telemetry = self.telemetry
         self.usher = Usher(databases.usher, telemetry)
-        interval = settings.lease / BEATS_PER_LEASE
         self.promoter = Promoter(databases.leader, self._wake_producer, telemetry)
         told = self.promoter.wake_in, self.usher.tell
         self.completer = Completer(databases.complete, self._ledger, telemetry, *told)
@@ -282,7 +304,7 @@ class Worker:
         self.prober = Prober(databases.handler, self.completer, self._ledger, telemetry)
         self.journal = Journal(databases.leader, telemetry)
         services = Services(
-            store=store,
+            store=self.store,
             database=lambda: databases.handler,
             blocking=lambda: databases.handler_blocking,
             telemetry=telemetry,
@@ -302,33 +324,29 @@ class Worker:
             services,
             ProcessCrew(self._surroundings, telemetry),
         )
-        self.producer = Producer(store, databases.claim, self._intakes, self._ledger, watch, telemetry)
-        self.relay = Relay(store, databases.relay, watch, self.usher.tell, settings.log.keep, telemetry)
-        self.leader = Leader(databases.leader, self._ledger, settings.lease / 2, telemetry)
+        self.producer = Producer(self.store, databases.claim, self._intakes, self._ledger, watch, telemetry)
+
+    def _build_duties(self, database: Database) -> None:
+        """What somebody has to do now and then: most of it the leader."""
+        telemetry, settings = self.telemetry, self.settings
+        interval = settings.lease / BEATS_PER_LEASE
+        self.leader = Leader(database, self._ledger, settings.lease / 2, telemetry)
         self.rescuer = Rescuer(
-            databases.leader,
+            database,
             lambda: self.heartbeat,
             self.leader,
             interval,
             self._wake_producer,
             telemetry,
-            store.sidecar,
+            self.store.sidecar,
         )
         retentions = {q.name: self.catalog.queue_policy(q).keep for q in self.catalog.queues.values()}
         otherwise = self.catalog.application_policy.keep
-        self.pruner = Pruner(databases.leader, self.leader, retentions, otherwise, settings.prune_every, telemetry)
-        self.purger = Purger(databases.leader, self.leader, settings.log, settings.prune_every, telemetry)
-        self.registrar = Registrar(databases.leader, self.catalog, self.leader, telemetry)
-        self.reconciler = Reconciler(
-            databases.leader, self._ledger, self.executor.active, self._adopt, interval, telemetry
-        )
+        self.pruner = Pruner(database, self.leader, retentions, otherwise, settings.prune_every, telemetry)
+        self.purger = Purger(database, self.leader, settings.log, settings.prune_every, telemetry)
+        self.registrar = Registrar(database, self.catalog, self.leader, telemetry)
+        self.reconciler = Reconciler(database, self._ledger, self.executor.active, self._adopt, interval, telemetry)
         self.leader.on_elected += [self.rescuer.wake, self.pruner.wake, self.purger.wake, self.registrar.wake]
-        self.heartbeat = self._heartbeat()
-        self._loops: list[Loop] = [
-            self.completer, self.ordered_completer, self.promoter, self.journal, self.leader, self.rescuer,
-            self.pruner, self.purger, self.registrar, self.reconciler, self.usher, self.relay, self.producer,
-        ]  # fmt: skip
-        self._built = True
 
     def _ledger(self) -> Ledger:
         return self.ledger
@@ -453,9 +471,7 @@ class Worker:
             await asyncio.gather(*(_within(loop.kill(), LAST_MOMENTS) for loop in others))
             await self.prober.kill()
             await self._leave()
-            for database in self._databases.all:
-                await database.close()
-            await asyncio.to_thread(self._databases.handler_blocking.close)
+            await self._databases.close()
         await self._stack.aclose()
 
     async def _leave(self) -> None:
