@@ -39,11 +39,12 @@ class Rendered:
 
     `parts` holds one text for PostgreSQL; a SQLite statement may be a short script, run in one transaction with the
     same parameters, whose first part that returns rows gives the result. `names` are the parameters in the order in
-    which a positional style expects them.
+    which a positional style expects them. `writes` says whether it may take a write lock.
     """
 
     parts: tuple[str, ...]
     names: tuple[tuple[str, ...], ...]
+    writes: bool
 
     @property
     def text(self) -> str:
@@ -57,11 +58,6 @@ class Rendered:
     def is_script(self) -> bool:
         """Whether it must run inside a transaction to be one step."""
         return len(self.parts) > 1
-
-    @property
-    def writes(self) -> bool:
-        """Whether it may take a write lock."""
-        return any(_WRITE.search(part) for part in self.parts)
 
 
 def parse(text: str) -> dict[str, str]:
@@ -103,7 +99,8 @@ def render(query: Query, dialect: Dialect, style: Style, schema: str = "remit") 
         sql = in_schema(sql, schema)
     texts = [text.strip() for text in sql.split(";\n")]
     spelled = [_spell(text.rstrip(";"), style) for text in texts if text]
-    return Rendered(tuple(text for text, _ in spelled), tuple(names for _, names in spelled))
+    writes = any(_WRITE.search(text) for text, _ in spelled)
+    return Rendered(tuple(text for text, _ in spelled), tuple(names for _, names in spelled), writes)
 
 
 def _spell(sql: str, style: Style) -> tuple[str, tuple[str, ...]]:

@@ -12,6 +12,11 @@ from remit.codec import ENCODING
 from remit.jobs.ids import new_id
 from remit.jobs.model import micros
 
+NOT_SAID: dict[str, None] = dict.fromkeys(
+    ["lane", "occurred_at", "correlation", "causation", "keep", "scope", "traceparent"]
+)
+"""What a row of an event may leave out."""
+
 
 def event_row(request: PublishRequest, id: str, **origin: str | None) -> dict[str, Any]:
     """One event, ready to be written; what was not said is left out. `origin` are correlation, causation and trace."""

@@ -85,7 +85,7 @@ def test_arguments_come_in_the_order_of_the_text(feature: Query) -> None:
 
 def test_a_script_is_several_statements_with_the_same_parameters(feature: Query) -> None:
     script = statements.render(Query("a.feature", "second_one"), "sqlite", "qmark")
-    assert script == Rendered(("INSERT INTO remit_job VALUES (?)", "SELECT ?, ?"), (("a",), ("b", "a")))
+    assert script == Rendered(("INSERT INTO remit_job VALUES (?)", "SELECT ?, ?"), (("a",), ("b", "a")), writes=True)
     assert (script.is_script, script.writes) == (True, True)
     one = statements.render(feature, "sqlite", "named")
     assert (one.is_script, one.writes) == (False, False)

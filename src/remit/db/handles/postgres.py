@@ -24,6 +24,11 @@ def _cursor(name: str) -> Any:
     return partial(getattr(import_module("psycopg"), name), row_factory=import_module("psycopg.rows").tuple_row)
 
 
+def _has_rows(cursor: RawCursor[Row] | AsyncRawCursor[Row]) -> bool:
+    """Whether there is a result to read, perhaps an empty one: `description` would make an object for each column."""
+    return cursor.rownumber is not None
+
+
 class _Psycopg(Adopted[C]):
     """A connection of psycopg, in any of its modes: autocommit around a block, pipeline, factories of its own."""
 
@@ -66,7 +71,7 @@ class BlockingPsycopg(_Psycopg["Connection[Any]"]):
         cursor.execute(text.encode(), arguments)
         if self.pipelined:
             self._sync()  # before, nobody knows whether there are rows
-        return cursor.fetchall() if cursor.description else []
+        return cursor.fetchall() if _has_rows(cursor) else []
 
     def _sync(self) -> None:
         with self.handle.pipeline() as pipeline:
@@ -89,7 +94,7 @@ class AwaitingPsycopg(_Psycopg["AsyncConnection[Any]"]):
         await cursor.execute(text.encode(), arguments)
         if self.pipelined:
             await self._sync()
-        return await cursor.fetchall() if cursor.description else []
+        return await cursor.fetchall() if _has_rows(cursor) else []
 
     async def _sync(self) -> None:
         async with self.handle.pipeline() as pipeline:
