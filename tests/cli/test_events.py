@@ -159,11 +159,20 @@ def test_replay_delivers_what_a_subscription_has_not_had(
     assert remit("events", "replay", "--to", "customs.weigh", "--until", "1h").out == (
         "nothing to deliver: customs.weigh has had, or is getting, all that is kept of its events\n"
     )
-    assert remit("events", "replay", "--to", "customs.weigh", "--since", "1h").out == (
-        "3 deliveries made for customs.weigh\n"
-    )
+    result = remit("events", "replay", "--to", "customs.weigh", "--since", "1h")
+    assert result.out == "3 deliveries made for customs.weigh\n"
+    assert result.err == ("warning: customs.weigh is declared no more: what it gets waits until its handler is back\n")
     again = remit("events", "replay", "--to", "customs.weigh", "--rate", "1000", "--json").json
     assert again == {"subscription": "customs.weigh", "deliveries": 0}
+
+
+def test_replay_to_one_that_was_retired_is_refused(harbour: Harbour, remit: Command) -> None:
+    remit("subscriptions", "retire", "customs.inspect", "--yes")
+    result = remit("events", "replay", "--to", "customs.inspect")
+    assert result.status == 3
+    assert result.err == (
+        "error: customs.inspect was retired, and gets nothing: `remit migrate` brings it back [unknown-subscription]\n"
+    )
 
 
 def test_replay_to_nobody_names_the_nearest(harbour: Harbour, remit: Command) -> None:

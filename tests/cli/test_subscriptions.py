@@ -159,6 +159,19 @@ def test_status_tells_of_the_outbox_and_of_who_is_behind(each_bustle: Harbour, r
     assert [each["subscription"] for each in document["subscriptions"] if each["vanished"]] == ["customs.weigh"]
 
 
+def test_status_says_that_handlers_cannot_be_imported(
+    bustle: Harbour, remit: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def import_handlers(_: object) -> None:
+        raise ModuleNotFoundError("No module named 'scales'")
+
+    monkeypatch.setattr("remit.catalog.registry.Catalog.import_handlers", import_handlers)
+    result = remit("status")
+    assert result.status == 0
+    assert "subscriptions: the handlers cannot be imported: ModuleNotFoundError: No module named 'scales'" in result.out
+    assert remit("status", "--json").json["subscriptions"] is None
+
+
 def test_status_of_an_application_without_events_says_nothing_about_them(depot: object, remit: Command) -> None:
     assert "outbox" not in remit("status").out
 

@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from rich.table import Table
+from rich.text import Text
 
 from remit.cli.views.events import outbox_line
 from remit.cli.views.workers import worker_table
@@ -15,8 +17,11 @@ def health_of(**health: Any) -> tuple[str, str]:
     """What the last column says, and its colour."""
     now = datetime.now(UTC)
     record = WorkerRecord("w", now, now, "box", 1, {"version": "1"}, {"ok": True, **health}, 0)
-    [cell] = list(worker_table([record], []).columns[-1].cells)
-    return cell.plain, str(cell.style)  # type: ignore[union-attr]
+    table = worker_table([record], [])
+    assert isinstance(table, Table)
+    [cell] = list(table.columns[-1].cells)
+    assert isinstance(cell, Text)
+    return cell.plain, str(cell.style)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from remit.cli.output import say, tell
 from remit.cli.paging import gather
 from remit.cli.views.events import event_sheet, event_table
 from remit.cli.wording import count
+from remit.errors import UnknownSubscription
 from remit.outbox.model import EventRecord
 
 group = App(name="events", help="List events, show one, retry it, replay them to a subscription.", help_epilogue="")
@@ -114,11 +115,25 @@ def replay(
     ordered subscription gets nothing new meanwhile.
     """  # fmt: skip
     low, high = moment_of("--since", since), moment_of("--until", until)
-    with opened(app) as (_, face), bar("replaying") as told:
-        made = face.events.replay(to=to, since=low, until=high, rate=rate, progress=told)
+    with opened(app) as (_, face):
+        to = _receiver(face, to)
+        with bar("replaying") as told:
+            made = face.events.replay(to=to, since=low, until=high, rate=rate, progress=told)
     if json:
         tell({"subscription": to, "deliveries": made})
     elif made:
         say(f"{count(made, 'delivery', 'deliveries')} made for {to}")
     else:
         say(f"nothing to deliver: {to} has had, or is getting, all that is kept of its events")
+
+
+def _receiver(face: SyncRemit, name: str) -> str:
+    """The name that a subscription has now. Raises `UnknownSubscription` for one that gets nothing any more."""
+    found = face.subscriptions.get(name)
+    if found.retired_at is not None:
+        back = "`remit migrate` brings it back" if found.declared else "bring its handler back, and run `remit migrate`"
+        raise UnknownSubscription(f"{found.name} was retired, and gets nothing: {back}")
+    if found.vanished:
+        gone = f"warning: {found.name} is declared no more: what it gets waits until its handler is back"
+        say(Text(gone, "yellow"), stderr=True)
+    return found.name

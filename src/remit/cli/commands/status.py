@@ -76,7 +76,8 @@ class _Snapshot:
     workers: list[WorkerRecord]
     leaders: list[LeaderRecord]
     outbox: OutboxRecord
-    subscriptions: list[SubscriptionRecord]
+    subscriptions: list[SubscriptionRecord] | str
+    """Or why they cannot be told."""
     publishes: bool
     """Whether the application declares any event."""
 
@@ -108,7 +109,9 @@ class _Snapshot:
             "workers": [records.worker(each) for each in self.workers],
             "leaders": [records.leader(each) for each in self.leaders],
             "outbox": records.outbox(self.outbox),
-            "subscriptions": [records.subscription(each) for each in self.subscriptions],
+            "subscriptions": None
+            if isinstance(self.subscriptions, str)
+            else [records.subscription(each) for each in self.subscriptions],
         }
 
     def screen(self) -> RenderableType:
@@ -126,6 +129,8 @@ class _Snapshot:
 
     def _subscriptions(self) -> list[RenderableType]:
         """Those to which something is under way, or that somebody should look after."""
+        if isinstance(self.subscriptions, str):
+            return [Text(f"\nsubscriptions: {line(self.subscriptions)}", "red")]
         told = [each for each in self.subscriptions if each.under_way or each.vanished or each.filling_since]
         return [Text(""), subscription_table(told, brief=True)] if told else []
 
@@ -177,9 +182,18 @@ def _look(app: Remit, face: SyncRemit, window: float) -> _Snapshot:
         face.workers.list(),
         face.workers.leaders(),
         face.events.outbox(),
-        face.subscriptions.list(),
+        _subscriptions(app, face),
         any(domain.__remit__.events for domain in app.catalog.domains),
     )
+
+
+def _subscriptions(app: Remit, face: SyncRemit) -> list[SubscriptionRecord] | str:
+    """Handlers that cannot be imported are one of the things that people look for here: they are said, not raised."""
+    try:
+        app.catalog.import_handlers()
+    except Exception as error:
+        return f"the handlers cannot be imported: {type(error).__name__}: {error}"
+    return face.subscriptions.list()
 
 
 def _stream(app: Remit, face: SyncRemit, window: float, interval: float) -> None:

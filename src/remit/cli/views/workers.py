@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from rich.table import Table
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from remit.cli.output import Column, console, table
+from remit.cli.views.cells import WIDE
 from remit.cli.wording import ago, count, line, span
 from remit.runtime.operations import LeaderRecord, WorkerRecord
 
+OK = "ok"
 
-def worker_table(workers: Sequence[WorkerRecord], leaders: Sequence[LeaderRecord]) -> Table:
-    """Workers, one a line; what troubles them stands at the end."""
+
+def worker_table(workers: Sequence[WorkerRecord], leaders: Sequence[LeaderRecord]) -> RenderableType:
+    """Workers, one a line; what troubles them stands at the end, in a narrow terminal below."""
     roles: dict[str, list[str]] = {}
     for leader in leaders:
         roles.setdefault(leader.holder, []).append(leader.role)
-    now = datetime.now(UTC)
-    columns = (
+    now, width = datetime.now(UTC), console().width
+    healths = {each.id: _health(each, roles.get(each.id, [])) for each in workers}
+    columns = [
         Column("ID"),
         Column("PROCESS", least=16, folds=True),
         Column("RUNNING", justify="right"),
@@ -27,8 +31,8 @@ def worker_table(workers: Sequence[WorkerRecord], leaders: Sequence[LeaderRecord
         Column("UP", 3),
         Column("VERSION", 1),
         Column("HEALTH", 5),
-    )
-    rows = [
+    ]
+    rows: list[tuple[str | Text, ...]] = [
         (
             worker.id,
             f"{worker.host}:{worker.pid}",
@@ -36,11 +40,14 @@ def worker_table(workers: Sequence[WorkerRecord], leaders: Sequence[LeaderRecord
             ago(worker.seen_at, now),
             span((now - worker.started_at).total_seconds()),
             str(worker.about.get("version", "?")),
-            _health(worker, roles.get(worker.id, [])),
+            healths[worker.id],
         )
         for worker in workers
     ]
-    return table(columns, rows, console().width)
+    if width >= WIDE:
+        return table(columns, rows, width)
+    below = [Text.assemble(id, ": ", health) for id, health in healths.items() if health.plain != OK]
+    return Group(table(columns[:-1], [row[:-1] for row in rows], width), *below)
 
 
 def slots_of(worker: WorkerRecord) -> int:
@@ -57,4 +64,4 @@ def _health(worker: WorkerRecord, roles: Sequence[str]) -> Text:
     trouble = worker.health.get("trouble", {})
     said += [f"{part}: {what}" for part, what in trouble.items()]
     text = "; ".join(line(each) for each in said)
-    return Text(text or "ok", "red" if trouble else "yellow" if unknown or refused else "green")
+    return Text(text or OK, "red" if trouble else "yellow" if unknown or refused else "green")
