@@ -92,10 +92,17 @@ class Fair(Site):
         return {row[1]: (str(row[0]), row[2], json.loads(row[3])) for row in rows}
 
     def pairs(self) -> Counter[tuple[str, str]]:
-        """How many jobs there are of each event and subscription, by its present name."""
+        """How many deliveries there are of each event and subscription, by its present name."""
+        return Counter((event, by) for event, by, _ in self.all_deliveries())
+
+    def all_deliveries(self) -> list[tuple[str, str, str]]:
+        """Event, subscription and state of each delivery: of its job, or of what is left of a job that was pruned."""
         names = {id: name for name, (id, _, _) in self.subscriptions().items()}
-        rows = self.database.execute("SELECT event_id, subscription FROM remit.job WHERE subscription IS NOT NULL")
-        return Counter((str(event), names[str(subscription)]) for event, subscription in rows)
+        rows = self.database.execute(
+            "SELECT event_id, subscription, state FROM remit.job WHERE subscription IS NOT NULL"
+            " UNION ALL SELECT event, subscription, state FROM remit.delivery"
+        )
+        return [(str(event), names[str(subscription)], state) for event, subscription, state in rows]
 
     def deliveries(self, event: str) -> dict[str, str]:
         """The state of each delivery of an event that is a job."""
@@ -137,17 +144,11 @@ class Fair(Site):
     def check_pairs(self, subscribers: dict[str, Sequence[str]]) -> None:
         """Each of these events was delivered to each of these subscriptions by one job, which completed."""
         pairs = self.pairs()
-        states = {
-            (str(event), str(subscription)): state
-            for event, subscription, state in self.database.execute(
-                "SELECT event_id, subscription, state FROM remit.job WHERE subscription IS NOT NULL"
-            )
-        }
-        ids = {name: id for name, (id, _, _) in self.subscriptions().items()}
+        states = {(event, by): state for event, by, state in self.all_deliveries()}
         for by, events in subscribers.items():
             lost = [event for event in events if pairs[event, by] != 1]
             assert not lost, f"8: {len(lost)} of {len(events)} events have no delivery to {by}: {lost[:3]}"
-            found = Counter(states[event, ids[by]] for event in events)
+            found = Counter(states[event, by] for event in events)
             assert found.keys() <= {"completed"}, f"8: deliveries to {by} have ended {found}"
 
     def check_sales(self) -> Counter[str]:

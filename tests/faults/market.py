@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from remit import DeadLetter, Domain, Event, Job, JobDied, Retry, Run, fixed
+from remit import DeadLetter, Domain, Event, Job, JobDied, Keep, Retry, Run, fixed
 from tests.faults.application import crash, effect, folder, opened, pass_blocking, passing
 from tests.faults.ledger import Ledger
 
@@ -32,6 +32,7 @@ domains = [market, guild]
 stalls = guild.queue("stalls", concurrency=20)
 books = guild.queue("books", concurrency=2)
 threads = guild.queue("threads", concurrency=4)
+errands = guild.queue("errands", concurrency=20, keep=Keep(age=86_400.0, count=10_000_000))
 sales = market.queue("sales", concurrency=10)
 
 
@@ -112,8 +113,8 @@ class Perish(Job[Market], queue=sales):
     how: str
 
 
-class Errand(Job[Guild], queue=stalls):
-    """What a subscriber sends."""
+class Errand(Job[Guild], queue=errands):
+    """What a subscriber sends; all are kept, to be counted."""
 
     number: int
 
