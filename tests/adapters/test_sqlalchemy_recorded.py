@@ -85,6 +85,23 @@ def test_what_is_recorded_after_the_flush_is_published_before_the_commit(
     assert place.events() == [1, 2, 3, 4]
 
 
+def test_what_is_recorded_on_an_object_whose_row_is_gone_already_is_published(
+    place: Place, sessions: sessionmaker[Session]
+) -> None:
+    with sessions() as session:
+        order = session.get_one(Order, 1)
+        session.delete(order)
+        session.flush()
+        order.tell(1)
+        session.rollback()
+        session.delete(order)
+        session.flush()
+        order.tell(2)
+        del order
+        session.commit()
+    assert (place.events(), place.orders()) == ([2], [2])
+
+
 def test_a_query_that_flushes_publishes_too_and_a_rollback_takes_it_back(
     place: Place, sessions: sessionmaker[Session]
 ) -> None:

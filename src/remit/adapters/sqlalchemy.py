@@ -192,16 +192,18 @@ class _Publishing:
     def __init__(self) -> None:
         self._taken: weakref.WeakKeyDictionary[SessionTransaction, list[_Taken]] = weakref.WeakKeyDictionary()
         self._committed: weakref.WeakSet[SessionTransaction] = weakref.WeakSet()
+        self._deleted: weakref.WeakKeyDictionary[Session, list[object]] = weakref.WeakKeyDictionary()
         self._reverted: weakref.WeakKeyDictionary[Session, list[object]] = weakref.WeakKeyDictionary()
 
     def flushed(self, session: Session, _: object) -> None:
+        if session.deleted:
+            self._deleted.setdefault(session, []).extend(session.deleted)
         self._publish(session, (*session.new, *session.dirty, *session.deleted))
 
     def committing(self, session: Session) -> None:
         """What a flush does not see: events that were recorded on an object that had been flushed, or deleted."""
         session.flush()
-        known = self._taken.get(_boundary(session), ())
-        self._publish(session, (*session, *(each for each, _, _ in known)))
+        self._publish(session, (*session, *self._deleted.get(session, ())))
 
     def _publish(self, session: Session, objects: Iterable[object]) -> None:
         taken = [(each, recorded, recorded.take()) for each in objects if (recorded := recorded_by(each))]
@@ -227,11 +229,13 @@ class _Publishing:
             _restore(each for each in taken if inspect(each[0]).transient)
         elif transaction.nested:
             self._taken.setdefault(_boundary(session), []).extend(taken)
+        if transaction.parent is None:
+            self._deleted.pop(session, None)
 
     def rolling_back(self, session: Session) -> None:
         """The database has rolled back, and objects are about to: a savepoint's changed ones, or all."""
         known = session.dirty if session.in_nested_transaction() else session.identity_map.values()
-        self._reverted[session] = [*known, *session.deleted]
+        self._reverted[session] = [*known, *session.deleted, *self._deleted.get(session, ())]
 
     def rolled_back(self, session: Session, _: SessionTransaction) -> None:
         for each in self._reverted.pop(session, ()):
