@@ -39,8 +39,9 @@ def check(
 ) -> Exit:
     """Check the boundaries between domains: imports, who sends what, events, payloads, handlers.
 
-    All violations at once, each with its line and its remedy. Needs no database; one that can be reached tells which
-    subscriptions are gone though deliveries to them wait.
+    All violations at once, each with its line and its remedy. Needs no database.
+
+    One that can be reached tells which subscriptions are gone though deliveries to them wait.
     """
     if baseline == "write" and (rule or domain):
         raise UsageError("--baseline write takes all violations: leave --rule and --domain out")

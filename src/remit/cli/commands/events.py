@@ -111,9 +111,10 @@ def replay(
 ) -> None:
     """Feed a subscription from the log, in order: one that is new, or was repaired.
 
-    What was delivered, or is under way, is not delivered again; stopped half-way and run again, this goes on. An
-    ordered subscription gets nothing new meanwhile.
-    """  # fmt: skip
+    What was delivered, or is under way, is not delivered again; stopped half-way and run again, this goes on.
+
+    An ordered subscription gets nothing new meanwhile.
+    """
     low, high = moment_of("--since", since), moment_of("--until", until)
     with opened(app) as (_, face):
         to = _receiver(face, to)

@@ -30,8 +30,7 @@ def migrate(
 ) -> None:
     """Bring the database to the schema that this release needs, and enter the application's subscriptions.
 
-    Safe at any time and from any number of places at once; what the schema lacks runs in one transaction, or not at
-    all.
+    Safe at any time and from any number of places at once; the schema changes in one transaction, or not at all.
     """
     path = named(app)
     if since is not None and not sql:

@@ -14,6 +14,8 @@ from remit.cli.wording import ago, count, line, span
 from remit.runtime.operations import LeaderRecord, WorkerRecord
 
 OK = "ok"
+SHORT = 16
+"""Letters of a health that has room in any terminal."""
 
 
 def worker_table(workers: Sequence[WorkerRecord], leaders: Sequence[LeaderRecord]) -> RenderableType:
@@ -44,7 +46,7 @@ def worker_table(workers: Sequence[WorkerRecord], leaders: Sequence[LeaderRecord
         )
         for worker in workers
     ]
-    if width >= WIDE:
+    if width >= WIDE or all(len(health.plain) <= SHORT for health in healths.values()):
         return table(columns, rows, width)
     below = [Text.assemble(id, ": ", health) for id, health in healths.items() if health.plain != OK]
     return Group(table(columns[:-1], [row[:-1] for row in rows], width), *below)
