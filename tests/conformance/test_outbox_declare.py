@@ -115,6 +115,32 @@ async def test_renamed_twice_it_is_still_the_same(desk: Desk) -> None:
     assert (found.id, found.name, found.former) == (first, "catalog.c", ("catalog.a", "catalog.b"))
 
 
+async def test_a_name_that_was_left_behind_can_be_given_to_another(desk: Desk) -> None:
+    first = await desk.subscribe("catalog.open")
+    await desk.declare(a_subscription(aliases=["catalog.open"]))
+    unlock, second = a_subscription(), a_subscription("catalog.open")
+    assert await desk.declare(unlock, second, force=True) == [("catalog.open", "entered"), ("catalog.unlock", "changed")]
+    for force in (True, False):
+        assert await desk.declare(unlock, second, force=force) == []
+    assert {each.name: each.id for each in await desk.subscriptions()} == {
+        "catalog.unlock": first,
+        "catalog.open": second["id"],
+    }
+    id = await desk.publish()
+    await desk.dispatch()
+    assert await desk.deliveries(id) == {"catalog.unlock": "ready", "catalog.open": "ready"}
+
+
+async def test_a_worker_too_may_give_a_name_that_was_left_behind_to_another(desk: Desk) -> None:
+    first = await desk.subscribe("catalog.open")
+    await desk.declare(a_subscription(aliases=["catalog.open"]))
+    await desk.declare(a_subscription(aliases=["catalog.open"]), a_subscription("catalog.open"))
+    await desk.declare(a_subscription(attempts=8), a_subscription("catalog.open", attempts=8))
+    found = {each.name: each for each in await desk.subscriptions()}
+    assert found["catalog.unlock"].id == first != found["catalog.open"].id
+    assert [found[name].attempts for name in ("catalog.unlock", "catalog.open")] == [8, 8]
+
+
 async def test_many_are_declared_at_once(desk: Desk) -> None:
     rows = [a_subscription(f"catalog.n{place}") for place in range(30)]
     assert len(await desk.declare(*rows)) == 30

@@ -279,7 +279,8 @@ LOCK TABLE remit.subscription IN SHARE ROW EXCLUSIVE MODE;
 
 -- name: declare
 -- Enters what is missing. A row whose declaration was never seen before goes forward to it; one that it had before, or
--- one by a name that it had before, is an old worker's, which changes nothing, unless a person asks for it.
+-- one by a name that it had before, is an old worker's, which changes nothing, unless a person asks for it. Who declares
+-- the row's present name too has given the old one to another subscription.
 WITH declared AS MATERIALIZED (
     SELECT * FROM json_to_recordset(:subscriptions::json) AS declared (
         id uuid, name text, aliases json, line bigint, attempts integer, priority smallint, domain text, queue text,
@@ -293,6 +294,7 @@ known AS MATERIALIZED (
         ON subscription.name = declared.name
         OR subscription.name IN (SELECT json_array_elements_text(declared.aliases))
         OR declared.name IN (SELECT json_array_elements_text(subscription.former::json))
+            AND subscription.name NOT IN (SELECT name FROM declared)
     ORDER BY declared.name, subscription.name = declared.name DESC
 ),
 entered AS (

@@ -233,7 +233,8 @@ SELECT 1;
 
 -- name: declare
 -- Enters what is missing. A row whose declaration was never seen before goes forward to it; one that it had before, or
--- one by a name that it had before, is an old worker's, which changes nothing, unless a person asks for it.
+-- one by a name that it had before, is an old worker's, which changes nothing, unless a person asks for it. Who declares
+-- the row's present name too has given the old one to another subscription.
 CREATE TEMP TABLE IF NOT EXISTS remit_known (name TEXT, declared TEXT, subscription TEXT);
 CREATE TEMP TABLE IF NOT EXISTS remit_changed (subscription TEXT, declared TEXT);
 DELETE FROM temp.remit_known;
@@ -244,6 +245,7 @@ UPDATE temp.remit_known SET subscription = coalesce(
         SELECT subscription.id FROM remit_subscription AS subscription
         WHERE subscription.name IN (SELECT value FROM json_each(remit_known.declared, '$.aliases'))
             OR remit_known.name IN (SELECT value FROM json_each(subscription.former))
+                AND subscription.name NOT IN (SELECT value ->> 'name' FROM json_each(:subscriptions))
         LIMIT 1
     )
 );
