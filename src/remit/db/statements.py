@@ -22,7 +22,7 @@ _TOKEN = re.compile(r"'[^']*'|--[^\n]*|(?<![:\w]):([a-z_]+)")
 """A parameter; or a literal or a comment, in which nothing is one."""
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 _WRITE = re.compile(r"\b(INSERT|UPDATE|DELETE)\b")
-_SCHEMA = re.compile(r"\bremit\.")
+_SCHEMA = re.compile(r"(?<!')\bremit\.")  # in a literal it is a name: remit.job-died
 
 
 @dataclass(frozen=True, slots=True)

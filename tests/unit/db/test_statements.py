@@ -103,6 +103,12 @@ def test_a_statement_for_a_schema_of_another_name(feature: Query) -> None:
     )
 
 
+def test_the_name_of_an_event_is_no_name_of_a_schema() -> None:
+    assert in_schema("INSERT INTO remit.event VALUES ('remit.job-died')", "w") == (
+        "INSERT INTO \"w\".event VALUES ('remit.job-died')"
+    )
+
+
 def test_a_schema_is_no_business_of_sqlite(feature: Query) -> None:
     assert "remit.job" in statements.render(feature, "sqlite", "named", "work").text
 
