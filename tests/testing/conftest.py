@@ -8,6 +8,7 @@ import pytest
 
 from remit import Remit
 from remit.testing import Applications, Databases
+from tests.servers import PostgresServer
 from tests.testing.shop import billing, catalogue
 
 
@@ -16,13 +17,18 @@ def sqlite_databases() -> Databases:
     return Databases()
 
 
+@pytest.fixture(scope="session")
+def postgres_databases(postgres_server: PostgresServer) -> Iterator[Databases]:
+    """All stores in one database, each in a schema of its own."""
+    url = postgres_server.create_database()
+    yield Databases(url)
+    postgres_server.drop_database(url)
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def make(request: pytest.FixtureRequest) -> Iterator[Applications]:
     """Applications on a fresh store of each engine in turn."""
-    if request.param == "sqlite":
-        databases = request.getfixturevalue("sqlite_databases")
-    else:
-        databases = Databases(request.getfixturevalue("postgres_url"))
+    databases = request.getfixturevalue(f"{request.param}_databases")
     with databases.fresh() as database, Applications(database) as applications:
         yield applications
 

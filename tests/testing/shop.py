@@ -69,6 +69,8 @@ async def sync_invoice(job: SyncInvoice, run: Run[Billing]) -> str | None:
             raise ValueError("not yet")
         case "hang":
             await asyncio.sleep(60)
+        case "send":
+            await billing.enqueue(PostLedger(invoice_id="by hand"))
         case "transact":
             async with run.transaction():
                 run.publish(InvoicePaid(invoice_id=job.invoice_id))

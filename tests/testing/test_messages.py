@@ -178,6 +178,14 @@ async def test_an_async_test_reads_in_the_same_way(app: Remit) -> None:
         published(InvoicePaid).once()
 
 
+def test_a_delivery_of_an_earlier_event_is_nothing_that_was_sent(app: Remit) -> None:
+    pay("1")
+    with watching(app) as seen:
+        app.sync.drain()
+        assert [each.name for each in seen.job_records()].count("catalogue.unlock-downloads") == 1
+        assert told(seen.nothing_sent)[1:] == ['    enqueued catalogue.rebuild-index {"invoice_id":"1"}']
+
+
 def test_a_rollback_leaves_nothing(app: Remit, make: Applications) -> None:
     connection = connect(make)
     billing.sync.publish(InvoicePaid(invoice_id="1"), tx=connection)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from remit import Remit, State
+from remit import JobDied, Remit, State
 from remit.errors import InvalidArgument, UnknownSubscription
-from remit.testing import deliver, enqueued, nothing_sent, perform, published
+from remit.testing import Applications, deliver, enqueued, nothing_sent, perform, published
+from tests.runtime.foundry import Cast, Ingot, foundry
 from tests.testing.shop import (
     InvoicePaid,
     InvoiceVoided,
@@ -15,7 +18,6 @@ from tests.testing.shop import (
     Services,
     SyncInvoice,
     billing,
-    catalogue,
     unlock_downloads,
 )
 
@@ -122,8 +124,19 @@ async def test_a_subscription_that_does_not_exist_is_told_with_the_nearest() -> 
         await deliver(InvoicePaid(invoice_id="1"), to="catalogue.unlock-download")
 
 
-async def test_a_run_of_another_domain_is_caught(app: Remit) -> None:
-    """The worker that performs has one domain; its handlers are refused what the whole application refuses."""
-    assert catalogue.binding is not None
-    await perform(SyncInvoice(invoice_id="1"), app=app)
-    assert app.refusals is not None
+async def test_a_death_is_published_and_can_be_asserted() -> None:
+    dead = await perform(SyncInvoice(invoice_id="1", how="die"))
+    assert published(JobDied).matching(name="billing.sync-invoice").once().job == dead.record.id  # type: ignore[union-attr]
+
+
+async def test_a_handler_that_runs_in_a_process_is_performed_in_one(make: Applications) -> None:
+    make(domains=[foundry])
+    assert (await perform(Cast(how="return"))).result["pid"] != os.getpid()
+    done = await perform(Cast(how="chatter"))
+    assert done.enqueued(Ingot).once() == Ingot(number=1)
+
+
+async def test_what_the_handler_sends_itself_goes_to_the_application_that_performs(app: Remit) -> None:
+    sent = await perform(SyncInvoice(invoice_id="1", how="send"))
+    sent.expect("completed")
+    assert enqueued(PostLedger).matching(invoice_id="by hand").one.record.causation == sent.record.id  # type: ignore[union-attr]

@@ -192,7 +192,7 @@ async def _run(
     attempts = app.catalog.policy(work).attempts
     if not 1 <= attempt <= attempts:
         raise InvalidArgument(f"attempt is 1 to {attempts}, which is what {work.name} has, not {attempt!r}")
-    with watching(app) as seen:
+    with app.bound(), watching(app) as seen:
         stage = _Stage(app, domain, context)
         await stage.start()
         try:

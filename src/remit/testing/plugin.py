@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from remit.testing.applications import Applications
     from remit.testing.databases import Databases, FreshDatabase
 
+pytest.register_assert_rewrite("remit.testing.contract")  # its assertions tell as much as those of any test
+
 VARIABLE = "REMIT_TEST_DATABASE_URL"
 _MARKER = "remit_database"
 
