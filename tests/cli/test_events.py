@@ -1,11 +1,12 @@
 """`remit events`: list, show, retry, replay."""
 
 import re
+import signal
 import uuid
 
 import pytest
 
-from tests.cli.harness import Command, Harbour
+from tests.cli.harness import Command, Harbour, Start, eventually
 
 UNKNOWN = str(uuid.UUID(int=7))
 GIVE_UP = (
@@ -164,6 +165,22 @@ def test_replay_delivers_what_a_subscription_has_not_had(
     assert result.err == ("warning: customs.weigh is declared no more: what it gets waits until its handler is back\n")
     again = remit("events", "replay", "--to", "customs.weigh", "--rate", "1000", "--json").json
     assert again == {"subscription": "customs.weigh", "deliveries": 0}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_replay_that_is_ended_by_a_signal_holds_nothing(
+    harbour: Harbour, ships: dict[str, str], remit: Command, start: Start, number: signal.Signals
+) -> None:
+    replay = start("events", "replay", "--to", "customs.clear", "--rate", "0.01")
+
+    def filling() -> bool:
+        return remit("subscriptions", "show", "customs.clear", "--json").json["filling_since"] is not None
+
+    eventually(filling, "it has begun")
+    replay.signal(number)
+    assert replay.end() == 130
+    assert "Traceback" not in replay.output
+    assert not filling()
 
 
 def test_replay_to_one_that_was_retired_is_refused(harbour: Harbour, remit: Command) -> None:

@@ -1,4 +1,4 @@
-"""Signals that ask a worker to stop: the first gracefully, the second at once, the third without ceremony."""
+"""Signals that ask to stop. A worker: the first gracefully, the second at once, the third without ceremony."""
 
 from __future__ import annotations
 
@@ -69,6 +69,25 @@ class StopSwitch:
             yield
         finally:
             self._listener = _nobody
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does: it puts in order what it holds in the store."""
+
+    def heard(number: int, _: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {
+        number: signal.signal(number, heard)
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _nobody() -> None:

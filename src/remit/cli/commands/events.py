@@ -18,6 +18,7 @@ from remit.cli.moments import moment_of
 from remit.cli.options import After, AppPath, AsJson, DomainName, EventIds, Limit
 from remit.cli.output import say, tell
 from remit.cli.paging import gather
+from remit.cli.stopping import interruptible
 from remit.cli.views.events import event_sheet, event_table
 from remit.cli.wording import count
 from remit.errors import UnknownSubscription
@@ -118,7 +119,7 @@ def replay(
     low, high = moment_of("--since", since), moment_of("--until", until)
     with opened(app) as (_, face):
         to = _receiver(face, to)
-        with bar("replaying") as told:
+        with interruptible(), bar("replaying") as told:
             made = face.events.replay(to=to, since=low, until=high, rate=rate, progress=told)
     if json:
         tell({"subscription": to, "deliveries": made})
