@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import psycopg
 import pytest
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from remit import Remit
 from remit.errors import InvalidArgument, UnboundDomain, UnsupportedHandle
@@ -207,21 +210,18 @@ def test_an_open_transaction_can_be_watched_from_inside(app: Remit, make: Applic
 
 
 async def test_an_open_async_transaction_is_looked_into(app: Remit, make: Applications) -> None:
-    if app.store.dialect == "sqlite":
-        pytest.skip("an asyncio driver of PostgreSQL stands for all of them")
     with watching(app) as seen:
-        async with await psycopg.AsyncConnection.connect(make.database.url) as connection, app:
-            await connection.execute("SELECT 1")
-            with pytest.raises(UnsupportedHandle, match=r"await seen\.inside"), watching(app, tx=connection):
+        async with app, session(make) as tx:
+            await billing.publish(InvoicePaid(invoice_id="1"), tx=tx)
+            await billing.enqueue(PostLedger(invoice_id="1"), tx=tx)
+            with pytest.raises(UnsupportedHandle, match=r"await seen\.inside"), watching(app, tx=tx):
                 pass
-            await billing.publish(InvoicePaid(invoice_id="1"), tx=connection)
-            await billing.enqueue(PostLedger(invoice_id="1"), tx=connection)
-            now = await seen.inside(connection)
-            await connection.rollback()
+            now = await seen.inside(tx)
+            await tx.rollback()
         now.published(InvoicePaid).once()
-        assert told(now.nothing_sent)[0] == "wanted nothing to be sent, and this was:"
-        assert "published:" in told(now.published(InvoiceVoided).once)[-2]
         now.enqueued(PostLedger).once()
+        assert told(now.nothing_sent)[0] == "wanted nothing to be sent, and this was:"
+        assert told(now.published(InvoiceVoided).once)[-2:] == ["  published:", "    1 x billing.invoice-paid v1"]
         seen.nothing_sent()
 
 
@@ -254,3 +254,14 @@ def connect(make: Applications) -> sqlite3.Connection | psycopg.Connection[tuple
         connection.execute("BEGIN IMMEDIATE")
         return connection
     return psycopg.connect(make.database.url)
+
+
+@asynccontextmanager
+async def session(make: Applications) -> AsyncIterator[AsyncSession]:
+    """The caller's own asynchronous session."""
+    scheme = "sqlite+aiosqlite" if make.database.url.startswith("sqlite") else "postgresql+psycopg"
+    place = make.database.url.partition("://")[2].partition("?")[0]
+    engine = create_async_engine(f"{scheme}://{place}")
+    async with AsyncSession(engine) as opened:
+        yield opened
+    await engine.dispose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 import pytest
@@ -41,6 +42,10 @@ async def test_a_context_can_be_given_and_then_the_real_one_stays_closed() -> No
 
 async def test_a_blocking_handler_runs_too() -> None:
     assert (await perform(PostLedger(invoice_id="1"))).result == "posted 1 in attempt 1"
+
+
+def test_a_blocking_test_runs_it_on_an_event_loop_of_its_own() -> None:
+    assert asyncio.run(perform(PostLedger(invoice_id="1"))).outcome == "completed"
 
 
 @pytest.mark.parametrize(
