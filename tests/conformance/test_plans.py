@@ -130,6 +130,10 @@ async def promote(tx: Transaction) -> object:
     return await jobs.promote(tx, limit=1000)
 
 
+async def unfinished(tx: Transaction) -> object:
+    return await jobs.unfinished(tx, [new_id() for _ in range(100)])
+
+
 async def held(tx: Transaction) -> object:
     return await jobs.held(tx, worker=WORKER)
 
@@ -169,6 +173,7 @@ REGULAR = {
     "lines": (Role.LEADER, lines, {"job_ready"}),
     "rescue": (Role.LEADER, rescue, {"job_running", "job_pkey"}),
     "prune": (Role.LEADER, prune, {"job_final", "job_pkey"}),
+    "unfinished": (Role.CLIENT, unfinished, {"job_pkey"}),
 }
 
 LISTS = {
