@@ -72,6 +72,8 @@ class Relay(StoreLoop):
         except StoreError:
             done = await self._dispatch_apart()
         self.dispatched += done.events
+        if done.jobs:
+            self._watch.hand_on(self.name)
         if done.lanes:
             self._ordered(done.lanes)
         return done.events > 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from remit.db.transaction import Database
 from remit.outbox import operations
@@ -21,12 +21,16 @@ _FIRST: Lane = ("00000000-0000-0000-0000-000000000000", -(2**63))
 
 
 class Usher(StoreLoop):
-    """Told of lanes by the parts that know; and it looks through all lanes, since some things nobody tells it."""
+    """Told of lanes by the parts that know; and it looks through all lanes, since some things nobody tells it.
+
+    It calls `released` when there are jobs to claim.
+    """
 
     name = "usher"
 
-    def __init__(self, database: Database, telemetry: Telemetry) -> None:
+    def __init__(self, database: Database, released: Callable[[], None], telemetry: Telemetry) -> None:
         super().__init__(database, telemetry)
+        self._released = released
         self._told: set[Lane] = set()
         self._swept: Lane = _FIRST
         self._sweep_at = 0.0
@@ -39,17 +43,22 @@ class Usher(StoreLoop):
     async def turn(self) -> float:
         if self._told:
             lanes = list(itertools.islice(self._told, BATCH))
-            await self.ask(lambda tx: operations.release(tx, lanes))
+            await self._release(lanes)
             self._told.difference_update(lanes)
         if time.monotonic() >= self._sweep_at:
             await self._sweep()
         return 0.0 if self._told else max(0.001, self._sweep_at - time.monotonic())
 
+    async def _release(self, lanes: Collection[Lane]) -> None:
+        sent, _ = await self.ask(lambda tx: operations.release(tx, lanes))
+        if sent:
+            self._released()
+
     async def _sweep(self) -> None:
         page = await self.ask(lambda tx: operations.lanes(tx, after=self._swept, limit=BATCH))
         movable = [lane for lane, can_move in page if can_move]
         if movable:
-            await self.ask(lambda tx: operations.release(tx, movable))
+            await self._release(movable)
         is_last = len(page) < BATCH
         self._swept = _FIRST if is_last else page[-1][0]
         self._sweep_at = time.monotonic() + SWEEP if is_last else 0.0

@@ -18,7 +18,7 @@ FASTEST, SLOWEST, SLOWING = 0.003, 0.05, 1.25
 class Watch:
     """Shares a bell. A part that found nothing calls `settle`, looks once more, and sleeps for as long as it was told.
 
-    One that found something calls `rouse`.
+    One that found something calls `rouse`, and `hand_on` when that became work for the others.
     """
 
     def __init__(self, make: Callable[[Callable[[], None]], Bell]) -> None:
@@ -51,8 +51,13 @@ class Watch:
         self._intervals.pop(part, None)
         if not was_settled:
             return
+        self._intervals = dict.fromkeys(self._intervals, FASTEST / SLOWING)  # what they did not hear, they look for
         async with self._turn:
             await self._bell.rouse()
+        self.hand_on(part)
+
+    def hand_on(self, part: str) -> None:
+        """What it did is work for the others: they look now, and need not wait until somebody rings."""
         for other, wake in self._wakes.items():
             if other != part:
                 wake()

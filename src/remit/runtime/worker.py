@@ -296,7 +296,7 @@ class Worker:
     def _build_path(self, databases: _Databases, watch: Watch) -> None:
         """What a job goes through: producer, executor, completer, and what they tell."""
         telemetry = self.telemetry
-        self.usher = Usher(databases.usher, telemetry)
+        self.usher = Usher(databases.usher, self._wake_producer, telemetry)
         self.promoter = Promoter(databases.leader, self._wake_producer, telemetry)
         told = self.promoter.wake_in, self.usher.tell
         self.completer = Completer(databases.complete, self._ledger, telemetry, *told)
