@@ -119,7 +119,10 @@ async def test_a_name_that_was_left_behind_can_be_given_to_another(desk: Desk) -
     first = await desk.subscribe("catalog.open")
     await desk.declare(a_subscription(aliases=["catalog.open"]))
     unlock, second = a_subscription(), a_subscription("catalog.open")
-    assert await desk.declare(unlock, second, force=True) == [("catalog.open", "entered"), ("catalog.unlock", "changed")]
+    assert await desk.declare(unlock, second, force=True) == [
+        ("catalog.open", "entered"),
+        ("catalog.unlock", "changed"),
+    ]
     for force in (True, False):
         assert await desk.declare(unlock, second, force=force) == []
     assert {each.name: each.id for each in await desk.subscriptions()} == {

@@ -24,7 +24,7 @@ from remit.outbox.model import (
     SubscriptionRecord,
     Waiting,
 )
-from remit.outbox.rows import NOT_SAID
+from remit.outbox.rows import ABSENT, NOT_SAID
 
 LARGEST_INSERT = 1000
 
@@ -136,7 +136,7 @@ def _subscription(
         domain=domain,
         queue=queue,
         events=tuple(json.loads(events)),
-        condition=None if condition is None else json.loads(condition),
+        condition=None if condition is None else _condition(condition),
         ordered_by=ordered_by,
         on_dead=on_dead,
         stale_after=stale_after,
@@ -148,6 +148,10 @@ def _subscription(
         declared=name in declared if domain in domains else None,
         under_way=under_way,
     )
+
+
+def _condition(text: str) -> dict[str, list[str]]:
+    return {field: [each for each in texts if each != ABSENT] for field, texts in json.loads(text).items()}
 
 
 async def retire(tx: Transaction, name: str) -> tuple[str, int] | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from hashlib import blake2b
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from remit.catalog import Policy, PublishRequest, Subscription, delivery_line
-from remit.codec import ENCODING
+from remit.codec import ENCODING, encode
 from remit.jobs.ids import new_id
 from remit.jobs.model import micros
 
@@ -45,7 +46,6 @@ def event_row(request: PublishRequest, id: str, **origin: str | None) -> dict[st
 def subscription_row(subscription: Subscription, policy: Policy) -> dict[str, Any]:
     """One declaration. Its fingerprint tells whether it is the one that the store knows."""
     queue = subscription.queue.name
-    condition = subscription.condition
     row: dict[str, Any] = {
         "name": subscription.name,
         "aliases": list(subscription.aliases),
@@ -55,7 +55,7 @@ def subscription_row(subscription: Subscription, policy: Policy) -> dict[str, An
         "domain": subscription.domain.__remit__.name,
         "queue": queue,
         "events": _text(subscription.event.names),
-        "condition": None if condition is None else _text({name: condition[name] for name in sorted(condition)}),
+        "condition": _condition(subscription),
         "ordered_by": subscription.ordered_by,
         "on_dead": subscription.on_dead,
         "stale_after": subscription.stale_after,
@@ -64,6 +64,26 @@ def subscription_row(subscription: Subscription, policy: Policy) -> dict[str, An
     }
     fingerprint = blake2b(_text(row).encode(), digest_size=16).hexdigest()
     return {"id": new_id(), **row, "fingerprint": fingerprint}
+
+
+ABSENT = ""
+"""In a condition, among the JSON texts that a field may have: it may be missing too."""
+
+
+def _condition(subscription: Subscription) -> str | None:
+    """The condition as the store compares it: a publisher of an older release leaves out a field that has a default."""
+    condition = subscription.condition
+    if condition is None:
+        return None
+    defaults = {each.name: _default(each) for each in dataclasses.fields(cast("Any", subscription.event.message))}
+    texts = {name: [*condition[name], *[ABSENT] * (defaults[name] in condition[name])] for name in sorted(condition)}
+    return _text(texts)
+
+
+def _default(field: dataclasses.Field[Any]) -> str | None:
+    if field.default is not dataclasses.MISSING:
+        return encode(field.default)
+    return None if field.default_factory is dataclasses.MISSING else encode(field.default_factory())
 
 
 def _text(value: object) -> str:

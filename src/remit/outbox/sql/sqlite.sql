@@ -68,7 +68,7 @@ WHERE (subscription.condition IS NULL OR NOT EXISTS (
         SELECT 1 FROM json_each(subscription.condition) AS field
         WHERE NOT EXISTS (
             SELECT 1 FROM json_each(field.value) AS allowed
-            WHERE allowed.value = event.payload -> ('$."' || field.key || '"')
+            WHERE allowed.value = coalesce(event.payload -> ('$."' || field.key || '"'), '')
         )
     ))
     AND NOT EXISTS (  -- a back-fill was faster, and the pruner too
@@ -415,7 +415,7 @@ WHERE (subscription.condition IS NULL OR NOT EXISTS (
         SELECT 1 FROM json_each(subscription.condition) AS field
         WHERE NOT EXISTS (
             SELECT 1 FROM json_each(field.value) AS allowed
-            WHERE allowed.value = event.payload -> ('$."' || field.key || '"')
+            WHERE allowed.value = coalesce(event.payload -> ('$."' || field.key || '"'), '')
         )
     ))
     AND NOT EXISTS (
