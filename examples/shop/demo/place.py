@@ -80,7 +80,7 @@ async def _started_postgres() -> AsyncIterator[str]:
 @asynccontextmanager
 async def _own_schemas(url: URL, guard: Guard, *, brief: bool = False) -> AsyncIterator[Place]:
     name = f"shop_demo_{secrets.token_hex(3)}"
-    schemas = [name, "remit" if brief else f"{name}_remit"]
+    schemas = [name, f"{name}_remit"]
     plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
     version = await asyncio.to_thread(_create_schemas, plain, schemas)
     if not brief:  # a server that the demo started goes whole

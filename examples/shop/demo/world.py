@@ -34,7 +34,7 @@ class MailServer:
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         assert isinstance(envelope.content, bytes)
-        self._mailbox.add(envelope.content)
+        await asyncio.to_thread(self._mailbox.add, envelope.content)  # it waits for the disk
         return "250 OK"
 
 
