@@ -71,12 +71,14 @@ due AS MATERIALIZED (
     FOR NO KEY UPDATE SKIP LOCKED
 ),
 taken AS MATERIALIZED (
-    SELECT id FROM due
-    WHERE lane IS NULL OR NOT EXISTS (
-        SELECT FROM remit.event AS earlier
-        WHERE earlier.lane = due.lane AND earlier.seq < due.seq AND earlier.state = 'pending'
-            AND earlier.id NOT IN (SELECT id FROM due)
-    )
+    SELECT id FROM due WHERE lane IS NULL
+    UNION ALL
+    SELECT id FROM (
+        SELECT event.id, bool_and(event.id IN (SELECT id FROM due)) OVER (PARTITION BY event.lane ORDER BY event.seq) AS free
+        FROM (SELECT lane, max(seq) AS last FROM due WHERE lane IS NOT NULL GROUP BY lane) AS due_lane
+        JOIN remit.event ON event.lane = due_lane.lane AND event.seq <= due_lane.last AND event.state = 'pending'
+    ) AS standing
+    WHERE free
 ),
 listener AS MATERIALIZED (
     SELECT subscription.*, heard.name AS event_name

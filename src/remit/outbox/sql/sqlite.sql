@@ -51,12 +51,16 @@ ORDER BY due_at, seq
 LIMIT :limit;
 DELETE FROM temp.remit_taken;
 INSERT INTO temp.remit_taken (id)
-SELECT id FROM temp.remit_due AS due
-WHERE lane IS NULL OR NOT EXISTS (
-    SELECT 1 FROM remit_event AS earlier
-    WHERE earlier.lane = due.lane AND earlier.seq < due.seq AND earlier.state = 'pending'
-        AND earlier.id NOT IN (SELECT id FROM temp.remit_due)
-);
+SELECT id FROM temp.remit_due WHERE lane IS NULL
+UNION ALL
+SELECT id FROM (
+    SELECT event.id,
+        min(event.id IN (SELECT id FROM temp.remit_due)) OVER (PARTITION BY event.lane ORDER BY event.seq) AS free
+    FROM (SELECT lane, max(seq) AS last FROM temp.remit_due WHERE lane IS NOT NULL GROUP BY lane) AS due_lane
+    CROSS JOIN remit_event AS event
+        ON event.lane = due_lane.lane AND event.seq <= due_lane.last AND event.state = 'pending'
+) AS standing
+WHERE free;
 DELETE FROM temp.remit_wanted;
 INSERT INTO temp.remit_wanted (event, subscription, ordered)
 SELECT event.id, subscription.id, subscription.ordered_by IS NOT NULL AND event.lane IS NOT NULL

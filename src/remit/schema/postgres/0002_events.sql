@@ -92,10 +92,9 @@ SELECT id, seq, lane, due_at FROM remit.event
 WHERE state = 'pending' AND (lane IS NULL OR NOT EXISTS (
     SELECT FROM remit.event AS earlier
     WHERE earlier.lane = event.lane AND earlier.seq < event.seq AND earlier.state <> 'dispatched' AND earlier.attempts > 0
-        AND (earlier.state = 'pending' OR EXISTS (
-            SELECT FROM remit.subscription
+        AND (earlier.state = 'pending' OR earlier.name IN (
+            SELECT json_array_elements_text(events::json) FROM remit.subscription
             WHERE ordered_by IS NOT NULL AND on_dead = 'block' AND retired_at IS NULL
-                AND earlier.name IN (SELECT json_array_elements_text(events::json))
         ))
 ));
 

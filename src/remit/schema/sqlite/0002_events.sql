@@ -82,10 +82,9 @@ SELECT id, seq, lane, due_at FROM remit_event AS event
 WHERE state = 'pending' AND (lane IS NULL OR NOT EXISTS (
     SELECT 1 FROM remit_event AS earlier
     WHERE earlier.lane = event.lane AND earlier.seq < event.seq AND earlier.state <> 'dispatched' AND earlier.attempts > 0
-        AND (earlier.state = 'pending' OR EXISTS (
-            SELECT 1 FROM remit_subscription
+        AND (earlier.state = 'pending' OR earlier.name IN (
+            SELECT heard.value FROM remit_subscription, json_each(events) AS heard
             WHERE ordered_by IS NOT NULL AND on_dead = 'block' AND retired_at IS NULL
-                AND earlier.name IN (SELECT value FROM json_each(events))
         ))
 ));
 
