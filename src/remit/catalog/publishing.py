@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -64,7 +65,7 @@ def prepare_event(
     Raises `InvalidArgument`, `UnknownOption`, `PayloadError` and `PayloadTooLarge`; the text names the event.
     """
     payload = spec.codec.dump(event, limit=limit)
-    key = None if spec.ordered_by is None else lane(spec.ordered_by, encode(getattr(event, spec.ordered_by)))
+    key = None if spec.ordered_by is None else lane(spec.ordered_by, _key_text(getattr(event, spec.ordered_by)))
     if not options:
         return PublishRequest(spec=spec, payload=payload, lane=key, scope=scope)
     refuse_unknown_options("publish", options, PublishOptions)
@@ -81,6 +82,20 @@ def prepare_event(
         )
     except InvalidArgument as error:
         raise InvalidArgument(f"{spec.name}: {error}") from error
+
+
+def _key_text(key: object) -> str:
+    """The JSON text of the key of an ordered event: one text for keys that are equal, however they are written."""
+    match key:
+        case Decimal():
+            key = key.normalize() if key else Decimal(0)
+        case float() if key.is_integer():
+            key = int(key)
+        case datetime() if key.utcoffset() is not None:
+            key = key.astimezone(UTC)
+        case _:
+            pass
+    return encode(key)
 
 
 def scope_text(message: Message[Any], keys: tuple[str, ...]) -> str | None:

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -381,6 +382,39 @@ def test_different_events_of_one_aggregate_share_its_lane() -> None:
         order: int
 
     assert request(Returned(order=7)).lane == request(Shipped(order=7)).lane == lane("order", "7")
+
+
+class Priced(Event[Sales], ordered_by="key"):
+    key: Decimal
+
+
+class Weighed(Event[Sales], ordered_by="key"):
+    key: float
+
+
+class Timed(Event[Sales], ordered_by="key"):
+    key: datetime
+
+
+TWO = timezone(timedelta(hours=2))
+
+
+@pytest.mark.parametrize(
+    "event, one, same, other",
+    [
+        (Priced, Decimal("1.0"), Decimal("1.00"), Decimal("1.01")),
+        (Priced, Decimal("-0"), Decimal("0.0"), Decimal("0.1")),
+        (Priced, Decimal("1E+2"), Decimal(100), Decimal(1000)),
+        (Weighed, 1, 1.0, 1.5),
+        (Timed, NOON, NOON.astimezone(TWO), NOON.replace(tzinfo=TWO)),
+    ],
+)
+def test_keys_that_are_equal_share_a_lane_however_they_are_written(
+    event: Any, one: object, same: object, other: object
+) -> None:
+    lanes = [request(event(key=each)).lane for each in (one, same, other)]
+    assert one == same
+    assert lanes[0] == lanes[1] != lanes[2]
 
 
 class TestScopeKeys:
