@@ -7,7 +7,7 @@ import httpx
 from remit import Run
 from shop.billing.messages import InvoiceIssued
 from shop.mail.letters import invoice_letter, office_letter, question_letter
-from shop.mail.messages import EmailInvoice, EmailOffice, EmailQuestion, Mail, letters, mail, pushes
+from shop.mail.messages import EmailInvoice, EmailOffice, EmailQuestion, Mail, mail, pushes
 from shop.mail.services import MailServer, Services
 from shop.orders.messages import OrderMoved, ReturnPeriodEnded
 from shop.settings import Settings
@@ -22,19 +22,19 @@ async def services() -> AsyncIterator[Services]:
         yield Services(MailServer(settings.mail_host, settings.mail_port), settings.documents, app)
 
 
-@mail.on(InvoiceIssued, name="send-invoice", queue=letters)
+@mail.on(InvoiceIssued, name="send-invoice")
 async def on_invoice_issued(event: InvoiceIssued, run: Run[Mail]) -> None:
     run.enqueue(
         EmailInvoice(order=event.order, email=event.email, total_cents=event.total_cents, document=event.document)
     )
 
 
-@mail.on(ReturnPeriodEnded, name="ask-customer", queue=letters)
+@mail.on(ReturnPeriodEnded, name="ask-customer")
 async def on_return_period_ended(event: ReturnPeriodEnded, run: Run[Mail]) -> None:
     run.enqueue(EmailQuestion(order=event.order, email=event.email))
 
 
-@mail.on(ParcelGivenUp, name="tell-office", queue=letters)
+@mail.on(ParcelGivenUp, name="tell-office")
 async def on_parcel_given_up(event: ParcelGivenUp, run: Run[Mail]) -> None:
     run.enqueue(EmailOffice(job=event.job, reason=event.reason))
 
