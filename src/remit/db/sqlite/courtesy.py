@@ -1,8 +1,8 @@
 """Workers leave the file to others: a pause after each write as long as that write, and turns taken in order.
 
 Writes back to back starve the application: SQLite's waiters sleep and retry, and a loop without pauses is always there
-first. `flock` queues its waiters, so that all connections of all workers on one machine take turns; the pause is part of
-a turn, or one connection would fill the pauses of another.
+first. `flock` queues its waiters, so that all connections of all workers on one machine take turns; the pause is part
+of a turn, or one connection would fill the pauses of another.
 """
 
 from __future__ import annotations
