@@ -201,6 +201,36 @@ async def test_the_purger_leaves_what_is_being_filled(postgres_desk: Desk) -> No
     assert await states(desk, [id]) == ["ready"]
 
 
+@pytest.mark.parametrize("lane", [None, LANE])
+async def test_no_event_is_purged_that_a_back_fill_delivers_at_that_moment(
+    postgres_desk: Desk, lane: int | None
+) -> None:
+    """A purge that began before the fill committed does not see what it did, and has the lock only afterwards."""
+    desk, purger = postgres_desk, postgres_desk.another()
+    for turn in range(8):
+        await desk.publish_many([an_event(**({} if lane is None else {"lane": lane})) for _ in range(500)])
+        await desk.dispatch(limit=1000)
+        ordered_by = None if lane is None else "invoice_id"
+        subscription = await desk.subscribe(f"catalog.n{turn}", ordered_by=ordered_by, line=(turn + 1) << 15)
+        desk.wait(2 * WEEK)
+        purger.now = desk.now
+        filled = asyncio.create_task(_fill_all(desk, subscription))
+        while not filled.done():
+            await purger.purge_events(limit=20)
+        await filled
+        for table, event in (("job", "event_id"), ("turn", "event")):
+            orphans = await desk.count(table, f"{event} NOT IN (SELECT id FROM {{event}})")
+            assert orphans == 0, (turn, table)
+        for table in ("turn", "job", "event", "subscription"):
+            await desk.execute(f"DELETE FROM {{{table}}}")
+
+
+async def _fill_all(desk: Desk, subscription: str) -> None:
+    after = -1
+    while (batch := await desk.fill(subscription, after=after, limit=50)).events:
+        after = batch.after
+
+
 # --- purge and prune
 
 

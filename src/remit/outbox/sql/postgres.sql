@@ -545,6 +545,7 @@ judged AS MATERIALIZED (
 gone AS (
     DELETE FROM remit.event USING judged, clock
     WHERE event.id = judged.id AND NOT judged.open AND judged.completed_at + judged.keep <= clock.now
+        AND NOT remit.is_needed(event.id)  -- now that it is locked: a back-fill may have been here since our snapshot
     RETURNING event.*, clock.now
 ),
 archived AS (

@@ -134,6 +134,27 @@ $$;
 CREATE TRIGGER job_keep_delivery AFTER DELETE ON remit.job
     FOR EACH ROW WHEN (old.subscription IS NOT NULL) EXECUTE FUNCTION remit.keep_delivery();
 
+-- Whether something is still to be done about an event. VOLATILE, so it looks with eyes of its own: it sees what a
+-- back-fill has committed between the snapshot of the statement that asks and its lock on the event. OFFSET 0 keeps the
+-- planner from reading all jobs.
+CREATE FUNCTION remit.is_needed(needed uuid) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM remit.subscription CROSS JOIN LATERAL (
+            SELECT finished_at, state FROM remit.job WHERE job.id = remit.derived_id(needed, subscription.id) OFFSET 0
+        ) AS delivery
+        WHERE delivery.finished_at IS NULL OR delivery.state = 'dead'
+    ) OR EXISTS (
+        SELECT FROM remit.event CROSS JOIN remit.subscription CROSS JOIN LATERAL (
+            SELECT released FROM remit.turn
+            WHERE turn.subscription = subscription.id AND turn.lane = event.lane AND turn.seq = event.seq
+            OFFSET 0
+        ) AS turn
+        WHERE event.id = needed AND NOT turn.released
+    );
+END
+$$;
+
 -- A UUID made of another and a name: its time is the other's, so that the newest stand together in an index, and the rest
 -- a hash of both. The job that delivers an event to a subscription has the one that is derived from the two.
 CREATE FUNCTION remit.derived_id(id uuid, name uuid) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE
