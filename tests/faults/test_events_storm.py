@@ -61,7 +61,7 @@ def storm(fair: Fair, events: int, *, kills: int, between: float, workers: int, 
 
 
 def test_ten_publishers_and_five_subscriptions_while_workers_are_killed(fair: Fair) -> None:
-    storm(fair, 40, kills=2, between=1.0, workers=2, patience=100)
+    storm(fair, 30, kills=2, between=1.0, workers=2, patience=100)
 
 
 @pytest.mark.soak
