@@ -22,6 +22,8 @@ from remit.runtime.watch import Watch
 from remit.telemetry import Telemetry
 
 BATCH = 500
+COURTESY = 0.0015
+"""Seconds by which the relay lets the producer go first where writers exclude each other; a job would wait for it."""
 MOST_ATTEMPTS = 10
 _BACKOFF = exponential(1.0, cap=300.0)
 NOT_THE_EVENT = (StoreUnavailable, StoreBusy, WrongSchema)
@@ -51,7 +53,7 @@ class Relay(StoreLoop):
         self._busy = False
         self._ordered = ordered
         self.dispatched = 0
-        watch.join(self.name, self.wake)
+        watch.join(self.name, self.wake, after=COURTESY if self._looks_first else 0.0)
 
     async def turn(self) -> float:
         was_busy = self._busy

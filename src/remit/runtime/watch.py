@@ -24,18 +24,23 @@ class Watch:
     def __init__(self, make: Callable[[Callable[[], None]], Bell]) -> None:
         self._bell = make(self.ring)
         self._wakes: dict[str, Callable[[], None]] = {}
+        self._after: dict[str, float] = {}
         self._intervals: dict[str, float] = {}
         """Of the parts that are idle."""
         self._turn = asyncio.Lock()
 
-    def join(self, part: str, wake: Callable[[], None]) -> None:
-        """Take part; until it settles, a part counts as busy."""
+    def join(self, part: str, wake: Callable[[], None], *, after: float = 0.0) -> None:
+        """Take part; until it settles, a part counts as busy. It hears the bell `after` seconds later than others."""
         self._wakes[part] = wake
+        self._after[part] = after
 
     def ring(self) -> None:
         """Something may have come: everybody looks."""
-        for wake in self._wakes.values():
-            wake()
+        for part, wake in self._wakes.items():
+            if after := self._after[part]:
+                asyncio.get_running_loop().call_later(after, wake)
+            else:
+                wake()
 
     async def settle(self, part: str) -> float:
         """Prepare to sleep; answers how many seconds a sleep may last, *after one more look found nothing*."""

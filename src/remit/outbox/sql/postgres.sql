@@ -60,7 +60,8 @@ RETURNING CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
 -- Takes a batch of events, or some of them by name, and makes the deliveries of each: a job for every subscription that
 -- wants it, or a turn where the subscription is ordered. What stands behind a failed one of its lane is not outstanding;
 -- and an ordered event waits while an earlier one of its lane is in other hands. The lock lets a back-fill and a pruner
--- pass, which only want the event to stay.
+-- pass, which only want the event to stay. Events are found by their ids in ways that the planner cannot turn round: in
+-- a session that made its plan while the log was empty, a join would go through all of it.
 WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
 due AS MATERIALIZED (
     SELECT id, seq, lane FROM remit.outstanding
@@ -90,7 +91,7 @@ chosen AS MATERIALIZED (
         event.id, seq, lane, version, encoding, scope, traceparent, coalesce(correlation, event.id) AS correlation,
         heard.listeners
     FROM taken
-    JOIN remit.event ON event.id = taken.id
+    CROSS JOIN LATERAL (SELECT * FROM remit.event WHERE event.id = taken.id OFFSET 0) AS event
     CROSS JOIN LATERAL (
         SELECT coalesce(array_agg(listener.id), '{}') AS listeners FROM listener
         WHERE listener.event_name = event.name
@@ -132,9 +133,9 @@ marked AS (
     UPDATE remit.event
     SET state = 'dispatched', dispatched_at = clock.now, error = NULL,
         due_at = clock.now + coalesce(event.keep, :keep::double precision) * interval '1 second',
-        deliveries = cardinality(chosen.listeners)
-    FROM chosen, clock
-    WHERE event.id = chosen.id
+        deliveries = ((SELECT jsonb_object_agg(id, cardinality(listeners)) FROM chosen) ->> event.id::text)::integer
+    FROM clock
+    WHERE event.id = ANY (ARRAY(SELECT id FROM taken))
     RETURNING 1
 )
 SELECT
