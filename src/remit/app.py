@@ -92,7 +92,7 @@ class Remit:
         settings = WorkerSettings(log=(outbox or Outbox()).resolve())
         self._settings = _set(settings, lease=lease, grace=grace, prune_every=prune_every)
         self.store = open_store(url, schema=schema, pooler=pooler)
-        self.catalog = Catalog(domains, defaults, scope)
+        self.catalog = Catalog(domains, defaults, scope, log=settings.log)
         self.name = name or f"Remit({self.store.describe()})"
         self.boundaries = boundaries
         self._options: dict[str, Any] = {
@@ -108,7 +108,7 @@ class Remit:
             "ambient": ambient,
             "boundaries": boundaries,
         }
-        self._surroundings = Surroundings(url, schema, pooler, self.catalog.scope_keys)
+        self._surroundings = Surroundings(url, schema, pooler, self.catalog.scope_keys, self.catalog.log.keep)
         self._connections = _Connections(self, rail or Rail())
         self.refusals = Refusals()
         sender = StoreSender(

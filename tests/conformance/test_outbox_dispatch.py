@@ -292,3 +292,13 @@ async def test_an_end_of_a_delivery_is_told_with_its_event(desk: Desk) -> None:
     [record] = (await desk.event(id)).records
     assert (record.state, record.failures, record.reason) == (State.DEAD, 1, "refused")
     assert record.finished_at is not None
+
+
+async def test_an_event_is_new_though_the_clock_stepped_back(desk: Desk) -> None:
+    await desk.subscribe()
+    await desk.publish()
+    desk.wait(-3600)
+    later = await desk.publish()
+    assert [due for _, due in await desk(outbox.pending, limit=5)] == [0.0, 0.0]
+    assert (await desk.dispatch()).events == 2
+    assert await desk.deliveries(later) == {"catalog.unlock": "ready"}

@@ -163,7 +163,8 @@ async def test_while_it_is_filled_an_ordered_subscription_holds_what_is_live_and
 ) -> None:
     old = await the_log(desk, 3, lane=LANE)
     subscription = await desk.subscribe(ordered_by="invoice_id")
-    assert await desk(outbox.begin_filling, "catalog.unlock") == (subscription, (PAID,), True)
+    filling = await desk(outbox.begin_filling, "catalog.unlock")
+    assert (filling.subscription, filling.events, filling.ordered) == (subscription, (PAID,), True)
     assert (await desk.subscription()).filling_since is not None
     live = await the_log(desk, 1, lane=LANE)
     other = await the_log(desk, 1, lane=LANE + 1)
@@ -174,7 +175,7 @@ async def test_while_it_is_filled_an_ordered_subscription_holds_what_is_live_and
     late = await desk.publish(lane=LANE)
     assert (await desk.fill(subscription, limit=9)).deliveries == 2, "one that was old, one that nobody dispatched yet"
     await desk.dispatch()
-    await desk(outbox.end_filling, subscription)
+    await desk(outbox.end_filling, filling)
     seen = []
     while await desk.advance():
         for claim in await desk.under_way():
@@ -240,3 +241,16 @@ async def test_turns_that_a_retirement_took_can_be_filled_when_it_is_brought_bac
     assert (await desk.fill(subscription)).deliveries == 2
     await desk.advance()
     assert await states(desk, ids) == ["ready", "waiting"]
+
+
+async def test_of_two_fills_of_one_subscription_the_last_to_begin_lets_go_what_was_held(desk: Desk) -> None:
+    subscription = await desk.subscribe(ordered_by="invoice_id")
+    first = await desk(outbox.begin_filling, "catalog.unlock")
+    desk.wait(1)
+    second = await desk(outbox.begin_filling, "catalog.unlock")
+    await desk.publish(lane=7)
+    await desk.dispatch()
+    await desk(outbox.end_filling, first)
+    assert await desk.release((subscription, 7)) == (0, 0), "the other one goes on"
+    await desk(outbox.end_filling, second)
+    assert await desk.release((subscription, 7)) == (1, 0)

@@ -244,6 +244,7 @@ class Twins:
         for table in ("job", "worker", "event", "subscription"):
             self.execute(f"DELETE FROM {{{table}}}")
         self.identity = self.does(jobs.store)
+        self.fillings: dict[int, Any] = {}
         self.names = [f"catalog.n{place}" for place in range(3)]
         rows = [a_subscription(name, **each) for name, each in zip(self.names, DECLARED, strict=True)]
         self.does(outbox.declare, rows, force=False)
@@ -391,10 +392,12 @@ class Twins:
             case "rename":
                 self._rename(place)
             case "hold" if not each.retired:
-                assert self.does(outbox.begin_filling, self.names[place]) is not None
+                self.fillings[place] = self.does(outbox.begin_filling, self.names[place])
+                assert self.fillings[place] is not None
                 each.filling = True
             case "let go":
-                self.does(outbox.end_filling, self.ids[place])
+                if (filling := self.fillings.pop(place, None)) is not None:
+                    self.does(outbox.end_filling, filling)
                 each.filling = False
             case "fill":
                 self._fill(place)

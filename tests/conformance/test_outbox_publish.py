@@ -119,7 +119,7 @@ async def test_what_a_call_says_is_what_the_row_holds(desk: Desk) -> None:
     class Stock(Domain[None]):
         """Things on shelves."""
 
-    class Moved(Event[Stock], version=3, keep=60.0, ordered_by="shelf"):
+    class Moved(Event[Stock], version=3, ordered_by="shelf"):
         """Something stands elsewhere."""
 
         shelf: str
@@ -129,7 +129,7 @@ async def test_what_a_call_says_is_what_the_row_holds(desk: Desk) -> None:
     at = datetime(2026, 3, 1, 12, tzinfo=UTC)
     event = Moved(shelf="a")
     request = prepare_event(
-        event_spec_of(event), event, {"id": id, "occurred_at": at, "correlation": correlation}, 1000
+        event_spec_of(event), event, {"id": id, "occurred_at": at, "correlation": correlation}, 1000, keep=60.0
     )
     await desk.publish_many([event_row(request, id, correlation=new_id(), causation=None, traceparent="00-1")])
     record, row = await desk.event(id), await columns_of(desk, id)

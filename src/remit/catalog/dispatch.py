@@ -64,7 +64,8 @@ class Dispatch:
         spec = event_spec_of(event)
         self._check_owner(spec)
         directory = self._bound().directory
-        return prepare_event(spec, event, options, directory.limit(spec), directory.scope(event))
+        limit, scope, keep = directory.limit(spec), directory.scope(event), directory.keep(spec)
+        return prepare_event(spec, event, options, limit, scope, keep=keep)
 
     def publications(self, events: Iterable[Message[Any]], options: PublishOptions) -> list[PublishRequest]:
         """The same for several events. Raises `InvalidArgument` for an `id`, which only one event can have."""

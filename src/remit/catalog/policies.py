@@ -141,10 +141,15 @@ class Outbox:
     """How long events stay in the log: `Remit(outbox=Outbox(keep=timedelta(days=30)))`.
 
     `keep` is how long an event is kept after its last delivery has ended (default 7 days); a class may say otherwise.
-    It counts from what holds when the event is dispatched. 0 removes it as soon as it is complete, `math.inf` keeps it
-    for ever. An event with a dead delivery is kept as long as that. `then` is what happens after that: "delete"
-    (default), or "archive" into the table `event_archive`, where it stays `archive_for` (default: for ever). Durations
-    are seconds or timedeltas. Raises `InvalidArgument`.
+    It is written with the event: what the publisher's application says when it publishes holds, and neither a later
+    change nor another application on the same store alters it. 0 removes it as soon as it is complete, `math.inf` keeps
+    it for ever. An event with a dead delivery is kept as long as that.
+
+    `then` is what happens after that: "delete" (default), or "archive" into the table `event_archive`, where it stays
+    `archive_for` (default: for ever). Both follow the worker that leads at that time, for all events of the store:
+    applications that share one should say the same.
+
+    Durations are seconds or timedeltas. Raises `InvalidArgument`.
     """
 
     keep: Duration = 7 * DAY

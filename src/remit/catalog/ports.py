@@ -131,6 +131,10 @@ class Directory(Protocol):
         """Give the bytes that the payload of an event may have."""
         ...
 
+    def keep(self, spec: EventSpec) -> float:
+        """Give the seconds that an event stays after its last delivery has ended."""
+        ...
+
     def scope(self, message: Message[Any]) -> str | None:
         """Give the scope keys that a message carries, as JSON text."""
         ...

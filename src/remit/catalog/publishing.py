@@ -33,7 +33,11 @@ class PublishOptions(TypedDict, total=False, closed=True):  # closed: else ty le
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishRequest:
-    """One event as a store writes it. What is None was not said. `scope` is the JSON text of an object."""
+    """One event as a store writes it. What is None was not said.
+
+    `scope` is the JSON text of an object. `keep` is how many seconds it stays after its last delivery has ended, as its
+    class or its publisher's application says.
+    """
 
     spec: EventSpec
     payload: str
@@ -42,6 +46,7 @@ class PublishRequest:
     id: str | None = None
     correlation: str | None = None
     scope: str | None = None
+    keep: float | None = None
 
 
 def event_spec_of(message: object) -> EventSpec:
@@ -58,16 +63,17 @@ def event_spec_of(message: object) -> EventSpec:
 
 
 def prepare_event(
-    spec: EventSpec, event: Message[Any], options: PublishOptions, limit: int, scope: str | None = None
+    spec: EventSpec, event: Message[Any], options: PublishOptions, limit: int, scope: str | None = None, *, keep: float
 ) -> PublishRequest:
-    """Check one publish and make it a request. `limit` is in bytes, `scope` what `scope_text` says of the event.
+    """Check one publish and make it a request.
 
+    `limit` is in bytes, `scope` what `scope_text` says of the event, `keep` what `EventSpec.kept` says, in seconds.
     Raises `InvalidArgument`, `UnknownOption`, `PayloadError` and `PayloadTooLarge`; the text names the event.
     """
     payload = spec.codec.dump(event, limit=limit)
     key = None if spec.ordered_by is None else lane(spec.ordered_by, _key_text(getattr(event, spec.ordered_by)))
     if not options:
-        return PublishRequest(spec=spec, payload=payload, lane=key, scope=scope)
+        return PublishRequest(spec=spec, payload=payload, lane=key, scope=scope, keep=keep)
     refuse_unknown_options("publish", options, PublishOptions)
     occurred_at = options.get("occurred_at")
     try:
@@ -79,6 +85,7 @@ def prepare_event(
             id=uuid_text(options.get("id")),
             correlation=uuid_text(options.get("correlation"), "correlation"),
             scope=scope,
+            keep=keep,
         )
     except InvalidArgument as error:
         raise InvalidArgument(f"{spec.name}: {error}") from error

@@ -13,7 +13,7 @@ from remit.catalog.domains import Domain
 from remit.catalog.handlers import Handler
 from remit.catalog.later import later_job
 from remit.catalog.names import delivery_line, line
-from remit.catalog.policies import Defaults, Policy, resolve
+from remit.catalog.policies import Defaults, LogRetention, Outbox, Policy, resolve
 from remit.catalog.publishing import scope_text
 from remit.catalog.specs import DomainSpec, EventSpec, JobSpec, Message, MessageSpec, Queue, Subscription
 from remit.codec import decode
@@ -46,18 +46,24 @@ class Catalog:
     """Everything that an application knows: its domains, their queues, jobs, events and subscriptions.
 
     `domains` are instances; `defaults` are what the application says about all their jobs; `scope` names the keys that
-    messages carry. Modules that are imported
-    later (handlers, above all) may declare more, which the catalog takes in when it is asked.
+    messages carry; `log` is how long the application's events are kept. Modules that are imported later (handlers,
+    above all) may declare more, which the catalog takes in when it is asked.
 
     Raises `DuplicateName` where two domains claim a name, and `CatalogError` for a field whose type does not exist.
     """
 
     def __init__(
-        self, domains: Iterable[Domain[Any]], defaults: Defaults | None = None, scope: Iterable[str] = ()
+        self,
+        domains: Iterable[Domain[Any]],
+        defaults: Defaults | None = None,
+        scope: Iterable[str] = (),
+        *,
+        log: LogRetention | None = None,
     ) -> None:
         self.domains = tuple(domains)
         self.defaults = defaults or Defaults()
         self.scope_keys = _scope_keys(scope)
+        self.log = log or Outbox().resolve()
         self._policies: dict[Work | Queue[Any], Policy] = {}
         self._limits: dict[EventSpec, int] = {}
         self._names: dict[str, JobSpec] = {}
@@ -140,6 +146,10 @@ class Catalog:
         if found is None:
             found = self._limits[spec] = spec.limit(self.defaults)
         return found
+
+    def keep(self, spec: EventSpec) -> float:
+        """Give the seconds that an event stays after its last delivery has ended."""
+        return spec.kept(self.log.keep)
 
     def scope(self, message: Message[Any]) -> str | None:
         """Give the scope keys that a message carries, as JSON text."""

@@ -150,6 +150,10 @@ class EventSpec(MessageSpec):
         own = Defaults(max_payload=self.max_payload)
         return resolve(own, self.domain.__remit__.defaults, application).max_payload
 
+    def kept(self, application: float) -> float:
+        """How many seconds it stays after its last delivery has ended: event, application."""
+        return application if self.keep is None else self.keep
+
 
 DeadHead: TypeAlias = Literal["block", "pass"]
 """What an ordered subscription does behind a delivery that is dead: wait for a person, or go on with the next."""

@@ -101,11 +101,10 @@ class Events:
         filling = await self._database.run(lambda tx: operations.begin_filling(tx, to), atomic=False)
         if filling is None:
             raise UnknownSubscription(await self._unknown(to))
-        subscription, names, _ = filling
         try:
-            return await self._fill(subscription, names, low, high, rate, progress)
+            return await self._fill(filling.subscription, filling.events, low, high, rate, progress)
         finally:
-            await self._database.run(lambda tx: operations.end_filling(tx, subscription), atomic=False)
+            await self._database.run(lambda tx: operations.end_filling(tx, filling), atomic=False)
 
     async def _fill(
         self,

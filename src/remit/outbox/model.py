@@ -168,6 +168,17 @@ class Dispatched(Struct, frozen=True):
     lanes: tuple[Lane, ...]
 
 
+class Filling(Struct, frozen=True):
+    """A back-fill that has begun: the subscription's id, the names of its events, whether it is ordered, and since when
+    it is held, in microseconds.
+    """
+
+    subscription: str
+    events: tuple[str, ...]
+    ordered: bool
+    since: int
+
+
 class Filled(Struct, frozen=True):
     """One batch of a back-fill: events of the log, where it stopped, and deliveries that were made."""
 

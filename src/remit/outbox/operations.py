@@ -19,6 +19,7 @@ from remit.outbox.model import (
     EventRecord,
     EventState,
     Filled,
+    Filling,
     Lane,
     OutboxRecord,
     SubscriptionRecord,
@@ -193,15 +194,18 @@ async def retry_event(tx: Transaction, id: str) -> EventState | None:
     return EventState(rows[0][0]) if rows else None
 
 
-async def begin_filling(tx: Transaction, name: str) -> tuple[str, tuple[str, ...], bool] | None:
-    """Hold what is live, if the subscription is ordered: its id, the names of its events, whether it is ordered."""
+async def begin_filling(tx: Transaction, name: str) -> Filling | None:
+    """Hold what is live, if the subscription is ordered; None where there is no such subscription."""
     rows = await tx.fetch(queries.BEGIN_FILLING, name=name)
-    return (rows[0][0], tuple(json.loads(rows[0][1])), bool(rows[0][2])) if rows else None
+    if not rows:
+        return None
+    id, events, ordered, since = rows[0]
+    return Filling(id, tuple(json.loads(events)), bool(ordered), since)
 
 
-async def end_filling(tx: Transaction, subscription: str) -> None:
-    """Let go what was held."""
-    await tx.fetch(queries.END_FILLING, subscription=subscription)
+async def end_filling(tx: Transaction, filling: Filling) -> None:
+    """Let go what was held, unless another back-fill has begun since."""
+    await tx.fetch(queries.END_FILLING, subscription=filling.subscription, since=filling.since)
 
 
 async def count_log(tx: Transaction, names: Collection[str], *, since: int | None, until: int | None) -> int:

@@ -33,7 +33,7 @@ def event_row(request: PublishRequest, id: str, **origin: str | None) -> dict[st
     optional: dict[str, object] = {
         "lane": request.lane,
         "occurred_at": None if request.occurred_at is None else micros(request.occurred_at),
-        "keep": spec.keep,
+        "keep": request.keep,
         "scope": request.scope,
         **origin,
     }

@@ -124,14 +124,14 @@ class Child:
             call.name, call.traceparent, call.envelope,
         )  # fmt: skip
         policy = work.policy(domain.defaults)
-        scope = self._surroundings.scope
+        here = self._surroundings
         services = Services(
             store=self._opened(),
             database=_no_loop,
             blocking=lambda: self._opened().blocking(Role.HANDLER),
             telemetry=Telemetry(call.worker),
-            prepare=lambda sender, job, options: _prepare(domain, job, options, scope),
-            prepare_event=lambda sender, event, options: _prepare_event(domain, event, options, scope),
+            prepare=lambda sender, job, options: _prepare(domain, job, options, here),
+            prepare_event=lambda sender, event, options: _prepare_event(domain, event, options, here),
             journal=self._journal,
         )
         return LiveRun(claim, work, policy, domain.instance, self._context(domain), call.worker, services)
@@ -193,16 +193,17 @@ def _find(path: str) -> Any:
     return found
 
 
-def _prepare(domain: DomainSpec, job: Any, options: Any, scope: tuple[str, ...]) -> EnqueueRequest:
+def _prepare(domain: DomainSpec, job: Any, options: Any, here: Surroundings) -> EnqueueRequest:
     spec = spec_of(job)
     check_owner(domain, spec)
-    return prepare(spec, job, options, spec.policy(domain.defaults), scope_text(job, scope))
+    return prepare(spec, job, options, spec.policy(domain.defaults), scope_text(job, here.scope))
 
 
-def _prepare_event(domain: DomainSpec, event: Any, options: Any, scope: tuple[str, ...]) -> PublishRequest:
+def _prepare_event(domain: DomainSpec, event: Any, options: Any, here: Surroundings) -> PublishRequest:
     spec = event_spec_of(event)
     check_owner(domain, spec)
-    return prepare_event(spec, event, options, spec.limit(domain.defaults), scope_text(event, scope))
+    limit, scope, keep = spec.limit(domain.defaults), scope_text(event, here.scope), spec.kept(here.keep)
+    return prepare_event(spec, event, options, limit, scope, keep=keep)
 
 
 def _no_loop() -> Any:

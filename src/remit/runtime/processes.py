@@ -75,12 +75,13 @@ class Reply(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a child needs to know of the application, beside its code."""
+    """What a child needs to know of the application, beside its code. `keep` is for events, in seconds."""
 
     url: str
     schema: str
     pooler: bool
-    scope: tuple[str, ...] = ()
+    scope: tuple[str, ...]
+    keep: float
 
 
 class ProcessCrew:

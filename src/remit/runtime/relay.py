@@ -32,7 +32,7 @@ NOT_THE_EVENT = (StoreUnavailable, StoreBusy, WrongSchema)
 
 class Relay(StoreLoop):
     """`ordered` is told in which lanes of ordered subscriptions there is something new. `keep` is how many seconds an
-    event stays after its last delivery has ended, where it does not say itself.
+    event stays after its last delivery has ended, where its row does not say: that is so of the store's own alone.
     """
 
     name = "relay"

@@ -383,7 +383,8 @@ class Worker:
     def _prepare_event(self, sender: Owner[Any], event: Event[Any], options: PublishOptions) -> PublishRequest:
         spec = event_spec_of(event)
         self._check_owner(sender, spec)
-        return prepare_event(spec, event, options, self.catalog.limit(spec), self.catalog.scope(event))
+        limit, scope, keep = self.catalog.limit(spec), self.catalog.scope(event), self.catalog.keep(spec)
+        return prepare_event(spec, event, options, limit, scope, keep=keep)
 
     def _check_owner(self, sender: Owner[Any], spec: MessageSpec) -> None:
         try:

@@ -154,7 +154,8 @@ async def deliver(
 
     async def send(tx: Transaction, app: Remit) -> str | None:
         options: PublishOptions = {}
-        request = prepare_event(spec, event, options, app.catalog.limit(spec), app.catalog.scope(event))
+        limit, scope, keep = app.catalog.limit(spec), app.catalog.scope(event), app.catalog.keep(spec)
+        request = prepare_event(spec, event, options, limit, scope, keep=keep)
         id = new_id()
         await outbox.publish(tx, [event_row(request, id)], store=await jobs.store(tx))
         done = await outbox.dispatch(tx, limit=1, keep=app._settings.log.keep, only=[id])
@@ -215,7 +216,7 @@ class _Stage(Worker):
     def __init__(self, app: Remit, domain: type[Owner[Any]], context: object) -> None:
         spec = domain.__remit__
         owner: Any = spec.instance
-        catalog = Catalog([owner], app.catalog.defaults, app.catalog.scope_keys)
+        catalog = Catalog([owner], app.catalog.defaults, app.catalog.scope_keys, log=app.catalog.log)
         super().__init__(app.store, catalog, app._settings, app._surroundings, app.refusals)
         self._domain = spec
         self._context = context

@@ -65,7 +65,7 @@ RETURNING CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
 WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
 due AS MATERIALIZED (
     SELECT id, seq, lane FROM remit.outstanding
-    WHERE due_at <= (SELECT now FROM clock)
+    WHERE (attempts = 0 OR due_at <= (SELECT now FROM clock))  -- a clock that steps back delays nothing that is new
         AND (:only::text IS NULL OR id IN (SELECT value::uuid FROM json_array_elements_text(:only::json) AS one (value)))
     ORDER BY due_at, seq
     LIMIT :limit::integer
@@ -263,7 +263,9 @@ ORDER BY waiting.place;
 
 -- name: pending
 -- The events that a dispatch would take, and the seconds until the next is due.
-SELECT id::text, extract(epoch FROM due_at - remit.clock(:now::bigint))::double precision
+SELECT id::text, least(
+    extract(epoch FROM due_at - remit.clock(:now::bigint)), CASE WHEN attempts = 0 THEN 0 END
+)::double precision
 FROM remit.outstanding ORDER BY due_at, seq LIMIT :limit::integer;
 
 -- name: fail
@@ -278,7 +280,7 @@ RETURNING state, attempts, name;
 
 -- name: lock_subscriptions
 -- Two that declare at once come one after the other, so that each sees what the other entered. Reads go on.
-LOCK TABLE remit.subscription IN SHARE ROW EXCLUSIVE MODE;
+SELECT pg_advisory_xact_lock(:gate::bigint + 1);
 
 -- name: declare
 -- Enters what is missing. A row whose declaration was never seen before goes forward to it; one that it had before, or
@@ -436,12 +438,15 @@ SELECT was, CASE WHEN EXISTS (SELECT FROM done) AND NOT pg_try_advisory_xact_loc
 FROM event;
 
 -- name: begin_filling
+-- Of several at once the one that began last lets go what was held.
 UPDATE remit.subscription SET filling_since = remit.clock(:now::bigint)
 WHERE name = :name::text AND retired_at IS NULL
-RETURNING id::text, events, ordered_by IS NOT NULL;
+RETURNING id::text, events, ordered_by IS NOT NULL, remit.micros(filling_since);
 
 -- name: end_filling
-UPDATE remit.subscription SET filling_since = NULL WHERE id = :subscription::uuid RETURNING id::text;
+UPDATE remit.subscription SET filling_since = NULL
+WHERE id = :subscription::uuid AND remit.micros(filling_since) = :since::bigint
+RETURNING id::text;
 
 -- name: count_log
 SELECT count(*) FROM remit.event

@@ -46,7 +46,8 @@ CREATE TEMP TABLE IF NOT EXISTS remit_wanted (
 DELETE FROM temp.remit_due;
 INSERT INTO temp.remit_due (id, seq, lane)
 SELECT id, seq, lane FROM remit_outstanding
-WHERE due_at <= :now AND (:only IS NULL OR id IN (SELECT value FROM json_each(:only)))
+WHERE (attempts = 0 OR due_at <= :now)  -- a clock that steps back delays nothing that is new
+    AND (:only IS NULL OR id IN (SELECT value FROM json_each(:only)))
 ORDER BY due_at, seq
 LIMIT :limit;
 DELETE FROM temp.remit_taken;
@@ -220,7 +221,8 @@ ORDER BY waiting.place;
 
 -- name: pending
 -- The events that a dispatch would take, and the seconds until each is due.
-SELECT id, (due_at - :now) / 1000000.0 FROM remit_outstanding ORDER BY due_at, seq LIMIT :limit;
+SELECT id, CASE WHEN attempts = 0 THEN min(0.0, (due_at - :now) / 1000000.0) ELSE (due_at - :now) / 1000000.0 END
+FROM remit_outstanding ORDER BY due_at, seq LIMIT :limit;
 
 -- name: fail
 -- A fan-out that failed: noted in a transaction of its own, dead after so many.
@@ -384,11 +386,12 @@ UPDATE remit_event SET state = 'pending', attempts = 0, due_at = published_at
 WHERE id = :id AND state IN ('pending', 'dead');
 
 -- name: begin_filling
+-- Of several at once the one that began last lets go what was held.
 UPDATE remit_subscription SET filling_since = :now WHERE name = :name AND retired_at IS NULL
-RETURNING id, events, ordered_by IS NOT NULL;
+RETURNING id, events, ordered_by IS NOT NULL, filling_since;
 
 -- name: end_filling
-UPDATE remit_subscription SET filling_since = NULL WHERE id = :subscription RETURNING id;
+UPDATE remit_subscription SET filling_since = NULL WHERE id = :subscription AND filling_since = :since RETURNING id;
 
 -- name: count_log
 SELECT count(*) FROM remit_event

@@ -51,7 +51,7 @@ SELECT role, holder, elected_at, expires_at FROM remit_leader ORDER BY role;
 -- Whether anything is left that a worker could do now: an event to fan out, a job of its lines, a job that it holds, a
 -- lane of an ordered subscription that can move on.
 SELECT CASE
-    WHEN EXISTS (SELECT 1 FROM remit_outstanding WHERE due_at <= :now) THEN 1
+    WHEN EXISTS (SELECT 1 FROM remit_outstanding WHERE attempts = 0 OR due_at <= :now) THEN 1
     WHEN EXISTS (SELECT 1 FROM remit_job WHERE state = 'running' AND worker = :worker) THEN 1
     WHEN EXISTS (
         SELECT 1 FROM json_each(:lines) AS line

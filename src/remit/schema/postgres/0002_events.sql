@@ -88,7 +88,7 @@ CREATE TABLE remit.subscription (
 -- What the relay may take: pending events, but for those of a lane that stand behind a failed one. It is tried alone; when
 -- it is dead, they pass, unless a subscription blocks. However many wait so, they are not in the way of other events.
 CREATE VIEW remit.outstanding AS
-SELECT id, seq, lane, due_at FROM remit.event
+SELECT id, seq, lane, due_at, attempts FROM remit.event
 WHERE state = 'pending' AND (lane IS NULL OR NOT EXISTS (
     SELECT FROM remit.event AS earlier
     WHERE earlier.lane = event.lane AND earlier.seq < event.seq AND earlier.state <> 'dispatched' AND earlier.attempts > 0

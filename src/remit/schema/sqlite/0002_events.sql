@@ -78,7 +78,7 @@ CREATE TABLE remit_subscription (
 ) STRICT, WITHOUT ROWID;
 
 CREATE VIEW remit_outstanding AS
-SELECT id, seq, lane, due_at FROM remit_event AS event
+SELECT id, seq, lane, due_at, attempts FROM remit_event AS event
 WHERE state = 'pending' AND (lane IS NULL OR NOT EXISTS (
     SELECT 1 FROM remit_event AS earlier
     WHERE earlier.lane = event.lane AND earlier.seq < event.seq AND earlier.state <> 'dispatched' AND earlier.attempts > 0
