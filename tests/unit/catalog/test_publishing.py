@@ -30,6 +30,7 @@ from remit.catalog import (
 )
 from remit.catalog.names import lane
 from remit.catalog.publishing import scope_text
+from remit.catalog.quantities import DAY
 from remit.catalog.specs import D
 from remit.errors import (
     InvalidArgument,
@@ -83,6 +84,7 @@ async def test_publish_passes_a_checked_request_and_the_transaction(shop: Shop) 
         payload='{"invoice_id":"1","organization_id":"o"}',
         lane=lane("invoice_id", '"1"'),
         id=str(ID),
+        keep=7 * DAY,
     )
 
 
@@ -299,11 +301,11 @@ class Shipped(Event[Sales], ordered_by="order"):
 
 def request(event: Event[Any] | None = None, limit: int = 1_000, **options: Any) -> PublishRequest:
     event = event or Sold()
-    return prepare_event(event_spec_of(event), event, PublishOptions(**options), limit)
+    return prepare_event(event_spec_of(event), event, PublishOptions(**options), limit, keep=9.0)
 
 
 def test_a_plain_publish_says_nothing_but_its_payload() -> None:
-    assert request() == PublishRequest(spec=Sold.__remit__, payload='{"text":""}')
+    assert request() == PublishRequest(spec=Sold.__remit__, payload='{"text":""}', keep=9.0)
     assert request(**dict.fromkeys(PublishOptions.__annotations__)) == request()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import textwrap
 import types
@@ -10,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from remit.catalog import Catalog, Defaults, Domain, Event, Job, JobDied, Keep, Retry, delivery_line, line
+from remit.catalog import Catalog, Defaults, Domain, Event, Job, JobDied, Keep, Outbox, Retry, delivery_line, line
+from remit.catalog.policies import FOREVER
+from remit.catalog.quantities import DAY
 from remit.errors import CatalogError, DuplicateName, MissingHandler, PayloadError, UnknownJob
 
 
@@ -206,6 +209,20 @@ def test_the_limit_of_an_event_is_its_own_before_the_application_s() -> None:
     catalog = Catalog([billing], Defaults(max_payload=99))
     assert catalog.limit(paid.__remit__) == 50
     assert catalog.limit(JobDied.__remit__) == 99
+
+
+def test_an_event_is_kept_as_its_class_says_or_else_its_application() -> None:
+    class Shop(Domain): ...
+
+    class Sold(Event[Shop]): ...
+
+    class Counted(Event[Shop], keep=0): ...
+
+    sold, counted = Sold.__remit__, Counted.__remit__
+    catalog = Catalog([Shop()], log=Outbox(keep=60).resolve())
+    assert [catalog.keep(sold), catalog.keep(counted)] == [60.0, 0.0]
+    assert Catalog([]).keep(sold) == 7 * DAY
+    assert Catalog([], log=Outbox(keep=math.inf).resolve()).keep(sold) == FOREVER
 
 
 def test_a_key_that_json_cannot_carry_is_no_scope() -> None:
