@@ -30,10 +30,11 @@ from remit.client import (
 )
 from remit.client.faces import BlockingRuns
 from remit.db.opening import open_store
-from remit.db.transaction import BlockingDatabase, Database, Role, T, Work
+from remit.db.transaction import BlockingDatabase, Database, Role, T, Transaction, Work
 from remit.errors import AlreadyBound, ConfigurationError, InvalidArgument
+from remit.outbox.model import Differences
 from remit.runtime.processes import Surroundings
-from remit.runtime.registrar import declare
+from remit.runtime.registrar import declare, differences
 from remit.runtime.worker import Worker, WorkerSettings
 from remit.telemetry import Refusals
 
@@ -127,7 +128,7 @@ class Remit:
         self.queues = Queues(runs, lambda: self.catalog.queues)
         self.workers = Workers(runs)
         self.events = Events(runs)
-        self.subscriptions = Subscriptions(runs, self._declared, self._domain_names)
+        self.subscriptions = Subscriptions(runs, self._declared, self._domain_names, self._compare)
         self.sync = SyncRemit(self, self._connections)
         for domain in self.catalog.domains:
             if domain.binding is None:
@@ -205,6 +206,9 @@ class Remit:
         self.catalog.import_handlers()
         return {each.name for each in self.catalog.subscriptions}
 
+    async def _compare(self, tx: Transaction) -> Differences:
+        return await differences(tx, self.catalog)
+
     def _domain_names(self) -> set[str]:
         return {domain.name for domain in self.catalog.domains}
 
@@ -258,7 +262,7 @@ class SyncRemit:
         self.queues = SyncQueues(Queues(runs, lambda: app.catalog.queues))
         self.workers = SyncWorkers(Workers(runs))
         self.events = SyncEvents(Events(runs))
-        self.subscriptions = SyncSubscriptions(Subscriptions(runs, app._declared, app._domain_names))
+        self.subscriptions = SyncSubscriptions(Subscriptions(runs, app._declared, app._domain_names, app._compare))
 
     def __enter__(self) -> Self:
         self._app._take_domains()

@@ -132,6 +132,19 @@ class Telemetry:
             "bring its handler back, or run `remit subscriptions retire %s`", name, deliveries, name
         )  # fmt: skip
 
+    def twins(self, name: str, former: str) -> None:
+        log.warning(
+            "subscriptions %s and %s stand for one handler, which gets each event from both: "
+            "run `remit subscriptions retire %s`", name, former, former
+        )  # fmt: skip
+
+    def ahead(self, name: str, present: str, revision: int) -> None:
+        log.warning(
+            "the store holds another declaration of %s (there %s, revision %d) than this worker's, and goes by it: "
+            "after a roll-back run `remit migrate` of this release, which puts this one through",
+            name, present, revision,
+        )  # fmt: skip
+
     def event_failed(self, name: str, id: str, attempt: int, error: str, retry_in: float) -> None:
         self.counts["event_failed"] += 1
         log.warning("event not dispatched, retry in %.1f s: %s %s, attempt %d: %s", retry_in, name, id, attempt, error)

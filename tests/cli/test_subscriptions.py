@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-from tests.cli.harness import Command, Harbour, Terminal
+from remit.cli.views.subscriptions import differing
+from remit.outbox.model import Differences
+from tests.cli.harness import Command, Harbour, Start, Terminal
 
 
 def _bustle(harbour: Harbour) -> Harbour:
@@ -157,6 +159,32 @@ def test_status_tells_of_the_outbox_and_of_who_is_behind(each_bustle: Harbour, r
     assert (document["outbox"]["pending"], document["outbox"]["dead"]) == (1, 1)
     assert document["outbox"]["lag_seconds"] > 0
     assert [each["subscription"] for each in document["subscriptions"] if each["vanished"]] == ["customs.weigh"]
+
+
+def test_status_and_banner_tell_that_the_store_goes_by_another_declaration(
+    each_harbour: Harbour, remit: Command, start: Start
+) -> None:
+    assert remit("status", "--json").json["warnings"] == []
+    each_harbour.execute(
+        """UPDATE remit.subscription SET past = '["' || fingerprint || '"]', fingerprint = 'newer', revision = 2 """
+        "WHERE name = 'port.count'"
+    )
+    words = (
+        "the store holds another declaration of port.count (revision 2) than this release's, and goes by it: after a "
+        "roll-back run `remit migrate` of this release"
+    )
+    assert remit("status", "--json").json["warnings"] == [words]
+    assert f"warning: {words}" in " ".join(remit("status").out.split())
+    worker = start("worker", "harbour.serving:app")
+    worker.wait_for(" is ready")
+    assert f"  warning  {words}" in worker.lines
+    assert sum("than this worker's" in line for line in worker.lines) == 1, "and its log"
+
+
+def test_what_is_said_of_two_names_for_one_handler_and_of_a_rename() -> None:
+    found = differing(Differences(twins=(("a.new", "a.old"),), ahead=(("a.one", "a.two", 3),)))
+    assert found[0].endswith("from both: run `remit subscriptions retire a.old`")
+    assert "a.one (as a.two, revision 3)" in found[1]
 
 
 def test_status_says_that_handlers_cannot_be_imported(

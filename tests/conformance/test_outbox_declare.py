@@ -7,6 +7,7 @@ from typing import Any
 from remit.jobs import operations as jobs
 from remit.jobs.states import GaveUp
 from remit.outbox import operations as outbox
+from remit.outbox.model import Differences
 from tests.conformance.desk import BOOM, Desk, a_subscription, an_event, text
 
 
@@ -177,6 +178,49 @@ async def test_subscriptions_of_code_that_is_gone_are_told(desk: Desk) -> None:
         "catalog.retired": (False, False),
         "mail.thank": (None, False),
     }
+
+
+# --- where the store goes by something else than an application
+
+
+async def differences(desk: Desk, *rows: dict[str, Any]) -> Differences:
+    return await desk(outbox.differences, rows)
+
+
+async def test_a_name_and_its_alias_that_both_live_are_twins_until_one_is_retired(desk: Desk) -> None:
+    await desk.subscribe("catalog.open")
+    await desk.subscribe("catalog.unlock")  # renamed, and the alias was forgotten
+    row = a_subscription(aliases=["catalog.open", "catalog.never"])
+    assert await desk.declare(row) == [("catalog.unlock", "changed")], "it keeps its row, and the old one stays"
+    assert await differences(desk, row) == Differences(twins=(("catalog.unlock", "catalog.open"),))
+    assert await differences(desk, row, a_subscription("catalog.open")) == Differences(), "it is another's on purpose"
+    await desk(outbox.retire, "catalog.open", atomic=True)
+    assert await differences(desk, row) == Differences()
+
+
+async def test_a_declaration_that_the_store_left_behind_is_told_and_a_new_one_is_not(desk: Desk) -> None:
+    old, new = a_subscription(attempts=1), a_subscription(attempts=2)
+    assert await differences(desk, old) == await differences(desk) == Differences()
+    await desk.declare(old)
+    assert await differences(desk, old) == await differences(desk, new) == Differences(), "the next worker enters it"
+    await desk.declare(new)
+    assert await differences(desk, new) == Differences()
+    assert await differences(desk, old) == Differences(ahead=(("catalog.unlock", "catalog.unlock", 2),))
+    await desk.declare(old, force=True)
+    assert await differences(desk, old) == Differences()
+    assert await differences(desk, new) == Differences(ahead=(("catalog.unlock", "catalog.unlock", 3),))
+    await desk(outbox.retire, "catalog.unlock", atomic=True)
+    assert await differences(desk, new) == Differences(), "that it is retired says more"
+
+
+async def test_a_rename_that_was_rolled_back_is_told_with_the_name_of_the_row(desk: Desk) -> None:
+    old, new = a_subscription("catalog.open"), a_subscription(aliases=["catalog.open"])
+    await desk.declare(old)
+    assert await differences(desk, new) == Differences(), "the next worker renames it"
+    await desk.declare(new)
+    assert await differences(desk, new) == Differences()
+    assert await differences(desk, old) == Differences(ahead=(("catalog.open", "catalog.unlock", 2),))
+    assert await differences(desk, old, new) == Differences(), "with both it is another subscription"
 
 
 # --- what is under way

@@ -18,13 +18,14 @@ from remit.app import Remit
 from remit.catalog.policies import FOREVER
 from remit.cli.output import facts
 from remit.cli.views.cells import versioned
-from remit.cli.views.subscriptions import pending
+from remit.cli.views.subscriptions import differing, pending
 from remit.cli.wording import ago, count, line, span
 from remit.db.transaction import Role, Transaction
 from remit.jobs import operations
 from remit.jobs.model import moment
 from remit.outbox import operations as outbox
-from remit.outbox.model import OutboxRecord, SubscriptionRecord
+from remit.outbox.model import Differences, OutboxRecord, SubscriptionRecord
+from remit.runtime.registrar import differences
 from remit.runtime.worker import Worker
 
 SHORT_LEASE = 5.0
@@ -105,6 +106,7 @@ async def examine(app: Remit, worker: Worker, processes: int) -> Banner:
     database = app.store.database(Role.CLIENT)
     try:
         known = await database.run(lambda tx: _subscriptions(app, tx), atomic=False)
+        others = await database.run(lambda tx: differences(tx, app.catalog), atomic=False)
         gone = {one.name for one in known if one.vanished}
         warnings = await database.run(lambda tx: _work_warnings(app, gone, tx), atomic=False)
         waiting = await database.run(outbox.outbox, atomic=False)
@@ -127,7 +129,7 @@ async def examine(app: Remit, worker: Worker, processes: int) -> Banner:
         outbox=waiting,
         publishes=any(domain.__remit__.events for domain in app.catalog.domains),
         processes=processes,
-        warnings=[*_set_up_warnings(app, worker), *warnings, *_event_warnings(app, known, waiting.dead)],
+        warnings=[*_set_up_warnings(app, worker), *warnings, *_event_warnings(app, known, others, waiting.dead)],
     )
 
 
@@ -183,9 +185,10 @@ async def _subscriptions(app: Remit, tx: Transaction) -> list[SubscriptionRecord
     return await outbox.subscriptions(tx, declared, {domain.name for domain in app.catalog.domains})
 
 
-def _event_warnings(app: Remit, known: list[SubscriptionRecord], dead: int) -> list[str]:
+def _event_warnings(app: Remit, known: list[SubscriptionRecord], others: Differences, dead: int) -> list[str]:
     """What is published and reaches nobody, or is held."""
     found = [_gone(each) for each in known if each.vanished and each.under_way]
+    found += differing(others)
     found += [
         f"a replay to {each.name} has gone on since {ago(each.filling_since)} and holds what is live: if it was "
         f"killed, run it again: remit events replay --to {each.name}"

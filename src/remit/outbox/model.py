@@ -157,6 +157,19 @@ class SubscriptionRecord:
         return sum(each.stale for each in self.under_way.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """Where the store goes by something else than an application's declarations.
+
+    `twins` are pairs of names: a subscription, and one of its aliases that is a live row too, so that one handler gets
+    each event from both. `ahead` are declarations that the store has left behind, or renamed: the name that the
+    application gives, the name that the store has, and the row's revision.
+    """
+
+    twins: tuple[tuple[str, str], ...] = ()
+    ahead: tuple[tuple[str, str, int], ...] = ()
+
+
 class Dispatched(Struct, frozen=True):
     """What one turn of the relay did: how many events it looked at, how many it dispatched, how many jobs it made, and
     which lanes of ordered subscriptions have something new.

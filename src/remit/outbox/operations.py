@@ -14,6 +14,7 @@ from remit.jobs.model import moment
 from remit.outbox import queries
 from remit.outbox.model import (
     DeliveryRecord,
+    Differences,
     Dispatched,
     EventPage,
     EventRecord,
@@ -107,6 +108,32 @@ async def declare(tx: Transaction, subscriptions: Sequence[dict[str, Any]], *, f
     await tx.fetch(queries.LOCK_SUBSCRIPTIONS)
     rows = await tx.fetch(queries.DECLARE, subscriptions=_json(subscriptions), force=force)
     return [(name, what) for name, what in rows]
+
+
+async def differences(tx: Transaction, subscriptions: Sequence[dict[str, Any]]) -> Differences:
+    """Compare an application's subscriptions with the rows that are live.
+
+    A declaration that the store has never seen is none of them: the first worker that comes with it puts it through.
+    """
+    if not subscriptions:
+        return Differences()
+    rows = {name: rest for name, *rest in await tx.fetch(queries.DECLARATIONS)}
+    own = {each["name"] for each in subscriptions}
+    renamed = {former: name for name in rows if name not in own for former in json.loads(rows[name][0])}
+    twins: list[tuple[str, str]] = []
+    ahead: list[tuple[str, str, int]] = []
+    for each in subscriptions:
+        name, aliases = each["name"], each["aliases"]
+        if name in rows:
+            twins += [(name, alias) for alias in aliases if alias in rows and alias not in own]
+        present = next((known for known in (name, *aliases, renamed.get(name)) if known in rows), None)
+        if present is None:
+            continue
+        _, fingerprint, past, revision = rows[present]
+        left_behind = each["fingerprint"] in json.loads(past) or present not in (name, *aliases)
+        if left_behind and each["fingerprint"] != fingerprint:
+            ahead.append((name, present, revision))
+    return Differences(tuple(twins), tuple(ahead))
 
 
 async def subscriptions(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from remit.catalog import Catalog
 from remit.db.transaction import Database, Transaction
 from remit.outbox import operations
+from remit.outbox.model import Differences
 from remit.outbox.rows import subscription_row
 from remit.runtime.leader import Leader
 from remit.runtime.service import StoreLoop
@@ -18,8 +20,16 @@ INTERVAL = 60.0
 
 async def declare(tx: Transaction, catalog: Catalog, *, force: bool) -> Sequence[tuple[str, str]]:
     """Enter an application's subscriptions; with `force` also those that the store has left behind (see `migrate`)."""
-    rows = [subscription_row(each, catalog.policy(each)) for each in catalog.subscriptions]
-    return await operations.declare(tx, rows, force=force)
+    return await operations.declare(tx, _rows(catalog), force=force)
+
+
+async def differences(tx: Transaction, catalog: Catalog) -> Differences:
+    """Where the store goes by something else than what an application declares."""
+    return await operations.differences(tx, _rows(catalog))
+
+
+def _rows(catalog: Catalog) -> list[dict[str, Any]]:
+    return [subscription_row(each, catalog.policy(each)) for each in catalog.subscriptions]
 
 
 class Registrar(StoreLoop):
@@ -32,20 +42,37 @@ class Registrar(StoreLoop):
         self._catalog = catalog
         self._leader = leader
         self._told: set[str] = set()
+        self._told_twins: set[tuple[str, str]] = set()
 
     async def enter(self) -> None:
-        """Enter what this worker declares and the store does not know."""
-        entered = await self._database.run(lambda tx: declare(tx, self._catalog, force=False))
+        """Enter what this worker declares and the store does not know; tell where the store goes by something else."""
+        entered, found = await self._database.run(self._enter)
         if entered:
             self._telemetry.declared(", ".join(name for name, _ in entered))
+        for name, present, revision in found.ahead:
+            self._telemetry.ahead(name, present, revision)
+        self._tell_twins(found.twins)
+
+    async def _enter(self, tx: Transaction) -> tuple[Sequence[tuple[str, str]], Differences]:
+        return await declare(tx, self._catalog, force=False), await differences(tx, self._catalog)
+
+    def _tell_twins(self, twins: Iterable[tuple[str, str]]) -> None:
+        """Each once, until it is mended. They are told, not retired: that is a person's decision."""
+        found = set(twins)
+        for name, former in sorted(found - self._told_twins):
+            self._telemetry.twins(name, former)
+        self._told_twins = found
 
     async def turn(self) -> float:
         if self._leader.leading:
             declared = {each.name for each in self._catalog.subscriptions}
             domains = {domain.name for domain in self._catalog.domains}
             known = await self.ask(lambda tx: operations.subscriptions(tx, declared, domains))
+            found = await self.ask(lambda tx: differences(tx, self._catalog))
+            self._tell_twins(found.twins)
+            served = {former for _, former in found.twins}
             vanished = {each.name: each for each in known if each.vanished and each.under_way}
-            for name in vanished.keys() - self._told:
+            for name in vanished.keys() - self._told - served:
                 self._telemetry.vanished(name, sum(one.count for one in vanished[name].under_way.values()))
-            self._told = set(vanished)
+            self._told = vanished.keys() - served
         return INTERVAL

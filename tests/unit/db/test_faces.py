@@ -34,7 +34,7 @@ FACES = [
 
 VERBS = {
     Events: {"get", "list", "outbox", "retry", "replay"},
-    Subscriptions: {"list", "get", "retire"},
+    Subscriptions: {"list", "get", "retire", "differences"},
     Jobs: {"get", "list", "cancel", "retry", "delete", "replay", "count_dead"},
     Queues: {"list", "pause", "resume"},
     Workers: {"list", "leaders"},

@@ -23,7 +23,7 @@ from remit.cli.options import AppPath, AsJson, Window
 from remit.cli.output import console, say, tell, tell_line
 from remit.cli.views.events import outbox_line
 from remit.cli.views.queues import queue_table
-from remit.cli.views.subscriptions import subscription_table
+from remit.cli.views.subscriptions import differing, subscription_table
 from remit.cli.views.workers import slots_of
 from remit.cli.wording import count, line, rate
 from remit.client import QueueRecord
@@ -78,6 +78,8 @@ class _Snapshot:
     outbox: OutboxRecord
     subscriptions: list[SubscriptionRecord] | str
     """Or why they cannot be told."""
+    warnings: list[str]
+    """Where the store goes by something else than this application's declarations."""
     publishes: bool
     """Whether the application declares any event."""
 
@@ -112,6 +114,7 @@ class _Snapshot:
             "subscriptions": None
             if isinstance(self.subscriptions, str)
             else [records.subscription(each) for each in self.subscriptions],
+            "warnings": self.warnings,
         }
 
     def screen(self) -> RenderableType:
@@ -132,7 +135,8 @@ class _Snapshot:
         if isinstance(self.subscriptions, str):
             return [Text(f"\nsubscriptions: {line(self.subscriptions)}", "red")]
         told = [each for each in self.subscriptions if each.under_way or each.vanished or each.filling_since]
-        return [Text(""), subscription_table(told, brief=True)] if told else []
+        shown: list[RenderableType] = [Text(""), subscription_table(told, brief=True)] if told else []
+        return [*shown, *(Text(f"\nwarning: {line(each)}", "yellow") for each in self.warnings)]
 
     def _total(self) -> list[QueueRecord]:
         if len(self.queues) < 2:
@@ -173,6 +177,7 @@ class _Snapshot:
 
 
 def _look(app: Remit, face: SyncRemit, window: float) -> _Snapshot:
+    subscriptions = _subscriptions(app, face)
     return _Snapshot(
         app.store.describe(),
         schema.latest(app.store.dialect),  # opening has checked that it is this one
@@ -182,7 +187,8 @@ def _look(app: Remit, face: SyncRemit, window: float) -> _Snapshot:
         face.workers.list(),
         face.workers.leaders(),
         face.events.outbox(),
-        _subscriptions(app, face),
+        subscriptions,
+        [] if isinstance(subscriptions, str) else differing(face.subscriptions.differences()),
         any(domain.__remit__.events for domain in app.catalog.domains),
     )
 

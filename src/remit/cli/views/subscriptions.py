@@ -13,7 +13,7 @@ from remit.cli.output import Column, console, facts, table
 from remit.cli.records import condition
 from remit.cli.views.cells import age, number, state
 from remit.cli.wording import ago, count, line, moment, span
-from remit.outbox.model import SubscriptionRecord
+from remit.outbox.model import Differences, SubscriptionRecord
 
 STATES = ("waiting", "scheduled", "ready", "running", "dead")
 
@@ -69,6 +69,20 @@ def pending(subscription: SubscriptionRecord, *states: str) -> int:
 def stale(subscription: SubscriptionRecord) -> int:
     """How many deliveries wait for too long; a dead one waits for nothing."""
     return sum(each.stale for state, each in subscription.under_way.items() if state != "dead")
+
+
+def differing(differences: Differences) -> list[str]:
+    """What to say where the store goes by something else than this application's declarations."""
+    found = [
+        f"subscriptions {name} and {former} stand for one handler, which gets each event from both: run "
+        f"`remit subscriptions retire {former}`"
+        for name, former in differences.twins
+    ]
+    return found + [
+        f"the store holds another declaration of {name} ({'' if present == name else f'as {present}, '}revision "
+        f"{revision}) than this release's, and goes by it: after a roll-back run `remit migrate` of this release"
+        for name, present, revision in differences.ahead
+    ]
 
 
 def _oldest(subscription: SubscriptionRecord) -> float | None:

@@ -343,6 +343,10 @@ SELECT
     remit.micros(retired_at)
 FROM remit.subscription ORDER BY name;
 
+-- name: declarations
+-- Which declaration holds, of each subscription that is not retired.
+SELECT name, former, fingerprint, past, revision FROM remit.subscription WHERE retired_at IS NULL ORDER BY name;
+
 -- name: deliveries_by_state
 -- What is under way or dead, by subscription and state: how many, the age of the oldest in seconds, how many are stale.
 SELECT

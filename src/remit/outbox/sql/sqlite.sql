@@ -306,6 +306,10 @@ SELECT
     keep, revision, fingerprint, created_at, filling_since, retired_at
 FROM remit_subscription ORDER BY name;
 
+-- name: declarations
+-- Which declaration holds, of each subscription that is not retired.
+SELECT name, former, fingerprint, past, revision FROM remit_subscription WHERE retired_at IS NULL ORDER BY name;
+
 -- name: deliveries_by_state
 -- What is under way or dead, by subscription and state: how many, the age of the oldest in seconds, how many are stale.
 SELECT
