@@ -89,7 +89,7 @@ async def test_written_again_because_nobody_knew_it_publishes_once(desk: Desk) -
 
 async def test_a_death_is_an_event_that_tells_what_died(desk: Desk) -> None:
     correlation = new_id()
-    claim = await desk.running(correlation=correlation, attempts=5)
+    claim = await desk.running(correlation=correlation, attempts=5, label="the first", payload='{"invoice_id":"i-1"}')
     await desk.finish(claim, GaveUp('no "retry" can help \\ ☃', BOOM))
     [event] = await deaths(desk)
     assert (event.domain, event.version, event.state, event.encoding) == ("remit", 1, "pending", "json")
@@ -97,6 +97,7 @@ async def test_a_death_is_an_event_that_tells_what_died(desk: Desk) -> None:
     assert event.payload == {
         "job": claim.id, "name": "billing.sync-invoice", "domain": "billing", "queue": QUEUE, "attempts": 5,
         "failures": 1, "reason": 'no "retry" can help \\ ☃', "event": None,
+        "label": "the first", "payload": '{"invoice_id":"i-1"}',
     }  # fmt: skip
     assert event.published_at == event.occurred_at == (await desk.get(claim.id)).finished_at
 

@@ -361,3 +361,21 @@ async def test_publish_later_fires_once_and_its_event_follows_from_it(store_url:
         assert tasted.event is not None
         assert tasted.event.causation == ref.id
         assert (await app.jobs.get(cancelled.id)).state == "cancelled"
+
+
+async def test_a_run_publishes_later_if_and_only_if_it_succeeds(store_url: str) -> None:
+    def later(job: Cook, run: Run[Kitchen]) -> None:
+        run.publish_later(Cooked(number=5), delay=0.01)
+        if job.how == "burn":
+            raise DeadLetter("burnt")
+
+    Behaviour.cooks = later
+    async with working(store_url, kitchen, table) as (app, _):
+        burnt = await kitchen.enqueue(Cook(how="burn"))
+        await ended(app, burnt)
+        ref = await kitchen.enqueue(Cook())
+        await until(lambda: "clear" in names())
+        [tasted] = runs("taste")
+        assert tasted.event is not None
+        assert tasted.event.correlation == ref.id
+        assert await published(app) == ["kitchen.cooked", "table.served"]

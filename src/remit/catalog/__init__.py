@@ -18,6 +18,7 @@ from remit.catalog.domains import Domain
 from remit.catalog.events import Event
 from remit.catalog.faces import SyncFace
 from remit.catalog.handlers import Handler, Mode
+from remit.catalog.later import later_message
 from remit.catalog.messages import Job
 from remit.catalog.names import delivery_line, line
 from remit.catalog.origins import Envelope, Origin, current_origin, traceparent
@@ -94,6 +95,7 @@ __all__ = [
     "check_owner",
     "current_origin",
     "delivery_line",
+    "later_message",
     "event_spec_of",
     "line",
     "on_use",

@@ -25,8 +25,9 @@ class JobDied(Event[System], audit_only=True, unscoped="jobs of every tenant"):
     """A job or a delivery gave up: written in the commit that made it dead, so none is missed.
 
     `job` is its id, `name` its name (the subscription's, for a delivery), `domain` its owner. `failures` of its
-    `attempts` are used up. `event` is the id of the event that a delivery was about. A dead delivery of a `JobDied`
-    publishes none, so that a subscriber that fails does not feed itself.
+    `attempts` are used up. `label` is what the call said, `payload` the job's own, as JSON text. Of a delivery `event`
+    is the id of the event that it was about, which holds the payload. A dead delivery of a `JobDied` publishes none;
+    a job that a subscriber enqueues is a job like any other, and its death is told.
     """
 
     job: str
@@ -37,3 +38,5 @@ class JobDied(Event[System], audit_only=True, unscoped="jobs of every tenant"):
     failures: int
     reason: str
     event: str | None = None
+    label: str | None = None
+    payload: str | None = None

@@ -116,6 +116,10 @@ class Run(ABC, Generic[D_co]):
         """
 
     @abstractmethod
+    def publish_later(self: Run[D2], event: Event[D2], **options: Unpack[EnqueueOptions]) -> JobRef:
+        """Publish an event of the same domain later, if, and only if, this run succeeds; see `Domain.publish_later`."""
+
+    @abstractmethod
     async def complete(self, result: object = None, *, tx: object | None = None) -> None:
         """Complete the job inside the caller's transaction, so that the effects in it happen exactly once.
 

@@ -30,6 +30,7 @@ from remit.catalog import (
     SyncRun,
     SyncRunTransaction,
     Work,
+    later_message,
     traceparent,
 )
 from remit.codec import decode, encode
@@ -152,6 +153,11 @@ class LiveRun(Run[Any]):
         id = request.id or new_id()
         self.events.append(event_row(request, id, **self._origin()))
         return EventRef(id)
+
+    def publish_later(self, event: Event[Any], **options: Unpack[EnqueueOptions]) -> JobRef:
+        self._check_open("publish")
+        request = self._services.prepare_event(self.domain, event, {})  # its owner and its size are checked here
+        return self.enqueue(later_message(self.domain.__remit__, event, len(request.payload.encode())), **options)
 
     def _origin(self) -> dict[str, str | None]:
         return {"causation": self.claim.id, "correlation": self.claim.correlation, "traceparent": traceparent()}

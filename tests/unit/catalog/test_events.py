@@ -244,5 +244,5 @@ def test_remit_publishes_the_deaths_of_jobs_as_an_event_of_its_own() -> None:
     assert (spec.name, spec.version, spec.audit_only) == ("remit.job-died", 1, True)
     assert spec.unscoped == "jobs of every tenant"
     assert {each.name for each in fields(JobDied)} == {
-        "job", "name", "domain", "queue", "attempts", "failures", "reason", "event",
+        "job", "name", "domain", "queue", "attempts", "failures", "reason", "event", "label", "payload",
     }  # fmt: skip

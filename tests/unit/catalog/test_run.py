@@ -28,6 +28,7 @@ def test_the_contract_is_small_and_complete() -> None:
         "key",
         "log",
         "publish",
+        "publish_later",
         "result",
         "sync",
         "transaction",

@@ -89,9 +89,10 @@ def test_a_loop_that_has_closed_meanwhile_does_not_end_the_thread(ferry: Ferry) 
 
 
 async def test_the_thread_ends_after_its_calls_when_closed() -> None:
+    before = set(crew())  # of another test, which is just ending
     ferry = Ferry(NAME)
     last = ferry.call(lambda: 7)
-    [thread] = crew()
+    [thread] = set(crew()) - before
     ferry.close()
     assert await last == 7
     await asyncio.to_thread(thread.join, 10)
@@ -99,9 +100,10 @@ async def test_the_thread_ends_after_its_calls_when_closed() -> None:
 
 
 async def test_the_thread_ends_when_its_owner_forgot_to_close_it() -> None:
+    before = set(crew())
     ferry = Ferry(NAME)
     await ferry.call(lambda: None)
-    [thread] = crew()
+    [thread] = set(crew()) - before
     del ferry
     gc.collect()
     await asyncio.to_thread(thread.join, 10)

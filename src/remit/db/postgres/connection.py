@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -23,6 +23,8 @@ Params = Sequence[object] | dict[str, object]
 
 TRIES = 3
 """How often an operation is tried when the server, not the operation, is at fault."""
+SLOW, BETWEEN_PLANS = 0.05, 1.0
+"""Seconds after which a kept plan is suspected, and between two such suspicions."""
 
 _BUSY = (
     psycopg.errors.DeadlockDetected,
@@ -147,22 +149,33 @@ def _again(error: psycopg.Error, attempt: int) -> float:
 class AwaitingPostgres:
     """A PostgreSQL database used from asyncio."""
 
-    def __init__(self, connections: AwaitingConnections, dressing: Dressing) -> None:
+    def __init__(self, connections: AwaitingConnections, dressing: Dressing, *, keeps_plans: bool = False) -> None:
         self._connections = connections
         self._dressing = dressing
+        self._keeps_plans = keeps_plans
+        self._planned_at = 0.0
 
     async def run(self, work: Work[T], *, atomic: bool = True) -> T:
         for attempt in range(1, TRIES + 1):
             try:
                 async with self._connections.connection() as connection:
-                    if not atomic:
-                        return await work(AwaitingTransaction(connection, self._dressing))
-                    async with connection.transaction():
-                        return await work(AwaitingTransaction(connection, self._dressing))
+                    begun = time.monotonic()
+                    async with connection.transaction() if atomic else nullcontext():
+                        result = await work(AwaitingTransaction(connection, self._dressing))
+                    if self._keeps_plans and time.monotonic() - begun > SLOW:
+                        await self._plan_anew(connection)
+                    return result
             except psycopg.Error as error:
                 pause = _again(error, attempt)
             await asyncio.sleep(pause)
         raise AssertionError("the last try returns or raises")
+
+    async def _plan_anew(self, connection: AsyncConnection[Any]) -> None:
+        """A plan that was made while a table was empty may go through all of it when it is full: forget it."""
+        if (now := time.monotonic()) - self._planned_at > BETWEEN_PLANS:
+            self._planned_at = now
+            with suppress(psycopg.Error):  # who uses the connection next is told
+                await connection.execute("DISCARD PLANS")
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AwaitingTransaction]:

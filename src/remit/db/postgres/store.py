@@ -103,7 +103,8 @@ class PostgresStore:
                 await connection.execute(settings.encode())
             return connection
 
-        return AwaitingPostgres(AwaitingConnections(connect, _SIZES.get(role, 1), self._patience), self.dressing)
+        connections = AwaitingConnections(connect, _SIZES.get(role, 1), self._patience)
+        return AwaitingPostgres(connections, self.dressing, keeps_plans=_BY_INDEX in self._settings(role))
 
     def blocking(self, role: Role) -> BlockingPostgres:
         def connect() -> Connection[Any]:

@@ -68,33 +68,39 @@ line AS MATERIALIZED (
     WHERE NOT EXISTS (SELECT FROM remit.queue WHERE name = line.queue AND paused_at IS NOT NULL)
 ),
 head AS MATERIALIZED (
-    SELECT ready.* FROM line CROSS JOIN LATERAL (
-        SELECT id, event_id FROM remit.job
+    SELECT ready.id FROM line CROSS JOIN LATERAL (
+        SELECT id FROM remit.job
         WHERE state = 'ready' AND job.line = line.line AND priority <= line.ceiling
         ORDER BY priority, lane, run_at, id
         LIMIT line.quota
         FOR UPDATE SKIP LOCKED
     ) AS ready
+),
+claimed AS (
+    UPDATE remit.job
+    SET state = CASE WHEN job.expires_at <= alive.now THEN 'cancelled' ELSE 'running' END,
+        worker = CASE WHEN job.expires_at <= alive.now THEN NULL ELSE alive.id END,
+        finished_at = CASE WHEN job.expires_at <= alive.now THEN alive.now END,
+        reason = CASE WHEN job.expires_at <= alive.now THEN 'expired before it was claimed' END,
+        token = :token::bigint,
+        claimed_at = alive.now
+    FROM alive
+    WHERE job.id = ANY (ARRAY(SELECT id FROM head))  -- by the index, also where a join was planned on an empty table
+    RETURNING job.*
 )
-UPDATE remit.job
-SET state = CASE WHEN job.expires_at <= alive.now THEN 'cancelled' ELSE 'running' END,
-    worker = CASE WHEN job.expires_at <= alive.now THEN NULL ELSE alive.id END,
-    finished_at = CASE WHEN job.expires_at <= alive.now THEN alive.now END,
-    reason = CASE WHEN job.expires_at <= alive.now THEN 'expired before it was claimed' END,
-    token = :token::bigint,
-    claimed_at = alive.now
-FROM head LEFT JOIN remit.event ON event.id = head.event_id, alive
-WHERE job.id = head.id
-RETURNING
-    job.id::text, job.state, job.line, job.failures, job.attempts, job.suspect, job.encoding,
-    coalesce(job.payload, event.payload), job.backoff, coalesce(job.correlation, job.id)::text, job.name,
-    job.traceparent,
+SELECT
+    claimed.id::text, claimed.state, claimed.line, claimed.failures, claimed.attempts, claimed.suspect, claimed.encoding,
+    coalesce(claimed.payload, event.payload), claimed.backoff, coalesce(claimed.correlation, claimed.id)::text,
+    claimed.name, claimed.traceparent,
     CASE WHEN event.id IS NOT NULL THEN json_build_array(
         event.id, event.name, event.version, event.domain, remit.micros(event.occurred_at),
         remit.micros(event.published_at), event.scope, event.correlation, event.causation, event.traceparent,
-        job.subscription, event.lane
+        claimed.subscription, event.lane
     )::text END,
-    job.priority, job.lane, job.run_at;
+    claimed.priority, claimed.lane, claimed.run_at
+FROM claimed LEFT JOIN LATERAL (
+    SELECT * FROM remit.event WHERE event.id = claimed.event_id OFFSET 0
+) AS event ON true;
 
 -- name: finish
 -- Compare-and-set on the token alone: with the state in the predicate the planner goes through the index of running
@@ -126,7 +132,8 @@ landed AS (
     WHERE job.id = outcome.id AND job.token = outcome.token
     RETURNING
         job.id, job.state, outcome.token, outcome.attempt, outcome.kind, outcome.message, outcome.traceback, clock.now,
-        job.name, job.domain, job.queue, job.attempts, job.failures, job.reason, job.event_id, job.correlation
+        job.name, job.domain, job.queue, job.attempts, job.failures, job.reason, job.event_id, job.correlation, job.label,
+        job.payload
 ),
 failed AS (
     INSERT INTO remit.failure (job, token, attempt, failed_at, worker, kind, message, traceback)
@@ -192,7 +199,7 @@ died AS (
         remit.new_id(now), now, now, now, correlation, landed.id, 1, 'remit', 'remit.job-died', 'json',
         json_build_object(
             'job', landed.id, 'name', name, 'domain', domain, 'queue', queue, 'attempts', attempts, 'failures', failures,
-            'reason', coalesce(reason, ''), 'event', event_id
+            'reason', coalesce(reason, ''), 'event', event_id, 'label', label, 'payload', payload
         )::text
     FROM landed
     WHERE state = 'dead' AND NOT EXISTS (
@@ -290,7 +297,7 @@ rescued AS (
     WHERE job.id = lost.id
     RETURNING
         job.id, job.state, lost_token, lost_worker, crashed, charged, job.name, job.domain, job.queue, job.attempts,
-        job.failures, job.reason, job.event_id, job.correlation
+        job.failures, job.reason, job.event_id, job.correlation, job.label, job.payload
 ),
 failed AS (
     INSERT INTO remit.failure (job, token, attempt, failed_at, worker, kind, message)
@@ -305,7 +312,7 @@ died AS (
         remit.new_id(now), now, now, now, correlation, rescued.id, 1, 'remit', 'remit.job-died', 'json',
         json_build_object(
             'job', rescued.id, 'name', name, 'domain', domain, 'queue', queue, 'attempts', attempts, 'failures', failures,
-            'reason', coalesce(reason, ''), 'event', event_id
+            'reason', coalesce(reason, ''), 'event', event_id, 'label', label, 'payload', payload
         )::text
     FROM rescued, clock
     WHERE state = 'dead' AND NOT EXISTS (

@@ -159,7 +159,8 @@ SELECT
     :now, :now, :now, job.correlation, job.id, 1, 'remit', 'remit.job-died', 'json',
     json_object(
         'job', job.id, 'name', job.name, 'domain', job.domain, 'queue', job.queue, 'attempts', job.attempts,
-        'failures', job.failures, 'reason', coalesce(job.reason, ''), 'event', job.event_id
+        'failures', job.failures, 'reason', coalesce(job.reason, ''), 'event', job.event_id, 'label', job.label,
+        'payload', job.payload
     )
 FROM json_each(:outcomes) AS outcome
 JOIN remit_job AS job ON job.id = (outcome.value ->> 'id') AND job.token = :stamp AND job.state = 'dead'
@@ -240,7 +241,7 @@ SELECT
     :now, :now, :now, job.correlation, job.id, 1, 'remit', 'remit.job-died', 'json',
     json_object(
         'job', job.id, 'name', job.name, 'domain', job.domain, 'queue', job.queue, 'attempts', job.attempts,
-        'failures', job.failures + 1, 'event', job.event_id,
+        'failures', job.failures + 1, 'event', job.event_id, 'label', job.label, 'payload', job.payload,
         'reason', 'killed its worker in ' || (job.failures + 1) || ' of ' || job.attempts || ' attempts'
     )
 FROM remit_job AS job

@@ -18,7 +18,7 @@ CREATE TABLE remit.event (
     name text NOT NULL,
     encoding text NOT NULL,
     payload text NOT NULL,
-    keep double precision,              -- seconds to keep it when its last delivery has ended; NULL: the application's rule
+    keep double precision,              -- seconds to keep it when its last delivery has ended; NULL: the relay's rule
     scope text,
     traceparent text,
     error text,
