@@ -31,7 +31,7 @@ class Filed(Event[Records]):
     number: int = 0
 
 
-class Shredded(Event[Records], keep=0):
+class Shredded(Event[Records], keep=60):
     pass
 
 
@@ -107,12 +107,12 @@ async def test_applications_on_one_store_do_not_shorten_each_others_log(store_ur
         records.sync.publish(Filed())
         await records.publish(Shredded())
         await ticker.publish(Ticked())
-        expected = [*[("records.filed", LONG)] * 6, ("records.shredded", 0.0), ("ticker.ticked", 0.0)]
+        expected = [*[("records.filed", LONG)] * 6, ("records.shredded", 60.0), ("ticker.ticked", 0.0)]
         assert kept(store_url) == expected
         async with (careful if leader == "careful" else hasty).worker():
-            await until(lambda: kept(store_url) == expected[:6], "what is to be kept is left")
+            await until(lambda: kept(store_url) == expected[:7], "what is to be kept is left")
             await careful.drain()  # what a hasty worker has left to `index`
-    assert kept(store_url) == expected[:6]
+    assert kept(store_url) == expected[:7]
 
 
 @pytest.mark.parametrize("job", [File(), FileAlone()], ids=repr)
@@ -122,7 +122,7 @@ async def test_what_a_run_publishes_is_kept_as_its_application_and_its_class_say
     async with app, app.worker():
         await ended(app, await records.enqueue(job))
     filed = [("records.filed", LONG)] * (2 if isinstance(job, File) else 1)
-    assert kept(store_url) == [*filed, ("records.shredded", 0.0)]
+    assert kept(store_url) == [*filed, ("records.shredded", 60.0)]
 
 
 async def test_what_is_published_later_is_kept_as_is_said_when_it_fires(store_url: str) -> None:
@@ -134,7 +134,7 @@ async def test_what_is_published_later_is_kept_as_is_said_when_it_fires(store_ur
     async with changed, changed.worker():
         for ref in later:
             await ended(changed, ref)
-    assert kept(store_url) == [("records.filed", LONG), ("records.shredded", 0.0)]
+    assert kept(store_url) == [("records.filed", LONG), ("records.shredded", 60.0)]
 
 
 async def test_what_the_store_publishes_itself_follows_whoever_delivers_it(store_url: str) -> None:

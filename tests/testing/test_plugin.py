@@ -35,7 +35,7 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
         "[tool.pytest.ini_options]\nasyncio_mode = 'auto'\nasyncio_default_fixture_loop_scope = 'function'\n"
         "pythonpath = ['.']\nfilterwarnings = ['error']\naddopts = ['--strict-markers', '-p', 'no:cacheprovider']\n"
     )
-    pytester.makepyfile(shop=SHOP)
+    pytester.makepyfile(boutique=SHOP)
     return pytester
 
 
@@ -44,7 +44,7 @@ def test_an_application_gets_a_twin_on_a_fresh_store_for_each_test(project: pyte
         """
         import pytest
         from remit.testing import enqueued, nothing_sent, perform, published
-        from shop import InvoicePaid, SyncInvoice, app, billing
+        from boutique import InvoicePaid, SyncInvoice, app, billing
 
         @pytest.fixture(autouse=True)
         def shop(remit_app):
@@ -75,7 +75,7 @@ def test_an_application_gets_a_twin_on_a_fresh_store_for_each_test(project: pyte
 def test_domains_go_back_to_whom_they_belonged(project: pytest.Pytester) -> None:
     project.makepyfile(
         """
-        from shop import app, billing
+        from boutique import app, billing
 
         def test_a_twin(remit_app):
             twin = remit_app(app)
@@ -99,7 +99,7 @@ def test_an_assertion_shows_the_line_of_the_test_and_what_was_sent_instead(proje
     project.makepyfile(
         """
         from remit.testing import published
-        from shop import InvoicePaid, app, billing
+        from boutique import InvoicePaid, app, billing
 
         def test_paid(remit_app):
             remit_app(app)
@@ -128,7 +128,7 @@ def test_a_rollback_of_the_applications_own_transaction_leaves_nothing(project: 
         from sqlalchemy import create_engine, event
         from sqlalchemy.orm import Session
         from remit.testing import enqueued, nothing_sent, published, watching
-        from shop import InvoicePaid, SyncInvoice, app, billing
+        from boutique import InvoicePaid, SyncInvoice, app, billing
 
         @pytest.fixture
         def shop(remit_app):
@@ -206,7 +206,7 @@ def test_a_postgresql_url_gives_every_test_a_schema_of_its_own(
         """
         import pytest
         from remit.testing import enqueued, nothing_sent
-        from shop import SyncInvoice, app, billing
+        from boutique import SyncInvoice, app, billing
 
         schemas = set()
 
