@@ -8,7 +8,10 @@ from collections import defaultdict
 import pytest
 
 from remit import Domain, Event, Remit, Retry, Run, fixed
+from remit.db.transaction import Role
+from remit.outbox import operations as outbox
 from remit.runtime import usher as ushers
+from remit.telemetry import Telemetry
 from tests.runtime.working import until, working
 
 
@@ -156,3 +159,18 @@ async def test_what_nobody_told_the_usher_is_found_by_its_sweep(
         await harbour.publish_many([Docked(n=n, berth=f"berth-{k}") for n in range(3) for k in range(5)])
         await until(lambda: len(log.began["strict"]) == len(log.began["lax"]) == 15)
     assert all(began("lax", f"berth-{k}") == [0, 1, 2] for k in range(5))
+
+
+async def test_a_lane_that_is_told_of_while_it_is_being_moved_is_looked_at_again(store_url: str) -> None:
+    """Else its next delivery would wait for the sweep."""
+    app = Remit(store_url, domains=[harbour])
+    await app.migrate()
+    async with app:
+        await harbour.publish(Docked(n=1, berth="a"))
+        database = app.store.database(Role.RELAY)
+        lanes = (await database.run(lambda tx: outbox.dispatch(tx, limit=10, keep=60.0))).lanes
+        usher = ushers.Usher(database, lambda: usher.tell(lanes), Telemetry())
+        usher.tell(lanes)
+        assert await usher.turn() == 0.0, "it asks again at once"
+        assert await usher.turn() > 0.0
+        await database.close()

@@ -114,7 +114,7 @@ class StoreSender:
 
     def _write_blocking(self, insert: _Insert, rows: _Rows, tx: object | None) -> int:
         handle = self._transaction(tx)
-        identity = self._identity or self.learn_blocking()
+        identity = self._identity or self._learn_blocking()
         if handle is not None:
             return run_blocking(insert(self._adopt_blocking(handle), rows, store=identity))
         atomic = len(rows) > LARGEST_INSERT
@@ -138,8 +138,7 @@ class StoreSender:
         self._identity = await self._database().run(jobs.store, atomic=False)
         return self._identity
 
-    def learn_blocking(self) -> str:
-        """The identity of the store."""
+    def _learn_blocking(self) -> str:
         self._identity = self._blocking().run(jobs.store, atomic=False)
         return self._identity
 

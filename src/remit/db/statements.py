@@ -13,16 +13,24 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal
 
+import msgspec
+
 Dialect = Literal["postgres", "sqlite"]
 Style = Literal["named", "numbered", "pyformat", "format", "qmark"]
 """How a driver spells parameters: `:a`, `$1`, `%(a)s`, `%s`, `?`."""
 
+_encode = msgspec.json.Encoder().encode
 _HEADER = re.compile(r"^-- name: ([a-z_]+)\n", re.MULTILINE)
 _TOKEN = re.compile(r"'[^']*'|--[^\n]*|(?<![:\w]):([a-z_]+)")
 """A parameter; or a literal or a comment, in which nothing is one."""
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 _WRITE = re.compile(r"\b(INSERT|UPDATE|DELETE)\b")
 _SCHEMA = re.compile(r"(?<!')\bremit\.")  # in a literal it is a name: remit.job-died
+
+
+def document(value: object) -> str:
+    """A batch as one parameter: JSON text, the same for every driver, whatever its size."""
+    return _encode(value).decode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
-import msgspec
-
+from remit.db.statements import document
 from remit.db.transaction import Row, Transaction
 from remit.errors import ForeignTransaction
 from remit.jobs import queries
@@ -24,15 +23,10 @@ from remit.jobs.model import (
 )
 from remit.jobs.states import Command, State, allows
 
-_encode = msgspec.json.Encoder().encode
 _POSITION = itemgetter(13, 14, 15, 0)
 
 LARGEST_INSERT = 1000
 _RINGING = (State.READY, State.DEAD)  # a death is an event
-
-
-def _json(value: object) -> str:
-    return _encode(value).decode()
 
 
 async def store(tx: Transaction) -> str:
@@ -51,7 +45,7 @@ async def enqueue(tx: Transaction, jobs: Sequence[dict[str, Any]], *, store: str
     for first in range(0, len(jobs), LARGEST_INSERT):
         batch = jobs[first : first + LARGEST_INSERT]
         ring = any("delay" not in job for job in batch)
-        rows = await tx.fetch(queries.ENQUEUE, jobs=_json(batch), store=store, ring=ring)
+        rows = await tx.fetch(queries.ENQUEUE, jobs=document(batch), store=store, ring=ring)
         if not rows:
             raise ForeignTransaction(
                 "this transaction belongs to another database than the application's: nothing was written"
@@ -62,7 +56,7 @@ async def enqueue(tx: Transaction, jobs: Sequence[dict[str, Any]], *, store: str
 
 async def heads(tx: Transaction, lines: Iterable[tuple[int, str]]) -> dict[int, int]:
     """The best ready priority of each line (of a queue) that has work and is not held."""
-    known = _json([{"line": line, "queue": queue} for line, queue in lines])
+    known = document([{"line": line, "queue": queue} for line, queue in lines])
     return dict(await tx.fetch(queries.HEADS, lines=known))
 
 
@@ -70,7 +64,7 @@ async def claim(
     tx: Transaction, allotments: Sequence[Allotment], *, worker: str, token: int
 ) -> tuple[list[Claim], list[str]]:
     """Take jobs to run, best first; nobody else will get them. Beside them, the ids of jobs that had expired."""
-    rows = await tx.fetch(queries.CLAIM, lines=_json(allotments), worker=worker, token=token)
+    rows = await tx.fetch(queries.CLAIM, lines=document(allotments), worker=worker, token=token)
     rows.sort(key=_POSITION)
     claims: list[Claim] = []
     expired: list[str] = []
@@ -106,6 +100,11 @@ def _outcome(ended: Ended) -> dict[str, Any]:
     return outcome
 
 
+def lanes_of(events: Iterable[dict[str, Any]]) -> str:
+    """The lanes of ordered events whose turn a statement must take, in the one order in which everybody takes them."""
+    return document(sorted({event["lane"] for event in events if "lane" in event}))
+
+
 async def finish(tx: Transaction, ended: Iterable[Ended], *, worker: str, stamp: int) -> list[Landed]:
     """Write outcomes, in id order, with the messages of those that land; a run whose lease is lost is not among them.
 
@@ -116,10 +115,10 @@ async def finish(tx: Transaction, ended: Iterable[Ended], *, worker: str, stamp:
     events = [event for one in batch for event in one.events]
     rows = await tx.fetch(
         queries.FINISH,
-        outcomes=_json([_outcome(one) for one in batch]),
-        jobs=_json(messages),
-        events=_json(events),
-        lanes=_json(sorted({event["lane"] for event in events if "lane" in event})),
+        outcomes=document([_outcome(one) for one in batch]),
+        jobs=document(messages),
+        events=document(events),
+        lanes=lanes_of(events),
         worker=worker,
         stamp=stamp,
         ring=bool(messages or events) or any(one.transition.state in _RINGING for one in batch),
@@ -180,7 +179,7 @@ async def rescue(tx: Transaction, *, token: int, limit: int) -> list[tuple[str, 
 
 async def log(tx: Transaction, lines: Sequence[dict[str, Any]]) -> None:
     """Keep lines that handlers logged."""
-    await tx.fetch(queries.LOG, lines=_json(lines))
+    await tx.fetch(queries.LOG, lines=document(lines))
 
 
 async def get(tx: Transaction, id: str) -> JobRecord | None:
@@ -297,7 +296,7 @@ async def count_dead(
 
 async def unfinished(tx: Transaction, ids: Sequence[str]) -> list[str]:
     """Those of some jobs that have not ended, in the order of their ids."""
-    return [row[0] for row in await tx.fetch(queries.UNFINISHED, ids=_json(list(ids)))]
+    return [row[0] for row in await tx.fetch(queries.UNFINISHED, ids=document(list(ids)))]
 
 
 async def final_queues(tx: Transaction) -> list[str]:

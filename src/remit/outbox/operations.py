@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-import msgspec
-
+from remit.db.statements import document
 from remit.db.transaction import Row, Transaction
 from remit.errors import ForeignTransaction
 from remit.jobs.model import moment
+from remit.jobs.operations import lanes_of
 from remit.outbox import queries
 from remit.outbox.model import (
     DeliveryRecord,
@@ -30,17 +30,6 @@ from remit.outbox.rows import ABSENT, NOT_SAID
 
 LARGEST_INSERT = 1000
 
-_encode = msgspec.json.Encoder().encode
-
-
-def _json(value: object) -> str:
-    return _encode(value).decode()
-
-
-def lanes_of(events: Iterable[dict[str, Any]]) -> str:
-    """The lanes whose turn a statement must take, in the one order in which everybody takes them."""
-    return _json(sorted({event["lane"] for event in events if "lane" in event}))
-
 
 async def publish(tx: Transaction, events: Sequence[dict[str, Any]], *, store: str) -> int:
     """Write events, `LARGEST_INSERT` in a statement; answers how many.
@@ -54,7 +43,7 @@ async def publish(tx: Transaction, events: Sequence[dict[str, Any]], *, store: s
     turns = lanes_of(events)  # all of them before the first, so that nobody takes them in another order
     for first in range(0, len(events), LARGEST_INSERT):
         batch = events[first : first + LARGEST_INSERT]
-        rows = await tx.fetch(queries.PUBLISH, events=_json(batch), lanes=turns, store=store)
+        rows = await tx.fetch(queries.PUBLISH, events=document(batch), lanes=turns, store=store)
         turns = "[]"
         if not rows:
             raise ForeignTransaction(
@@ -67,7 +56,7 @@ async def publish(tx: Transaction, events: Sequence[dict[str, Any]], *, store: s
 async def dispatch(tx: Transaction, *, limit: int, keep: float, only: Collection[str] | None = None) -> Dispatched:
     """Make the deliveries of a batch of events, or of some by id; `keep` is seconds, for events without their own."""
     [(seen, events, jobs, lanes, *_)] = await tx.fetch(
-        queries.DISPATCH, limit=limit, keep=keep, only=None if only is None else _json(list(only))
+        queries.DISPATCH, limit=limit, keep=keep, only=None if only is None else document(list(only))
     )
     touched = tuple((str(subscription), int(lane)) for subscription, lane in json.loads(lanes or "[]"))
     return Dispatched(seen, events, jobs, touched)
@@ -76,7 +65,7 @@ async def dispatch(tx: Transaction, *, limit: int, keep: float, only: Collection
 async def release(tx: Transaction, lanes: Collection[Lane]) -> tuple[int, int]:
     """Move lanes of ordered subscriptions on. Answers how many jobs were made, and how many turns were over."""
     asked = [[subscription, str(lane)] for subscription, lane in sorted(lanes)]
-    [(sent, ended, *_)] = await tx.fetch(queries.RELEASE, lanes=_json(asked))
+    [(sent, ended, *_)] = await tx.fetch(queries.RELEASE, lanes=document(asked))
     return sent, ended
 
 
@@ -106,7 +95,7 @@ async def declare(tx: Transaction, subscriptions: Sequence[dict[str, Any]], *, f
     if not subscriptions:
         return []
     await tx.fetch(queries.LOCK_SUBSCRIPTIONS)
-    rows = await tx.fetch(queries.DECLARE, subscriptions=_json(subscriptions), force=force)
+    rows = await tx.fetch(queries.DECLARE, subscriptions=document(subscriptions), force=force)
     return [(name, what) for name, what in rows]
 
 
@@ -237,7 +226,7 @@ async def end_filling(tx: Transaction, filling: Filling) -> None:
 
 async def count_log(tx: Transaction, names: Collection[str], *, since: int | None, until: int | None) -> int:
     """How many events of these names the log holds in a span, in microseconds."""
-    [(count,)] = await tx.fetch(queries.COUNT_LOG, names=_json(list(names)), since=since, until=until)
+    [(count,)] = await tx.fetch(queries.COUNT_LOG, names=document(list(names)), since=since, until=until)
     return int(count)
 
 
@@ -255,7 +244,7 @@ async def fill(
     [(events, last, deliveries, *_)] = await tx.fetch(
         queries.FILL,
         subscription=subscription,
-        names=_json(list(names)),
+        names=document(list(names)),
         since=since,
         until=until,
         after=after,

@@ -6,10 +6,9 @@ import dataclasses
 from hashlib import blake2b
 from typing import Any, cast
 
-import msgspec
-
 from remit.catalog import Policy, PublishRequest, Subscription, delivery_line
 from remit.codec import ENCODING, encode
+from remit.db.statements import document
 from remit.jobs.ids import new_id
 from remit.jobs.model import micros
 
@@ -54,7 +53,7 @@ def subscription_row(subscription: Subscription, policy: Policy) -> dict[str, An
         "priority": policy.priority,
         "domain": subscription.domain.__remit__.name,
         "queue": queue,
-        "events": _text(subscription.event.names),
+        "events": document(subscription.event.names),
         "condition": _condition(subscription),
         "ordered_by": subscription.ordered_by,
         "on_dead": subscription.on_dead,
@@ -62,7 +61,7 @@ def subscription_row(subscription: Subscription, policy: Policy) -> dict[str, An
         "expires": policy.expires,
         "keep": subscription.keep,
     }
-    fingerprint = blake2b(_text(row).encode(), digest_size=16).hexdigest()
+    fingerprint = blake2b(document(row).encode(), digest_size=16).hexdigest()
     return {"id": new_id(), **row, "fingerprint": fingerprint}
 
 
@@ -77,14 +76,10 @@ def _condition(subscription: Subscription) -> str | None:
         return None
     defaults = {each.name: _default(each) for each in dataclasses.fields(cast("Any", subscription.event.message))}
     texts = {name: [*condition[name], *[ABSENT] * (defaults[name] in condition[name])] for name in sorted(condition)}
-    return _text(texts)
+    return document(texts)
 
 
 def _default(field: dataclasses.Field[Any]) -> str | None:
     if field.default is not dataclasses.MISSING:
         return encode(field.default)
     return None if field.default_factory is dataclasses.MISSING else encode(field.default_factory())
-
-
-def _text(value: object) -> str:
-    return msgspec.json.encode(value).decode()

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping, S
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any, ClassVar
 
 from typing_extensions import Unpack
@@ -136,7 +137,7 @@ class LiveRun(Run[Any]):
             self._log = _RunLogger(self, self._services.journal)
         return self._log
 
-    @property
+    @cached_property
     def event(self) -> Envelope | None:  # type: ignore[override]
         return None if self.claim.envelope is None else _envelope(self.claim.envelope)
 

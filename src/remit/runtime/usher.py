@@ -42,9 +42,13 @@ class Usher(StoreLoop):
 
     async def turn(self) -> float:
         if self._told:
-            lanes = list(itertools.islice(self._told, BATCH))
-            await self._release(lanes)
-            self._told.difference_update(lanes)
+            lanes = set(itertools.islice(self._told, BATCH))
+            self._told -= lanes  # before the answer: one that is told of meanwhile is asked for again
+            try:
+                await self._release(lanes)
+            except BaseException:
+                self._told |= lanes
+                raise
         if time.monotonic() >= self._sweep_at:
             await self._sweep()
         return 0.0 if self._told else max(0.001, self._sweep_at - time.monotonic())
