@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from remit.db.statements import Dialect, Query
-from remit.db.store import Bell, Capability, MigrationTarget, Store
+from remit.db.store import Bell, Capability, MigrationTarget, Ring, Store
 from remit.db.transaction import BlockingDatabase, Database, Role, Row, Session, Transaction, Value, Work
 from remit.errors import StoreUnavailable
 
@@ -188,7 +188,7 @@ class DyingStore:
     def blocking(self, role: Role) -> BlockingDatabase:
         return DyingBlockingDatabase(self._store.blocking(role), self._fate)
 
-    def bell(self, ring: Callable[[], None]) -> Bell:
+    def bell(self, ring: Ring) -> Bell:
         return self._store.bell(ring)
 
     def migrate(self, steps: Callable[[MigrationTarget], None]) -> None:

@@ -55,8 +55,7 @@ async def test_a_plan_that_turned_out_slow_is_made_anew(
 ) -> None:
     database = store.database(Role.COMPLETE)
     try:
-        for _ in range(8):  # psycopg prepares what comes again and again
-            await database.run(finish_nothing, atomic=False)
+        await database.run(finish_nothing, atomic=False)
         first = await database.run(kept_plan, atomic=False)
         assert "(id = outcome" not in first, "or there is nothing to mend"
         with psycopg.connect(postgres_url, autocommit=True) as connection:
@@ -70,10 +69,10 @@ async def test_a_plan_that_turned_out_slow_is_made_anew(
 
 
 async def test_a_claim_goes_by_the_ids_whatever_was_known_of_the_table(store: PostgresStore) -> None:
-    text, _ = store.dressing.spell(queries.CLAIM, {"lines": None, "worker": None, "token": None})
+    statement, _ = store.dressing.spell(queries.CLAIM, {"lines": None, "worker": None, "token": None})
     with psycopg.connect(store._conninfo(Role.CLAIM), autocommit=True) as connection:
         connection.execute(store._settings(Role.CLAIM).encode())
-        connection.execute(b"PREPARE claim AS " + text)
+        connection.execute(b"PREPARE claim AS " + statement.text)
         rows = connection.execute("EXPLAIN EXECUTE claim (NULL, NULL, NULL, NULL)").fetchall()
     plan = "\n".join(row[0] for row in rows)
     assert "Index Cond: (id = ANY (" in plan

@@ -269,7 +269,7 @@ def test_fault_24_the_connection_is_cut_around_the_commit_of_an_enqueue(
     site = far_site
     site.worker()
     with Remit(site.worker_url, domains=[yard]).bound() as far:
-        cut = proxy.cut_on(b'\\"number\\":4712', side="client", when=when)
+        cut = proxy.cut_on(b'"number":4712', side="client", when=when)
         id = site.send(Note(number=4712))
         assert cut.happened
         far.sync.__exit__()

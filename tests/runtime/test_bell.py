@@ -33,9 +33,11 @@ class Rings:
 
     def __init__(self) -> None:
         self.heard = asyncio.Event()
+        self.news = ""
 
-    def __call__(self) -> None:
+    def __call__(self, news: str) -> None:
         self.heard.set()
+        self.news = news
 
 
 @pytest.fixture
@@ -155,7 +157,7 @@ async def test_a_lost_listening_session_wakes_the_worker_and_is_replaced(postgre
 
 
 async def test_behind_a_pooler_nobody_listens_and_workers_look_ever_less_often(postgres_url: str) -> None:
-    bell = open_store(postgres_url, pooler=True).bell(lambda: None)
+    bell = open_store(postgres_url, pooler=True).bell(lambda _: None)
     pauses = [await bell.settle() for _ in range(40)]
     assert pauses == sorted(pauses)
     assert pauses[-1] == listening.SLOWEST

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from remit import schema
 from remit.db.opening import open_store
 from remit.db.postgres import bell as listening
-from remit.db.store import Bell, Store
-from remit.db.transaction import Role
+from remit.db.store import ANYTHING, EVENTS, JOBS, Bell, Capability, Ring, Store
+from remit.db.transaction import Database, Role
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id
 from remit.outbox import operations as outbox
-from remit.runtime.watch import FASTEST, SLOWEST, Watch
+from remit.runtime.watch import FASTEST, SLOWEST, Look, Lookout, Watch
+from remit.telemetry import Telemetry
 
 ASLEEP = 1000.0
 
@@ -25,7 +26,7 @@ ASLEEP = 1000.0
 class QuietBell:
     """A bell without a clock: it rings when it is told, and only while it is settled, as the real ones may."""
 
-    def __init__(self, ring: Callable[[], None]) -> None:
+    def __init__(self, ring: Ring) -> None:
         self.ring = ring
         self.settled = False
         self.closed = 0
@@ -53,34 +54,33 @@ class QuietBell:
     def commit(self) -> None:
         """Somebody has sent something: it is heard only by who sleeps."""
         if self.settled:
-            self.ring()
+            self.ring(ANYTHING)
 
 
-class Part:
-    """What a producer or a relay does: looks for what there is, and sleeps when that is nothing."""
+class Part(Lookout):
+    """A producer or a relay without a store: it takes one thing at a look."""
 
     def __init__(self, name: str, watch: Watch) -> None:
         self.name = name
-        self.watch = watch
-        self.woken = asyncio.Event()
+        hears = {"producer": JOBS, "relay": EVENTS}[name]
+        super().__init__(cast("Database", None), watch, Telemetry(), hears=hears)
+        self.woken = self._wake
         self.there = 0
         self.found = 0
-        self.busy = False
         self.pause = 0.0
         self.asleep = asyncio.Event()
-        watch.join(name, self.woken.set)
 
-    async def turn(self) -> None:
-        """One turn, as `Producer.turn` and `Relay.turn` take it; the pause is kept, not slept."""
-        was_busy = self.busy
-        pause = 0.0 if was_busy else await self.watch.settle(self.name)
-        self.busy = self.there > 0
-        if self.busy:
-            self.there -= 1
-            self.found += 1
-            if not was_busy:
-                await self.watch.rouse(self.name)
-        self.pause = 0.0 if self.busy or was_busy else pause
+    async def look(self) -> Look:
+        if not self.there:
+            return Look.NOTHING
+        self.there -= 1
+        self.found += 1
+        return Look.MORE if self.there else Look.ALL
+
+    async def turn(self) -> float:
+        """The pause is kept, not slept."""
+        self.pause = await super().turn()
+        return self.pause
 
     async def run(self) -> None:
         """Turns for ever; sleeps, however long the pause, until woken, or for a moment where the pause is short."""
@@ -101,7 +101,7 @@ class Two:
     def __init__(self) -> None:
         made: list[QuietBell] = []
 
-        def make(ring: Callable[[], None]) -> Bell:
+        def make(ring: Ring) -> Bell:
             made.append(QuietBell(ring))
             return made[0]
 
@@ -137,6 +137,34 @@ async def test_an_idle_part_looks_for_itself_while_the_other_is_busy_ever_less_o
     assert two.bell.said == []
 
 
+async def test_who_took_all_that_was_there_sleeps_on_and_is_rung_for(two: Two) -> None:
+    """One job, one look: nobody lets the bell go and settles it again."""
+    await two.producer.turn()
+    await two.relay.turn()
+    for _ in range(3):
+        two.producer.there = 1
+        await two.producer.turn()
+        assert two.producer.pause == ASLEEP
+        assert two.bell.settled
+    assert two.bell.said == ["settle"] * len(two.bell.said)
+
+
+async def test_who_is_woken_while_it_takes_all_looks_again(two: Two) -> None:
+    await two.producer.turn()
+    await two.relay.turn()
+    two.producer.there = 1
+    two.bell.commit()
+    await two.producer.turn()
+    assert two.producer.pause == 0.0
+    assert not two.bell.settled, "it is busy: nobody need ring"
+
+
+@pytest.mark.parametrize("news, woken", [(JOBS, ["producer"]), (EVENTS, ["relay"]), (ANYTHING, ["producer", "relay"])])
+async def test_the_bell_wakes_whom_it_rings_for(two: Two, news: str, woken: list[str]) -> None:
+    two.bell.ring(news)
+    assert [part.name for part in (two.producer, two.relay) if part.woken.is_set()] == woken
+
+
 async def test_who_becomes_busy_lets_the_bell_go_and_wakes_the_one_that_slept_on_it(two: Two) -> None:
     await two.producer.turn()
     await two.relay.turn()
@@ -151,10 +179,11 @@ async def test_who_becomes_busy_lets_the_bell_go_and_wakes_the_one_that_slept_on
 
 async def test_a_part_that_settled_while_the_other_was_busy_settles_the_bell_at_its_next_look(two: Two) -> None:
     await two.producer.turn()
-    two.relay.there = 1
+    two.relay.there = 2
     await two.relay.turn()
     await two.producer.turn()
     assert not two.bell.settled
+    await two.relay.turn()
     await two.relay.turn()  # finds nothing: the end of being busy
     await two.relay.turn()
     assert two.bell.settled
@@ -167,7 +196,7 @@ async def test_a_part_that_is_waiting_for_the_bell_while_the_other_becomes_busy_
     two.bell.hold = asyncio.Event()
     settling = asyncio.create_task(two.relay.turn())
     await asyncio.sleep(0)
-    two.producer.there = 1
+    two.producer.there = 2
     rousing = asyncio.create_task(two.producer.turn())
     await asyncio.sleep(0)
     two.bell.hold.set()
@@ -273,10 +302,9 @@ class Real:
         self.producer.woken.clear()
         self.relay.woken.clear()
 
-    async def both_woken(self) -> None:
+    async def woken(self, part: Part) -> None:
         async with asyncio.timeout(10):
-            await self.producer.woken.wait()
-            await self.relay.woken.wait()
+            await part.woken.wait()
 
 
 @pytest.fixture
@@ -295,11 +323,14 @@ def sends(real: Real, what: str) -> Callable[[], Awaitable[None]]:
 
 
 @pytest.mark.parametrize("what", ["event", "job"])
-async def test_both_idle_what_is_sent_wakes_everybody(real: Real, what: str) -> None:
+async def test_both_idle_what_is_sent_wakes_whom_it_concerns(real: Real, what: str) -> None:
+    one, other = (real.relay, real.producer) if what == "event" else (real.producer, real.relay)
     for _ in range(3):
         await real.asleep()
         await sends(real, what)()
-        await real.both_woken()
+        await real.woken(one)
+        if Capability.NOTIFY in real.store.capabilities:
+            assert not other.woken.is_set()
 
 
 @pytest.mark.parametrize("busy", ["producer", "relay"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from remit.db.statements import Dialect
 from remit.db.transaction import BlockingDatabase, Database, Role, Transaction
@@ -24,8 +24,17 @@ class Capability(StrEnum):
     """The schema is changed only by `remit migrate`; without it, opening the store migrates it."""
 
 
+ANYTHING, JOBS, EVENTS = "", "jobs", "events"
+"""What a bell rings for, as far as it knows."""
+
+Ring: TypeAlias = Callable[[str], None]
+
+
 class Bell(Protocol):
-    """Wakes a producer when work may be ready. It may ring in vain; it never stays silent for longer than it said."""
+    """Wakes the parts of a worker when work may be ready.
+
+    It may ring in vain; it never stays silent for longer than it said.
+    """
 
     async def settle(self) -> float:
         """Prepare to sleep; answers how many seconds a sleep may last, *after one more scan found nothing*."""
@@ -78,8 +87,8 @@ class Store(Protocol):
 
     def blocking(self, role: Role) -> BlockingDatabase: ...
 
-    def bell(self, ring: Callable[[], None]) -> Bell:
-        """A bell that calls `ring` on the running event loop."""
+    def bell(self, ring: Ring) -> Bell:
+        """A bell that calls `ring` on the running event loop, with what it rings for."""
         ...
 
     @property

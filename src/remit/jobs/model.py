@@ -176,13 +176,20 @@ class Claim(Struct):
         return self.failures + 1
 
 
+LAST_PRIORITY = 32_767
+
+
 class Allotment(Struct, frozen=True):
     """How much one claim may take from a line: `quota` jobs at most, none of a priority number above `ceiling`."""
 
     line: int
     queue: str
     quota: int
-    ceiling: int = 32767
+    ceiling: int = LAST_PRIORITY
+
+    def may_leave(self, taken: int) -> bool:
+        """Whether the line may hold more, when it gave so many."""
+        return taken >= self.quota or self.ceiling < LAST_PRIORITY
 
 
 class Ended(Struct):

@@ -21,6 +21,7 @@ from remit.jobs.model import (
     Page,
     moment,
 )
+from remit.jobs.rows import NOT_SAID
 from remit.jobs.states import Command, State, allows
 
 _POSITION = itemgetter(13, 14, 15, 0)
@@ -41,6 +42,10 @@ async def enqueue(tx: Transaction, jobs: Sequence[dict[str, Any]], *, store: str
     An id that is there already is left alone, so this can be repeated, and a duplicate aborts nobody's transaction.
     Raises `ForeignTransaction` when the transaction belongs to another store.
     """
+    if len(jobs) == 1:
+        [job] = jobs
+        if await tx.fetch(queries.ENQUEUE_ONE, **{**NOT_SAID, **job}, store=store, ring="delay" not in job):
+            return 1
     inserted = 0
     for first in range(0, len(jobs), LARGEST_INSERT):
         batch = jobs[first : first + LARGEST_INSERT]

@@ -9,6 +9,7 @@ def _query(name: str) -> Query:
 
 STORE = _query("store")
 ENQUEUE = _query("enqueue")
+ENQUEUE_ONE = _query("enqueue_one")
 HEADS = _query("heads")
 CLAIM = _query("claim")
 FINISH = _query("finish")

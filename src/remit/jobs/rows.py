@@ -10,6 +10,14 @@ from remit.catalog import EnqueueRequest, line
 from remit.codec import ENCODING
 from remit.jobs.model import micros
 
+NOT_SAID: dict[str, None] = dict.fromkeys(
+    [
+        "lane", "run_at", "delay", "expires_at", "expires", "backoff", "keep", "correlation", "causation", "scope",
+        "traceparent", "label", "requested_by", "attachment",
+    ]
+)  # fmt: skip
+"""What a row may leave out."""
+
 
 def row(request: EnqueueRequest, id: str, **origin: str | None) -> dict[str, Any]:
     """One job, ready to be written; what was not said is left out. `origin` are correlation, causation and

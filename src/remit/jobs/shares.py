@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from remit.jobs.model import Allotment
-
-LAST_PRIORITY = 32_767
+from remit.jobs.model import LAST_PRIORITY, Allotment
 
 
 def even(queue: str, lines: Sequence[int], room: int) -> list[Allotment]:

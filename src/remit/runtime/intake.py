@@ -66,7 +66,7 @@ class Intake:
     def _wake_next(self) -> None:
         if self._waiting and self._idle and not self._waking:
             self._waking = True
-            asyncio.get_running_loop().call_soon(self._wake_one)
+            self._wake_one()
 
     def _wake_one(self) -> None:
         while self._idle:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 
-from remit.db.store import Capability, Store
+from remit.db.store import JOBS, Capability, Store
 from remit.db.transaction import Database, Transaction
 from remit.jobs import operations
 from remit.jobs.model import Allotment, Claim
 from remit.jobs.shares import by_priority, even
 from remit.runtime.intake import Intake
 from remit.runtime.ledger import Ledger
-from remit.runtime.service import StoreLoop
-from remit.runtime.watch import Watch
+from remit.runtime.watch import Look, Lookout, Watch
 from remit.telemetry import Telemetry
 
 MOST_HELD = 5_000
@@ -22,7 +21,7 @@ SATURATED = 5.0
 """Seconds between two looks of a worker without room; a slot that becomes free wakes it."""
 
 
-class Producer(StoreLoop):
+class Producer(Lookout):
     """One statement claims for all queues. While a queue's backlog is known to be longer than the room, or writers
     exclude each other, the heads of its lines are read first, so that priorities hold between lines too.
     """
@@ -38,62 +37,47 @@ class Producer(StoreLoop):
         watch: Watch,
         telemetry: Telemetry,
     ) -> None:
-        super().__init__(database, telemetry)
+        super().__init__(database, watch, telemetry, hears=JOBS)
         self._intakes = intakes
         self._ledger = ledger
-        self._watch = watch
         self._looks_first = Capability.SEVERAL_WRITERS not in store.capabilities
         self._turns = 0
-        self._busy = False
         self.claims = 0
-        watch.join(self.name, self.wake)
 
     async def turn(self) -> float:
-        """Idle: settle, scan once more, sleep. Busy: claim, and leave the bell alone until a claim comes back empty."""
-        if not self._has_room():
-            return SATURATED
-        was_busy = self._busy
-        pause = 0.0 if was_busy else await self._watch.settle(self.name)
-        self._busy = await self.claim_once()
-        if self._busy and not was_busy:
-            await self._watch.rouse(self.name)
-        return 0.0 if self._busy or was_busy else pause
+        return await super().turn() if self._has_room() else SATURATED
 
     def _has_room(self) -> bool:
         return any(intake.room() for intake in self._intakes.values())
 
-    async def claim_once(self) -> bool:
-        """Claim for every queue that has room; True when there may be more."""
+    async def look(self) -> Look:
+        """Claim for every queue that has room."""
         rooms = {name: room for name, intake in self._intakes.items() if intake.lines and (room := intake.room())}
         for name, intake in self._intakes.items():
             if name not in rooms:
                 intake.more = True  # not looked at
         ledger = self._ledger()
         if not rooms or ledger.fenced or len(ledger) >= MOST_HELD:
-            return False
+            return Look.NOTHING
         self._turns += 1
         with ledger.claiming() as token:
-            claims, expired, asked = await self.ask(lambda tx: self._claim(tx, rooms, ledger.worker, token))
+            claims, expired, allotments = await self.ask(lambda tx: self._claim(tx, rooms, ledger.worker, token))
             if ledger.fenced:
-                return False
+                return Look.NOTHING
             ledger.take(claims)
         for id in expired:
             self._telemetry.expired(id)
-        self._distribute(claims, rooms, asked)
         self.claims += 1
-        return bool(claims)
+        has_more = self._distribute(claims, rooms, allotments) or bool(expired)
+        return Look.MORE if has_more else Look.ALL if claims else Look.NOTHING
 
     async def _claim(
         self, tx: Transaction, rooms: dict[str, int], worker: str, token: int
-    ) -> tuple[list[Claim], list[str], dict[str, int]]:
+    ) -> tuple[list[Claim], list[str], list[Allotment]]:
         allotments = await self._allot(tx, rooms)
         if not allotments:
-            return [], [], {}
-        claims, expired = await operations.claim(tx, allotments, worker=worker, token=token)
-        asked = dict.fromkeys(rooms, 0)
-        for allotment in allotments:
-            asked[allotment.queue] += allotment.quota
-        return claims, expired, asked
+            return [], [], []
+        return *await operations.claim(tx, allotments, worker=worker, token=token), allotments
 
     async def _allot(self, tx: Transaction, rooms: dict[str, int]) -> list[Allotment]:
         allotments: list[Allotment] = []
@@ -113,22 +97,17 @@ class Producer(StoreLoop):
                 allotments += by_priority(name, own, rooms[name], self._turns)
         return allotments
 
-    def _distribute(self, claims: list[Claim], rooms: dict[str, int], asked: dict[str, int]) -> None:
+    def _distribute(self, claims: list[Claim], rooms: dict[str, int], allotments: list[Allotment]) -> bool:
+        """Give the queues their jobs; answers whether some line may hold more."""
+        taken = Counter(claim.line for claim in claims)
+        claims_of: dict[str, list[Claim]] = {name: [] for name in rooms}
         queue_of = {line: name for name in rooms for line in self._intakes[name].lines}
-        by_queue: dict[str, list[Claim]] = {name: [] for name in rooms}
         for claim in claims:
-            by_queue[queue_of[claim.line]].append(claim)
-        for name, batch in by_queue.items():
+            claims_of[queue_of[claim.line]].append(claim)
+        partly = {each.queue for each in allotments if taken[each.line] and each.may_leave(taken[each.line])}
+        for name, batch in claims_of.items():
             intake = self._intakes[name]
-            # A line that gave less than it was asked for is empty; anything else may hold more.
-            intake.more = bool(batch) and (len(batch) >= asked.get(name, 0) or len(intake.lines) > 1)
+            intake.more = name in partly
             if batch:
                 intake.put(batch)
-
-    async def stop(self) -> None:
-        await super().stop()
-        await self._watch.leave(self.name)
-
-    async def kill(self) -> None:
-        await super().kill()
-        await asyncio.gather(self._watch.leave(self.name), return_exceptions=True)
+        return bool(partly)

@@ -6,19 +6,17 @@ that cannot be fanned out is found by bisection, tried again, and in the end set
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
 
 from remit.catalog import exponential
-from remit.db.store import Capability, Store
+from remit.db.store import EVENTS, Capability, Store
 from remit.db.transaction import Database
 from remit.errors import StoreBusy, StoreError, StoreUnavailable, WrongSchema
 from remit.outbox import operations
 from remit.outbox.model import Dispatched, EventState, Lane
 from remit.runtime.outcomes import describe
-from remit.runtime.service import StoreLoop
-from remit.runtime.watch import Watch
+from remit.runtime.watch import Look, Lookout, Watch
 from remit.telemetry import Telemetry
 
 BATCH = 500
@@ -30,7 +28,7 @@ NOT_THE_EVENT = (StoreUnavailable, StoreBusy, WrongSchema)
 """Errors that no event is to blame for."""
 
 
-class Relay(StoreLoop):
+class Relay(Lookout):
     """`ordered` is told in which lanes of ordered subscriptions there is something new. `keep` is how many seconds an
     event stays after its last delivery has ended, where its row does not say: that is so of the store's own alone.
     """
@@ -46,27 +44,16 @@ class Relay(StoreLoop):
         keep: float,
         telemetry: Telemetry,
     ) -> None:
-        super().__init__(database, telemetry)
-        self._watch = watch
-        self._keep = keep
         self._looks_first = Capability.SEVERAL_WRITERS not in store.capabilities
-        self._busy = False
+        super().__init__(database, watch, telemetry, hears=EVENTS, after=COURTESY if self._looks_first else 0.0)
+        self._keep = keep
         self._ordered = ordered
         self.dispatched = 0
-        watch.join(self.name, self.wake, after=COURTESY if self._looks_first else 0.0)
 
-    async def turn(self) -> float:
-        was_busy = self._busy
-        pause = 0.0 if was_busy else await self._watch.settle(self.name)
-        self._busy = await self._look()
-        if self._busy and not was_busy:
-            await self._watch.rouse(self.name)
-        return 0.0 if self._busy or was_busy else pause
-
-    async def _look(self) -> bool:
-        """Dispatch one batch, if there is one; True when there may be more."""
+    async def look(self) -> Look:
+        """Dispatch one batch, if there is one."""
         if self._looks_first and not await self._is_any_due():
-            return False
+            return Look.NOTHING
         try:
             done = await self.ask(lambda tx: operations.dispatch(tx, limit=BATCH, keep=self._keep))
         except NOT_THE_EVENT:
@@ -78,7 +65,9 @@ class Relay(StoreLoop):
             self._watch.hand_on(self.name)
         if done.lanes:
             self._ordered(done.lanes)
-        return done.events > 0
+        if not done.events:
+            return Look.NOTHING
+        return Look.MORE if done.seen >= BATCH else Look.ALL
 
     async def _is_any_due(self) -> bool:
         waiting = await self.ask(lambda tx: operations.pending(tx, limit=1))
@@ -125,11 +114,3 @@ class Relay(StoreLoop):
             self._telemetry.event_dead(name, id, reason)
         else:
             self._telemetry.event_failed(name, id, attempts, reason, delay)
-
-    async def stop(self) -> None:
-        await super().stop()
-        await self._watch.leave(self.name)
-
-    async def kill(self) -> None:
-        await super().kill()
-        await asyncio.gather(self._watch.leave(self.name), return_exceptions=True)

@@ -57,6 +57,11 @@ class Loop(ABC):
         """Take the next turn now."""
         self._wake.set()
 
+    @property
+    def is_woken(self) -> bool:
+        """Whether the next turn comes at once."""
+        return self._wake.is_set()
+
     async def stop(self) -> None:
         """Let the present turn end, and take no other."""
         self._stopping = True
@@ -92,11 +97,11 @@ class Loop(ABC):
     async def sleep(self, seconds: float) -> None:
         """Sleep, unless woken."""
         if seconds > 0 and not self._wake.is_set() and not self._stopping:
+            timer = asyncio.get_running_loop().call_later(seconds, self._wake.set)
             try:
-                async with asyncio.timeout(seconds):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
+                await self._wake.wait()
+            finally:
+                timer.cancel()
         self._wake.clear()
 
 

@@ -40,7 +40,10 @@ def test_a_database_without_tables_says_which_command_to_run(store_url: str) -> 
 def test_a_refused_row_is_an_error_of_the_store_with_its_cause(store: Store) -> None:
     database = store.blocking(Role.CLIENT)
     identity = database.run(jobs.store)
-    broken = {"id": new_id(), "line": 1}
+    broken = {
+        "id": new_id(), "line": 1, "version": 1, "priority": 0, "attempts": 0, "domain": "d", "queue": "d.q",
+        "name": "d.j", "encoding": "json", "payload": "{}",
+    }  # fmt: skip
     with pytest.raises(StoreError) as refused:
         database.run(lambda tx: jobs.enqueue(tx, [broken], store=identity))
     assert type(refused.value) is StoreError

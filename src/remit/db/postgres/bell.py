@@ -23,6 +23,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from remit.db.postgres.connection import Dressing
+from remit.db.store import ANYTHING, Ring
 
 log = logging.getLogger("remit.bell")
 
@@ -39,9 +40,7 @@ FIRST_PAUSE, LAST_PAUSE = 0.5, 30.0
 class ListeningBell:
     """A bell on a connection of its own, which holds the gate for as long as its worker sleeps."""
 
-    def __init__(
-        self, connect: Callable[[], Awaitable[AsyncConnection[Any]]], dressing: Dressing, ring: Callable[[], None]
-    ) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[AsyncConnection[Any]]], dressing: Dressing, ring: Ring) -> None:
         self._connect = connect
         self._dressing = dressing
         self._ring = ring
@@ -95,7 +94,7 @@ class ListeningBell:
             await self._drop()
             async with asyncio.timeout(ANSWER):
                 connection = await self._connect()
-            connection.add_notify_handler(lambda _: self._ring())
+            connection.add_notify_handler(lambda notice: self._ring(notice.payload))
             self._connection = connection
             await self._ask(connection, f'LISTEN "{self._dressing.channel}"'.encode())
         return self._connection
@@ -129,16 +128,16 @@ class ListeningBell:
     def _read(self, connection: AsyncConnection[Any]) -> None:
         try:
             connection.pgconn.consume_input()
-            heard = False
-            while connection.pgconn.notifies():
-                heard = True
+            heard: set[str] = set()
+            while notice := connection.pgconn.notifies():
+                heard.add(notice.extra.decode())
         except psycopg.Error:
-            heard = True  # the session is gone: wake up, and settle on a new one
+            heard = {ANYTHING}  # the session is gone: wake up, and settle on a new one
             self._disarm()
             self._asleep = False
             connection.pgconn.finish()
-        if heard:
-            self._ring()
+        for news in heard:
+            self._ring(news)
 
     async def _drop(self) -> None:
         self._disarm()

@@ -8,13 +8,13 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, AsyncRawCursor, Connection, RawCursor
 
 from remit.db.postgres.connections import AwaitingConnections, BlockingConnections
-from remit.db.statements import Dialect, Query, render
+from remit.db.postgres.sessions import AwaitingSession, BlockingSession, Statement, statement
+from remit.db.statements import Dialect, Query
 from remit.db.transaction import Row, Value, Work, run_blocking
 from remit.errors import LeaseLost, RemitError, StoreBusy, StoreError, StoreUnavailable, WrongSchema
 
@@ -41,26 +41,26 @@ _GONE = (
 )
 _NO_SCHEMA = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedFunction,
               psycopg.errors.UndefinedColumn)  # fmt: skip
+_NOT_PREPARED = psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement
 
 
 @dataclass(frozen=True, slots=True)
 class Dressing:
     """What every statement of one store needs beside its own parameters.
 
-    `gate` and `channel` are the lock and the channel of the bell; `now` is a test's virtual time in microseconds;
-    `prepare` is off behind a transaction pooler, where a prepared statement may meet another server connection.
+    `gate` and `channel` are the lock and the channel of the bell; `now` is a test's virtual time in microseconds.
     """
 
     schema: str
     gate: int
     channel: str
     now: int | None
-    prepare: bool | None
 
-    def spell(self, query: Query, params: dict[str, Value]) -> tuple[bytes, list[Any]]:
-        """The text for psycopg's raw cursors, and its arguments in order."""
-        rendered = render(query, "postgres", "numbered", self.schema)
-        return rendered.text.encode(), rendered.arguments(self.dress(params))
+    def spell(self, query: Query, params: dict[str, Value]) -> tuple[Statement, list[object]]:
+        """The statement for a session of our own, and its arguments in order."""
+        spelled = statement(query, self.schema)
+        dressed = self.dress(params)
+        return spelled, [dressed[name] for name in spelled.names]
 
     def dress(self, params: dict[str, Value]) -> dict[str, object]:
         """The parameters of a statement, with those that the store gives."""
@@ -74,6 +74,11 @@ def translate(error: psycopg.Error) -> RemitError:
         return LeaseLost(message)
     if isinstance(error, _BUSY):
         return StoreBusy(message)
+    if isinstance(error, _NOT_PREPARED):
+        return StoreError(
+            f"the session lost what was prepared in it ({message}): if a transaction pooler stands between, say so: "
+            "Remit(url, pooler=True)"
+        )
     if isinstance(error, _NO_SCHEMA):
         return WrongSchema(f"the database lacks what this version of remit needs ({message}): run `remit migrate`")
     if isinstance(error, _GONE) or (isinstance(error, psycopg.OperationalError) and error.sqlstate is None):
@@ -90,15 +95,12 @@ class AwaitingTransaction:
     dialect: Dialect = "postgres"
     blocking: ClassVar[bool] = False
 
-    def __init__(self, connection: AsyncConnection[Any], dressing: Dressing) -> None:
+    def __init__(self, connection: AwaitingSession, dressing: Dressing) -> None:
         self.connection = connection
         self._dressing = dressing
 
     async def fetch(self, query: Query, **params: Value) -> list[Row]:
-        text, arguments = self._dressing.spell(query, params)
-        cursor = AsyncRawCursor(self.connection)
-        await cursor.execute(text, arguments, prepare=self._dressing.prepare)
-        return await cursor.fetchall() if cursor.description else []
+        return await self.connection.ask(*self._dressing.spell(query, params))
 
     async def execute(self, sql: str, params: Params = ()) -> list[Row]:
         cursor = await self.connection.execute(sql.encode(), params or None)
@@ -112,15 +114,12 @@ class BlockingTransaction:
     dialect: Dialect = "postgres"
     blocking: ClassVar[bool] = True
 
-    def __init__(self, connection: Connection[Any], dressing: Dressing) -> None:
+    def __init__(self, connection: BlockingSession, dressing: Dressing) -> None:
         self.connection = connection
         self._dressing = dressing
 
     async def fetch(self, query: Query, **params: Value) -> list[Row]:
-        text, arguments = self._dressing.spell(query, params)
-        cursor = RawCursor(self.connection)
-        cursor.execute(text, arguments, prepare=self._dressing.prepare)
-        return cursor.fetchall() if cursor.description else []
+        return self.connection.ask(*self._dressing.spell(query, params))
 
     async def execute(self, sql: str, params: Params = ()) -> list[Row]:
         cursor = self.connection.execute(sql.encode(), params or None)
@@ -170,7 +169,7 @@ class AwaitingPostgres:
             await asyncio.sleep(pause)
         raise AssertionError("the last try returns or raises")
 
-    async def _plan_anew(self, connection: AsyncConnection[Any]) -> None:
+    async def _plan_anew(self, connection: AwaitingSession) -> None:
         """A plan that was made while a table was empty may go through all of it when it is full: forget it."""
         if (now := time.monotonic()) - self._planned_at > BETWEEN_PLANS:
             self._planned_at = now

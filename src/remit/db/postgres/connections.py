@@ -10,16 +10,15 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
 
-from psycopg import AsyncConnection, Connection
 from psycopg.errors import ReadOnlySqlTransaction
 from psycopg.pq import TransactionStatus
 
+from remit.db.postgres.sessions import AwaitingSession, BlockingSession
 from remit.errors import StoreUnavailable
 
 
-def _is_good(connection: AsyncConnection[Any] | Connection[Any]) -> bool:
+def _is_good(connection: AwaitingSession | BlockingSession) -> bool:
     return not connection.closed and connection.info.transaction_status == TransactionStatus.IDLE
 
 
@@ -33,16 +32,16 @@ def _all_in_use(size: int, patience: float) -> StoreUnavailable:
 class AwaitingConnections:
     """For one event loop: the one that uses it first."""
 
-    def __init__(self, connect: Callable[[], Awaitable[AsyncConnection[Any]]], size: int, patience: float) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[AwaitingSession]], size: int, patience: float) -> None:
         self._connect = connect
         self._size = size
         self._patience = patience
-        self._idle: list[AsyncConnection[Any]] = []
+        self._idle: list[AwaitingSession] = []
         self._free = asyncio.Semaphore(size)
         self._closed = False
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[AsyncConnection[Any]]:
+    async def connection(self) -> AsyncIterator[AwaitingSession]:
         await self._wait()
         try:
             connection = self._idle.pop() if self._idle else await self._connect()
@@ -66,7 +65,7 @@ class AwaitingConnections:
         except TimeoutError:
             raise _all_in_use(self._size, self._patience) from None
 
-    async def _put_back(self, connection: AsyncConnection[Any]) -> None:
+    async def _put_back(self, connection: AwaitingSession) -> None:
         if _is_good(connection) and not self._closed:
             self._idle.append(connection)
             return
@@ -88,16 +87,16 @@ class AwaitingConnections:
 class BlockingConnections:
     """For any number of threads."""
 
-    def __init__(self, connect: Callable[[], Connection[Any]], size: int, patience: float) -> None:
+    def __init__(self, connect: Callable[[], BlockingSession], size: int, patience: float) -> None:
         self._connect = connect
         self._size = size
         self._patience = patience
-        self._idle: list[Connection[Any]] = []
+        self._idle: list[BlockingSession] = []
         self._free = threading.Semaphore(size)
         self._closed = False
 
     @contextmanager
-    def connection(self) -> Iterator[Connection[Any]]:
+    def connection(self) -> Iterator[BlockingSession]:
         if not self._free.acquire(timeout=self._patience):
             raise _all_in_use(self._size, self._patience)
         try:
@@ -112,13 +111,13 @@ class BlockingConnections:
         finally:
             self._free.release()
 
-    def _take(self) -> Connection[Any] | None:
+    def _take(self) -> BlockingSession | None:
         try:
             return self._idle.pop()
         except IndexError:
             return None
 
-    def _put_back(self, connection: Connection[Any]) -> None:
+    def _put_back(self, connection: BlockingSession) -> None:
         if _is_good(connection) and not self._closed:
             self._idle.append(connection)
             return

@@ -17,8 +17,9 @@ from remit.db import handles
 from remit.db.postgres.bell import ListeningBell, PollingBell
 from remit.db.postgres.connection import AwaitingPostgres, BlockingPostgres, Dressing, translate
 from remit.db.postgres.connections import AwaitingConnections, BlockingConnections
+from remit.db.postgres.sessions import AwaitingSession, BlockingSession
 from remit.db.statements import Dialect
-from remit.db.store import Bell, Capability, MigrationTarget
+from remit.db.store import Bell, Capability, MigrationTarget, Ring
 from remit.db.transaction import Role, Transaction
 from remit.errors import ConfigurationError
 
@@ -42,6 +43,7 @@ _SETTINGS = {
     Role.LEADER: f"{_BY_INDEX}; SET statement_timeout = '60s'; SET lock_timeout = '5s'",
 }
 
+_PLAIN: dict[str, Any] = {"autocommit": True, "prepare_threshold": None}
 _SIZES = {Role.CLIENT: 8, Role.HANDLER: 8}
 
 
@@ -67,7 +69,7 @@ class PostgresStore:
         gate = int.from_bytes(
             hashlib.blake2b(schema.encode(), digest_size=8, person=b"remit-gate").digest(), signed=True
         )
-        self.dressing = Dressing(schema, gate, f"{schema}_work", now, not pooler)
+        self.dressing = Dressing(schema, gate, f"{schema}_work", now)
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -97,8 +99,9 @@ class PostgresStore:
         return make_conninfo(self._url, **extra)
 
     def database(self, role: Role) -> AwaitingPostgres:
-        async def connect() -> AsyncConnection[Any]:
-            connection = await AsyncConnection.connect(self._conninfo(role), **self._kwargs())
+        async def connect() -> AwaitingSession:
+            connection = await AwaitingSession.connect(self._conninfo(role), **_PLAIN)
+            connection.prepares = not self._pooler
             if settings := self._settings(role):
                 await connection.execute(settings.encode())
             return connection
@@ -107,8 +110,9 @@ class PostgresStore:
         return AwaitingPostgres(connections, self.dressing, keeps_plans=_BY_INDEX in self._settings(role))
 
     def blocking(self, role: Role) -> BlockingPostgres:
-        def connect() -> Connection[Any]:
-            connection = Connection.connect(self._conninfo(role), **self._kwargs())
+        def connect() -> BlockingSession:
+            connection = BlockingSession.connect(self._conninfo(role), **_PLAIN)
+            connection.prepares = not self._pooler
             if settings := self._settings(role):
                 connection.execute(settings.encode())
             return connection
@@ -118,15 +122,12 @@ class PostgresStore:
     def _settings(self, role: Role) -> str:
         return "" if self._pooler else _SETTINGS.get(role, "")
 
-    def _kwargs(self) -> dict[str, Any]:
-        return {"autocommit": True, "prepare_threshold": None if self._pooler else 5}
-
-    def bell(self, ring: Callable[[], None]) -> Bell:
+    def bell(self, ring: Ring) -> Bell:
         if Capability.NOTIFY not in self.capabilities:
             return PollingBell()
 
         async def connect() -> AsyncConnection[Any]:
-            return await AsyncConnection.connect(self._conninfo(Role.LISTEN), **self._kwargs())
+            return await AsyncConnection.connect(self._conninfo(Role.LISTEN), **_PLAIN)
 
         return ListeningBell(connect, self.dressing, ring)
 
@@ -135,14 +136,14 @@ class PostgresStore:
 
     def schema_version(self) -> int | None:
         try:
-            with Connection.connect(self._conninfo(Role.MIGRATE), **self._kwargs()) as connection:
+            with Connection.connect(self._conninfo(Role.MIGRATE), **_PLAIN) as connection:
                 return _Target(connection, self.schema).version()
         except psycopg.Error as error:
             raise translate(error) from error
 
     def migrate(self, steps: Callable[[MigrationTarget], None]) -> None:
         try:
-            connected = Connection.connect(self._conninfo(Role.MIGRATE), **self._kwargs())
+            connected = Connection.connect(self._conninfo(Role.MIGRATE), **_PLAIN)
             with connected as connection, connection.transaction():
                 # Held to the end of the transaction, so that it is safe behind a pooler too.
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", [self.dressing.gate - 1])

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from remit.db.sqlite.stir import Stir
+from remit.db.store import ANYTHING, Ring
 
 PACE = ((0.1, 0.0003), (1.0, 0.001), (10.0, 0.002), (float("inf"), 0.005))
 """(seconds without a commit, seconds between two looks): the second number holds until the first has passed."""
@@ -32,7 +33,7 @@ SLEEP = 1.0
 class VersionBell:
     """Watches the file from a thread, on a connection of its own."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], log: Path, ring: Callable[[], None]) -> None:
+    def __init__(self, connect: Callable[[], sqlite3.Connection], log: Path, ring: Ring) -> None:
         """`log` is the file's write-ahead log."""
         self._connect = connect
         self._log = log
@@ -92,7 +93,7 @@ class VersionBell:
                 self._pause()
             elif self._armed.is_set() and not self._closed and not loop.is_closed():
                 self._armed.clear()
-                loop.call_soon_threadsafe(self._ring)
+                loop.call_soon_threadsafe(self._ring, ANYTHING)
 
     def _changed(self) -> bool:
         try:

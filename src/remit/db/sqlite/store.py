@@ -23,7 +23,7 @@ from remit.db.sqlite.connection import (
 from remit.db.sqlite.courtesy import Courtesy
 from remit.db.sqlite.place import local_path
 from remit.db.statements import Dialect
-from remit.db.store import Bell, Capability, MigrationTarget
+from remit.db.store import Bell, Capability, MigrationTarget, Ring
 from remit.db.transaction import Role, Transaction
 from remit.errors import ConfigurationError, nearest
 
@@ -92,7 +92,7 @@ class SqliteStore:
     def database(self, role: Role) -> AwaitingSqlite:
         return AwaitingSqlite(self.blocking(role), f"remit-{role}")
 
-    def bell(self, ring: Callable[[], None]) -> Bell:
+    def bell(self, ring: Ring) -> Bell:
         file = self.path.resolve()  # SQLite keeps the log beside the file itself, not beside a link to it
         return VersionBell(self.connect, file.with_name(f"{file.name}-wal"), ring)
 

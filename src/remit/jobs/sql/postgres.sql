@@ -43,8 +43,39 @@ sent AS (
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM sent), CASE WHEN :ring::boolean AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
-    THEN pg_notify(:channel::text, '') END IS NOT NULL
+    THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL
 FROM here;
+
+-- name: enqueue_one
+-- The same for one job, in plain parameters: no JSON, and hardly any planning. No row comes back where the id is there
+-- already, either; the statement above tells the two apart.
+WITH here AS MATERIALIZED (
+    SELECT remit.clock(:now::bigint) AS now FROM remit.meta WHERE store = :store::text::uuid
+)
+INSERT INTO remit.job (
+    id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name,
+    encoding, payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+)
+SELECT
+    :id::text::uuid, :line::bigint, coalesce(:lane::bigint, 0),
+    CASE WHEN due.at <= here.now THEN 'ready' ELSE 'scheduled' END, due.at, here.now,
+    coalesce(
+        'epoch'::timestamptz + :expires_at::bigint * interval '1 microsecond',
+        greatest(due.at, here.now) + :expires::double precision * interval '1 second'
+    ),
+    :version::integer, :priority::smallint, :attempts::integer, :domain::text, :queue::text, :name::text,
+    :encoding::text, :payload::text, :backoff::text, :keep::double precision, :correlation::text::uuid,
+    :causation::text::uuid, :scope::text, :traceparent::text, :label::text, :requested_by::text, :attachment::text
+FROM here
+CROSS JOIN LATERAL (
+    SELECT coalesce(
+        'epoch'::timestamptz + :run_at::bigint * interval '1 microsecond',
+        here.now + coalesce(:delay::double precision, 0) * interval '1 second'
+    )
+) AS due (at)
+ON CONFLICT (id) DO NOTHING
+RETURNING CASE WHEN :ring::boolean AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
+    THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL;
 
 -- name: heads
 -- The best ready priority of each line that is not held: one index probe a line, no lock.
@@ -268,7 +299,7 @@ SELECT
         WHERE state = 'scheduled' AND run_at > (SELECT now FROM clock)
     ),
     CASE WHEN EXISTS (SELECT FROM promoted) AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
-        THEN pg_notify(:channel::text, '') END IS NOT NULL;
+        THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL;
 
 -- name: rescue
 -- Rows of workers that are registered no more. A first rescue charges nobody and makes suspects; the crash of a suspect
@@ -398,7 +429,7 @@ done AS (
     RETURNING 1
 )
 SELECT was, again, CASE WHEN EXISTS (SELECT FROM done) AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
-    THEN pg_notify(:channel::text, '') END IS NOT NULL
+    THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL
 FROM job;
 
 -- name: delete
@@ -444,7 +475,7 @@ done AS (
     RETURNING job.id
 )
 SELECT id::text, (SELECT CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
-    THEN pg_notify(:channel::text, '') END IS NOT NULL)
+    THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL)
 FROM done ORDER BY id;
 
 -- name: count_dead
@@ -533,7 +564,7 @@ WITH resumed AS (
     RETURNING name
 )
 SELECT name, CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
-    THEN pg_notify(:channel::text, '') END IS NOT NULL
+    THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL
 FROM resumed;
 
 -- name: paused

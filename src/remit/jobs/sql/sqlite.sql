@@ -29,6 +29,25 @@ WHERE store = :store
 ON CONFLICT (id) DO NOTHING;
 SELECT changes(), :ring FROM remit_meta WHERE store = :store;
 
+-- name: enqueue_one
+-- The same for one job, in plain parameters. No row comes back where the id is there already, either; the statement
+-- above tells the two apart.
+INSERT INTO remit_job (
+    id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name, encoding,
+    payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+)
+SELECT
+    :id, :line, coalesce(:lane, 0), CASE WHEN due.at <= :now THEN 'ready' ELSE 'scheduled' END, due.at, :now,
+    CAST(coalesce(:expires_at, max(due.at, :now) + :expires * 1000000) AS INTEGER), :version, :priority, :attempts,
+    :domain, :queue, :name, :encoding, :payload, :backoff, :keep, :correlation, :causation, :scope, :traceparent, :label,
+    :requested_by, :attachment
+FROM remit_meta CROSS JOIN (
+    SELECT CAST(coalesce(:run_at, :now + coalesce(:delay, 0) * 1000000) AS INTEGER) AS at
+) AS due
+WHERE store = :store
+ON CONFLICT (id) DO NOTHING
+RETURNING :ring;
+
 -- name: heads
 -- The best ready priority of each line that is not held: one index probe a line, no lock.
 SELECT head.line, head.priority

@@ -32,7 +32,7 @@ sent AS (
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM sent), CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
-    THEN pg_notify(:channel::text, '') END IS NOT NULL
+    THEN pg_notify(:channel::text, 'events') END IS NOT NULL
 FROM here;
 
 -- name: publish_one
@@ -54,7 +54,7 @@ SELECT
 FROM here
 ON CONFLICT (id) DO NOTHING
 RETURNING CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
-    THEN pg_notify(:channel::text, '') END IS NOT NULL;
+    THEN pg_notify(:channel::text, 'events') END IS NOT NULL;
 
 -- name: dispatch
 -- Takes a batch of events, or some of them by name, and makes the deliveries of each: a job for every subscription that
@@ -145,7 +145,7 @@ SELECT
         FROM (SELECT DISTINCT subscription, lane FROM wanted WHERE ordered) AS touched
     ),
     CASE WHEN EXISTS (SELECT FROM sent) AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
-        THEN pg_notify(:channel::text, '') END IS NOT NULL;
+        THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL;
 
 -- name: release
 -- Moves lanes on: where the delivery that was released has ended, its turn goes, and the next one becomes a job. One row
@@ -225,7 +225,7 @@ marked AS (
 )
 SELECT (SELECT count(*) FROM sent), (SELECT count(*) FROM ended), CASE
     WHEN EXISTS (SELECT FROM sent) AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
-        THEN pg_notify(:channel::text, '') END IS NOT NULL;
+        THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL;
 
 -- name: lanes
 -- Lanes after the given one, in order, by a skip scan; and whether one can move on, as far as this snapshot shows.
@@ -438,7 +438,7 @@ done AS (
     RETURNING 1
 )
 SELECT was, CASE WHEN EXISTS (SELECT FROM done) AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
-    THEN pg_notify(:channel::text, '') END IS NOT NULL
+    THEN pg_notify(:channel::text, 'events') END IS NOT NULL
 FROM event;
 
 -- name: begin_filling
@@ -524,7 +524,7 @@ SELECT
     (SELECT count(*) FROM page), (SELECT max(seq) FROM page),
     (SELECT count(*) FROM sent) + (SELECT count(*) FROM queued),
     CASE WHEN EXISTS (SELECT FROM sent) AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
-        THEN pg_notify(:channel::text, '') END IS NOT NULL;
+        THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL;
 
 -- name: purge_events
 -- One small batch of events whose time may be over. It is when the last delivery has ended and the keep has passed since;

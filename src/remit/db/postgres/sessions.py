@@ -1,0 +1,124 @@
+"""remit's statements on remit's own connections, with nothing between them and libpq but the waiting.
+
+A cursor is made for SQL that comes once. What remit sends is always the same, and most of what a cursor does for it
+would be done again each time: choose a type for every parameter, look the text up, describe the result. Here a
+statement is prepared when a session first needs it, and goes out by its title from then on. Its text casts every
+parameter, so all of them travel as text, and the server settles their types once.
+
+The driver itself prepares nothing on such a connection: it would drop everything that is prepared when a handler's own
+SQL rolls back or alters something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from psycopg import AsyncConnection, Connection, DataError, pq
+from psycopg.adapt import Transformer
+from psycopg.errors import error_from_result
+from psycopg.generators import execute
+
+from remit.db.statements import Query, render
+from remit.db.transaction import Row
+
+if TYPE_CHECKING:
+    from psycopg.abc import PQGen
+    from psycopg.pq.abc import PGresult
+
+_FAILED = pq.ExecStatus.FATAL_ERROR
+_ROWS = pq.ExecStatus.TUPLES_OK
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement as libpq takes it: its title in a session, its text, the names of its parameters in order."""
+
+    title: bytes
+    text: bytes
+    names: tuple[str, ...]
+
+
+@cache
+def statement(query: Query, schema: str) -> Statement:
+    """Spell a statement; done once for each schema."""
+    rendered = render(query, "postgres", "numbered", schema)
+    text = rendered.text.encode()
+    title = f"{query.package}.{query.name}.{blake2b(text, digest_size=4).hexdigest()}"
+    return Statement(title.encode(), text, rendered.names[0])
+
+
+class AwaitingSession(AsyncConnection[Any]):
+    """A connection of remit's own, for asyncio; `prepares` is off behind a transaction pooler."""
+
+    prepares = True
+
+    @cached_property
+    def _statements(self) -> _Statements:
+        return _Statements(self)
+
+    async def ask(self, statement: Statement, arguments: Sequence[object]) -> list[Row]:
+        """Run a statement and read its rows."""
+        async with self.lock:
+            return await self.wait(self._statements.run(statement, arguments))
+
+
+class BlockingSession(Connection[Any]):
+    """A connection of remit's own, for blocking code."""
+
+    prepares = True
+
+    @cached_property
+    def _statements(self) -> _Statements:
+        return _Statements(self)
+
+    def ask(self, statement: Statement, arguments: Sequence[object]) -> list[Row]:
+        """Run a statement and read its rows."""
+        with self.lock:
+            return self.wait(self._statements.run(statement, arguments))
+
+
+class _Statements:
+    """The statements of one session, which it finds again by their titles."""
+
+    def __init__(self, connection: AwaitingSession | BlockingSession) -> None:
+        self._pgconn = connection.pgconn
+        self._rows = Transformer(connection)
+        self._prepares = connection.prepares
+        self._prepared: set[bytes] = set()
+
+    def run(self, statement: Statement, arguments: Sequence[object]) -> PQGen[list[Row]]:
+        """Send a statement and read its rows: what a connection's `wait` drives."""
+        values = [_as_text(argument) for argument in arguments]
+        if not self._prepares:
+            self._pgconn.send_query_params(statement.text, values)
+        else:
+            if statement.title not in self._prepared:
+                self._pgconn.send_prepare(statement.title, statement.text)
+                yield from self._answer()
+                self._prepared.add(statement.title)
+            self._pgconn.send_query_prepared(statement.title, values)
+        result = yield from self._answer()
+        if result.status != _ROWS:
+            return []
+        self._rows.set_pgresult(result)
+        return self._rows.load_rows(0, result.ntuples, tuple)
+
+    def _answer(self) -> PQGen[PGresult]:
+        results: list[PGresult] = yield from execute(self._pgconn)
+        [result] = results
+        if result.status == _FAILED:
+            raise error_from_result(result)
+        return result
+
+
+def _as_text(value: object) -> bytes | None:
+    if value is None:
+        return None
+    text = str(value)
+    if "\0" in text:  # libpq would end the text there
+        raise DataError("PostgreSQL text cannot hold a NUL")
+    return text.encode()
