@@ -6,12 +6,12 @@ Pure: no clock, no ids, no I/O. A delay stays a delay until the store adds its o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from msgspec import Struct
 from typing_extensions import TypedDict
 
 from remit.catalog.backoff import DeclaredBackoff, Exponential, Fixed
@@ -67,8 +67,7 @@ class EnqueueOptions(TypedDict, total=False, closed=True):  # closed: else ty le
     job is a duplicate, for as long as the first one is kept. For one job, not for several."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnqueueRequest:
+class EnqueueRequest(Struct, frozen=True, kw_only=True):
     """One job as a store writes it. What is None was not said, or has no limit.
 
     The job is due at `at`, or else `delay` seconds after the store's own time. `expires` is an instant, or seconds

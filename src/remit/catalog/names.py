@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from hashlib import blake2b
 from typing import Final
 
@@ -37,6 +38,7 @@ def check_full(what: str, name: str) -> str:
     return name
 
 
+@cache
 def line(queue: str, name: str, version: int) -> int:
     """Number a line: the jobs of one queue, name and version, which are held back together or not at all.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from msgspec import Struct
 from typing_extensions import TypedDict
 
 from remit.catalog.calls import instant, refusal_of, refuse_unknown_options, uuid_text
@@ -31,8 +31,7 @@ class PublishOptions(TypedDict, total=False, closed=True):  # closed: else ty le
     """The id that everything which follows from one cause shares; inside a handler, by default, that of its run."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishRequest:
+class PublishRequest(Struct, frozen=True, kw_only=True):
     """One event as a store writes it. What is None was not said.
 
     `scope` is the JSON text of an object. `keep` is how many seconds it stays after its last delivery has ended, as its

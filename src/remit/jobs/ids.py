@@ -8,6 +8,8 @@ import threading
 import time
 from uuid import UUID
 
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
 
 class IdSource:
     """UUIDv7 (RFC 9562, method 3 for the sub-millisecond bits), as text, each greater than the one before it.
@@ -29,10 +31,9 @@ class IdSource:
             # 48 bits of milliseconds and 12 bits of 1/4096 ms, in one number that only grows.
             ticks = max(time.time_ns() * 4096 // 1_000_000, self._last + 1)
             self._last = ticks
-        random = int.from_bytes(os.urandom(8)) & 0x3FFF_FFFF_FFFF_FFFF
-        high = (ticks >> 12) << 16 | 0x7000 | (ticks & 0xFFF)
-        text = f"{high:016x}{0x8000_0000_0000_0000 | random:016x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        time_part, random = f"{ticks:015x}", os.urandom(8).hex()
+        variant = _VARIANT[random[0]]
+        return f"{time_part[:8]}-{time_part[8:12]}-7{time_part[12:]}-{variant}{random[1:4]}-{random[4:]}"
 
 
 new_id = IdSource()

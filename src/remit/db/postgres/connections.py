@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
 from psycopg.errors import ReadOnlySqlTransaction
 from psycopg.pq import TransactionStatus
@@ -19,7 +19,7 @@ from remit.errors import StoreUnavailable
 
 
 def _is_good(connection: AwaitingSession | BlockingSession) -> bool:
-    return not connection.closed and connection.info.transaction_status == TransactionStatus.IDLE
+    return bool(connection.pgconn.transaction_status == TransactionStatus.IDLE)  # UNKNOWN when it is closed
 
 
 def _all_in_use(size: int, patience: float) -> StoreUnavailable:
@@ -40,18 +40,27 @@ class AwaitingConnections:
         self._free = asyncio.Semaphore(size)
         self._closed = False
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[AwaitingSession]:
+    def connection(self) -> AbstractAsyncContextManager[AwaitingSession]:
+        """Lend one while a block runs."""
+        return _AwaitingLoan(self)
+
+    async def take(self) -> AwaitingSession:
         await self._wait()
         try:
-            connection = self._idle.pop() if self._idle else await self._connect()
-            try:
-                yield connection
-            except ReadOnlySqlTransaction:  # the old primary: the next connection may find the new one
-                await connection.close()
-                raise
-            finally:
-                await self._put_back(connection)
+            return self._idle.pop() if self._idle else await self._connect()
+        except BaseException:
+            self._free.release()
+            raise
+
+    async def put_back(self, connection: AwaitingSession) -> None:
+        try:
+            if _is_good(connection) and not self._closed:
+                self._idle.append(connection)
+                return
+            dead = connection.closed
+            await connection.close()
+            if dead:
+                await self._drop_idle()
         finally:
             self._free.release()
 
@@ -64,15 +73,6 @@ class AwaitingConnections:
                 await self._free.acquire()
         except TimeoutError:
             raise _all_in_use(self._size, self._patience) from None
-
-    async def _put_back(self, connection: AwaitingSession) -> None:
-        if _is_good(connection) and not self._closed:
-            self._idle.append(connection)
-            return
-        dead = connection.closed
-        await connection.close()
-        if dead:
-            await self._drop_idle()
 
     async def _drop_idle(self) -> None:
         idle, self._idle = self._idle, []
@@ -95,41 +95,73 @@ class BlockingConnections:
         self._free = threading.Semaphore(size)
         self._closed = False
 
-    @contextmanager
-    def connection(self) -> Iterator[BlockingSession]:
+    def connection(self) -> AbstractContextManager[BlockingSession]:
+        """Lend one while a block runs."""
+        return _BlockingLoan(self)
+
+    def take(self) -> BlockingSession:
         if not self._free.acquire(timeout=self._patience):
             raise _all_in_use(self._size, self._patience)
         try:
-            connection = self._take() or self._connect()
-            try:
-                yield connection
-            except ReadOnlySqlTransaction:
-                connection.close()
-                raise
-            finally:
-                self._put_back(connection)
+            return self._pop() or self._connect()
+        except BaseException:
+            self._free.release()
+            raise
+
+    def put_back(self, connection: BlockingSession) -> None:
+        try:
+            if _is_good(connection) and not self._closed:
+                self._idle.append(connection)
+                return
+            dead = connection.closed
+            connection.close()
+            if dead:
+                self._drop_idle()
         finally:
             self._free.release()
 
-    def _take(self) -> BlockingSession | None:
+    def _pop(self) -> BlockingSession | None:
         try:
             return self._idle.pop()
         except IndexError:
             return None
 
-    def _put_back(self, connection: BlockingSession) -> None:
-        if _is_good(connection) and not self._closed:
-            self._idle.append(connection)
-            return
-        dead = connection.closed
-        connection.close()
-        if dead:
-            self._drop_idle()
-
     def _drop_idle(self) -> None:
-        while (connection := self._take()) is not None:
+        while (connection := self._pop()) is not None:
             connection.close()
 
     def close(self) -> None:
         self._closed = True
         self._drop_idle()
+
+
+class _AwaitingLoan:
+    __slots__ = ("_connection", "_lender")
+
+    def __init__(self, lender: AwaitingConnections) -> None:
+        self._lender = lender
+
+    async def __aenter__(self) -> AwaitingSession:
+        self._connection = await self._lender.take()
+        return self._connection
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ReadOnlySqlTransaction):  # the old primary: the next connection may find the new one
+            await self._connection.close()
+        await self._lender.put_back(self._connection)
+
+
+class _BlockingLoan:
+    __slots__ = ("_connection", "_lender")
+
+    def __init__(self, lender: BlockingConnections) -> None:
+        self._lender = lender
+
+    def __enter__(self) -> BlockingSession:
+        self._connection = self._lender.take()
+        return self._connection
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ReadOnlySqlTransaction):
+            self._connection.close()
+        self._lender.put_back(self._connection)

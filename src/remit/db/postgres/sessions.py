@@ -92,7 +92,7 @@ class _Statements:
 
     def run(self, statement: Statement, arguments: Sequence[object]) -> PQGen[list[Row]]:
         """Send a statement and read its rows: what a connection's `wait` drives."""
-        values = [_as_text(argument) for argument in arguments]
+        values = _as_texts(arguments)
         if not self._prepares:
             self._pgconn.send_query_params(statement.text, values)
         else:
@@ -115,10 +115,8 @@ class _Statements:
         return result
 
 
-def _as_text(value: object) -> bytes | None:
-    if value is None:
-        return None
-    text = str(value)
-    if "\0" in text:  # libpq would end the text there
+def _as_texts(values: Sequence[object]) -> list[bytes | None]:
+    texts = [None if value is None else str(value).encode() for value in values]
+    if b"\0" in b"".join(filter(None, texts)):  # libpq would end the text there
         raise DataError("PostgreSQL text cannot hold a NUL")
-    return text.encode()
+    return texts
