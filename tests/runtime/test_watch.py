@@ -64,11 +64,18 @@ class Part(Lookout):
         self.name = name
         hears = {"producer": JOBS, "relay": EVENTS}[name]
         super().__init__(cast("Database", None), watch, Telemetry(), hears=hears)
-        self.woken = self._wake
+        self.woken = asyncio.Event()
         self.there = 0
         self.found = 0
         self.pause = 0.0
         self.asleep = asyncio.Event()
+
+    def wake(self) -> None:
+        self.woken.set()
+
+    @property
+    def is_woken(self) -> bool:
+        return self.woken.is_set()
 
     async def look(self) -> Look:
         if not self.there:

@@ -59,7 +59,7 @@ class Completer(StoreLoop):
         self._outbox.append((ended, name))
         if self._empty.is_set():
             self._empty.clear()
-        self._wake.set()
+        self.wake()
 
     def __len__(self) -> int:
         return len(self._outbox)

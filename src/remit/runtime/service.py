@@ -30,7 +30,8 @@ class Loop(ABC):
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
-        self._wake = asyncio.Event()
+        self._woken = False
+        self._sleeper: asyncio.Future[None] | None = None
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self.trouble: str | None = None
@@ -55,17 +56,19 @@ class Loop(ABC):
 
     def wake(self) -> None:
         """Take the next turn now."""
-        self._wake.set()
+        self._woken = True
+        if self._sleeper is not None and not self._sleeper.done():
+            self._sleeper.set_result(None)
 
     @property
     def is_woken(self) -> bool:
         """Whether the next turn comes at once."""
-        return self._wake.is_set()
+        return self._woken
 
     async def stop(self) -> None:
         """Let the present turn end, and take no other."""
         self._stopping = True
-        self._wake.set()
+        self.wake()
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
@@ -96,13 +99,16 @@ class Loop(ABC):
 
     async def sleep(self, seconds: float) -> None:
         """Sleep, unless woken."""
-        if seconds > 0 and not self._wake.is_set() and not self._stopping:
-            timer = asyncio.get_running_loop().call_later(seconds, self._wake.set)
+        if seconds > 0 and not self._woken and not self._stopping:
+            loop = asyncio.get_running_loop()
+            self._sleeper = loop.create_future()
+            timer = loop.call_later(seconds, self.wake)
             try:
-                await self._wake.wait()
+                await self._sleeper
             finally:
                 timer.cancel()
-        self._wake.clear()
+                self._sleeper = None
+        self._woken = False
 
 
 class StoreLoop(Loop):
