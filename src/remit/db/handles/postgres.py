@@ -15,6 +15,8 @@ from remit.errors import AutocommitTransaction, ClosedTransaction, TransactionEr
 if TYPE_CHECKING:
     from psycopg import AsyncConnection, AsyncRawCursor, Connection, RawCursor
 
+_IDLE, _IN_ERROR = 0, 3
+"""Of libpq's PGTransactionStatusType."""
 C = TypeVar("C", bound="Connection[Any] | AsyncConnection[Any]")
 
 
@@ -22,6 +24,12 @@ C = TypeVar("C", bound="Connection[Any] | AsyncConnection[Any]")
 def _cursor(name: str) -> Any:
     """A class of psycopg's cursors that give tuples, whatever the connection is set to."""
     return partial(getattr(import_module("psycopg"), name), row_factory=import_module("psycopg.rows").tuple_row)
+
+
+@cache
+def _encoded(text: str) -> bytes:
+    """The same object each time, so that psycopg finds what it prepared without reading the text."""
+    return text.encode()
 
 
 def _has_rows(cursor: RawCursor[Row] | AsyncRawCursor[Row]) -> bool:
@@ -43,10 +51,10 @@ class _Psycopg(Adopted[C]):
 
     def check_status(self) -> None:
         """Refuse by what the server said last; in a pipeline, that is known after a sync only."""
-        status = self.handle.info.transaction_status.name
-        if status == "INERROR":
+        status = self.handle.pgconn.transaction_status
+        if status == _IN_ERROR:
             raise TransactionError(FAILED)
-        if status == "IDLE" and self.handle.autocommit:
+        if status == _IDLE and self.handle.autocommit:
             raise AutocommitTransaction(
                 "this psycopg connection is in autocommit mode and outside a transaction, so the send would commit by "
                 "itself: wrap it in `with connection.transaction():`, or leave tx out"
@@ -68,7 +76,7 @@ class BlockingPsycopg(_Psycopg["Connection[Any]"]):
     async def run(self, statement: Statement) -> list[Row]:
         cursor: RawCursor[Row] = _cursor("RawCursor")(self.handle)
         text, arguments = statement.only
-        cursor.execute(text.encode(), arguments)
+        cursor.execute(_encoded(text), arguments)
         if self.pipelined:
             self._sync()  # before, nobody knows whether there are rows
         return cursor.fetchall() if _has_rows(cursor) else []
@@ -91,7 +99,7 @@ class AwaitingPsycopg(_Psycopg["AsyncConnection[Any]"]):
     async def run(self, statement: Statement) -> list[Row]:
         cursor: AsyncRawCursor[Row] = _cursor("AsyncRawCursor")(self.handle)
         text, arguments = statement.only
-        await cursor.execute(text.encode(), arguments)
+        await cursor.execute(_encoded(text), arguments)
         if self.pipelined:
             await self._sync()
         return await cursor.fetchall() if _has_rows(cursor) else []
