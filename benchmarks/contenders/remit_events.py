@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -117,7 +116,9 @@ class _RemitEvents(Callers):
         return begun
 
     def work(self) -> None:
-        asyncio.run(Remit(self.url, domains=[bench]).worker().run())
+        import uvloop
+
+        uvloop.run(Remit(self.url, domains=[bench]).worker().run())
 
 
 class RemitEventsPostgres(_RemitEvents, PostgresCallers):
