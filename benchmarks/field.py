@@ -5,7 +5,7 @@ from benchmarks.contenders.huey import Huey
 from benchmarks.contenders.pgqueuer import Pgqueuer
 from benchmarks.contenders.procrastinate import Procrastinate
 from benchmarks.contenders.raw import RawPostgres, RawSqlite
-from benchmarks.contenders.raw_events import RawEventsPostgres, RawEventsSqlite
+from benchmarks.contenders.raw_events import PoliteEventsSqlite, RawEventsPostgres, RawEventsSqlite
 from benchmarks.contenders.remit import RemitBlockingPostgres, RemitBlockingSqlite, RemitPostgres, RemitSqlite
 from benchmarks.contenders.remit_events import (
     AgedPostgres,
@@ -30,4 +30,5 @@ CONTENDERS: tuple[type[Side], ...] = (
     RemitEventsSqlite,
     AgedSqlite,
     RawEventsSqlite,
+    PoliteEventsSqlite,
 )

@@ -15,6 +15,7 @@ from benchmarks.contenders.contender import (
     CHUNK,
     PADDING,
     Count,
+    Measure,
     Store,
     count_postgres,
     count_sqlite,
@@ -142,6 +143,7 @@ class RawEventsPostgres(_RawEvents, PostgresCallers):
 
 class RawEventsSqlite(_RawEvents, SqliteCallers):
     store = Store.SQLITE
+    polite = False
     settings = f"a like table; fan-out in batches of {BATCH} events, data_version read every millisecond"
 
     async def prepare(self) -> None:
@@ -213,6 +215,7 @@ class RawEventsSqlite(_RawEvents, SqliteCallers):
                 continue
             seen = version
             while True:
+                begun = time.monotonic()
                 connection.execute("BEGIN IMMEDIATE")
                 [first] = connection.execute("SELECT seq FROM raw_progress").fetchone()
                 [last] = connection.execute(
@@ -222,5 +225,14 @@ class RawEventsSqlite(_RawEvents, SqliteCallers):
                     connection.execute(deliver, [first, last])
                     connection.execute("UPDATE raw_progress SET seq = ?", [last])
                 connection.execute("COMMIT")
+                if self.polite:
+                    time.sleep(time.monotonic() - begun)
                 if last <= first:
                     break
+
+
+class PoliteEventsSqlite(RawEventsSqlite):
+    name = "raw SQL, polite"
+    settings = "after each batch it pauses for as long as that took, as a relay does, so that others can write"
+    measures = frozenset({Measure.FAN_OUT})
+    polite = True

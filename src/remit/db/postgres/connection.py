@@ -23,7 +23,7 @@ Params = Sequence[object] | dict[str, object]
 
 TRIES = 3
 """How often an operation is tried when the server, not the operation, is at fault."""
-SLOW, BETWEEN_PLANS = 0.05, 1.0
+SLOW, BETWEEN_PLANS = 0.005, 1.0
 """Seconds after which a kept plan is suspected, and between two such suspicions."""
 
 _BUSY = (
