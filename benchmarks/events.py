@@ -90,9 +90,9 @@ async def log(setting: Setting[Publisher]) -> Figures:
     sent: dict[int, float] = {}
     rates: list[float] = []
     n = setting.n or LOG_BACKLOG
-    if publisher.old:
-        await asyncio.to_thread(publisher.age, publisher.old if setting.old is None else setting.old)
-    async with setting.turn:
+    async with setting.turn:  # nobody measures beside so long a transaction: what is dead could not be cleared away
+        if publisher.old:
+            await asyncio.to_thread(publisher.age, publisher.old if setting.old is None else setting.old)
         setting.places.settle(publisher.url)
     with setting.worker(ledger) as worker:
         for block in range(LOG_TURNS + 1):  # the first is not counted
