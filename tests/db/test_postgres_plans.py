@@ -61,6 +61,7 @@ async def test_a_plan_that_turned_out_slow_is_made_anew(
         with psycopg.connect(postgres_url, autocommit=True) as connection:
             connection.execute(FILL)
         monkeypatch.setattr(postgres_connection, "SLOW", 0.0)
+        monkeypatch.setattr(postgres_connection, "BETWEEN_PLANS", 0.0)
         await database.run(finish_nothing, atomic=False)
         plan = (await database.run(kept_plan, atomic=False)).replace("_1", "")
         assert '"Index Cond": "(id = outcome.id)"' in plan
