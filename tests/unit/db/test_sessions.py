@@ -93,6 +93,12 @@ def test_what_a_handler_rolls_back_or_drops_costs_no_statement(store: Store) -> 
     database.close()
 
 
+def test_inside_a_pipeline_it_refuses_instead_of_waiting_for_ever(blocking: BlockingSession) -> None:
+    with pytest.raises(psycopg.NotSupportedError, match="leave its block first"), blocking.pipeline():
+        blocking.ask(PLAIN, VALUES)
+    assert blocking.ask(PLAIN, VALUES) == [tuple(VALUES)]
+
+
 def test_a_session_that_lost_its_statements_says_what_may_stand_between(store: Store) -> None:
     database = store.blocking(Role.CLIENT)
 

@@ -17,7 +17,7 @@ from functools import cache, cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from psycopg import AsyncConnection, Connection, DataError, pq
+from psycopg import AsyncConnection, Connection, DataError, NotSupportedError, pq
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
 from psycopg.generators import execute
@@ -92,6 +92,8 @@ class _Statements:
 
     def run(self, statement: Statement, arguments: Sequence[object]) -> PQGen[list[Row]]:
         """Send a statement and read its rows: what a connection's `wait` drives."""
+        if self._pgconn.pipeline_status:  # a handler's; the answer would not come before its next sync
+            raise NotSupportedError("remit cannot send inside a pipeline of this connection: leave its block first")
         values = _as_texts(arguments)
         if not self._prepares:
             self._pgconn.send_query_params(statement.text, values)
