@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """SIGHUP comes from a terminal that is closed; under `nohup` it is ignored, and stays so."""
@@ -71,23 +74,25 @@ class StopSwitch:
             self._listener = _nobody
 
 
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end a command as Ctrl-C does: it puts in order what it holds in the store."""
+def interruptible(work: Coroutine[Any, Any, T]) -> T:
+    """Run work on an event loop of its own, and end it where it waits when a signal comes: it puts in order what it
+    holds in the store. An exception raised at any place would be lost in a callback of the database.
 
-    def heard(number: int, _: object) -> None:
-        raise KeyboardInterrupt
+    Raises `KeyboardInterrupt` then.
+    """
 
-    before = {
-        number: signal.signal(number, heard)
-        for number in (signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) is not signal.SIG_IGN
-    }
+    async def watched() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        for number in heard:
+            loop.add_signal_handler(number, task.cancel)
+        return await work
+
     try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        return asyncio.run(watched())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 def _nobody() -> None:

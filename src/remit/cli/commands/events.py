@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
@@ -117,10 +117,15 @@ def replay(
     An ordered subscription gets nothing new meanwhile.
     """
     low, high = moment_of("--since", since), moment_of("--until", until)
-    with opened(app) as (_, face):
+    with opened(app) as (application, face):
         to = _receiver(face, to)
-        with interruptible(), bar("replaying") as told:
-            made = face.events.replay(to=to, since=low, until=high, rate=rate, progress=told)
+
+        async def replaying(told: Callable[[int, int | None], None]) -> int:
+            async with application:
+                return await application.events.replay(to=to, since=low, until=high, rate=rate, progress=told)
+
+        with bar("replaying") as told:
+            made = interruptible(replaying(told))
     if json:
         tell({"subscription": to, "deliveries": made})
     elif made:
