@@ -232,6 +232,7 @@ class Remit:
         """
         rail = self._connections.rail
         async with self.worker() as worker:
+            await worker.promoter.stop()  # a drain promotes by itself: nothing becomes ready behind its last look
             taken = -1
             while taken != rail.taken:
                 taken = rail.taken

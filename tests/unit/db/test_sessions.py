@@ -93,6 +93,17 @@ def test_what_a_handler_rolls_back_or_drops_costs_no_statement(store: Store) -> 
     database.close()
 
 
+def test_a_commit_that_fails_behind_the_rows_is_an_error(blocking: BlockingSession) -> None:
+    blocking.execute("CREATE TABLE parent (id int PRIMARY KEY)")
+    blocking.execute("CREATE TABLE child (id int REFERENCES parent DEFERRABLE INITIALLY DEFERRED)")
+    late = Statement(b"late", b"INSERT INTO child VALUES ($1::int) RETURNING id", ("id",))
+    for _ in range(2):
+        with pytest.raises(psycopg.errors.ForeignKeyViolation):
+            blocking.ask(late, [1])
+    blocking.execute("INSERT INTO parent VALUES (1)")
+    assert blocking.ask(late, [1]) == [(1,)]
+
+
 def test_inside_a_pipeline_it_refuses_instead_of_waiting_for_ever(blocking: BlockingSession) -> None:
     with pytest.raises(psycopg.NotSupportedError, match="leave its block first"), blocking.pipeline():
         blocking.ask(PLAIN, VALUES)

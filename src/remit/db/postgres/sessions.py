@@ -111,10 +111,10 @@ class _Statements:
 
     def _answer(self) -> PQGen[PGresult]:
         results: list[PGresult] = yield from execute(self._pgconn)
-        [result] = results
-        if result.status == _FAILED:
-            raise error_from_result(result)
-        return result
+        for result in results:  # behind the rows, the commit may have failed
+            if result.status == _FAILED:
+                raise error_from_result(result)
+        return results[0]
 
 
 def _as_texts(values: Sequence[object]) -> list[bytes | None]:
