@@ -276,7 +276,13 @@ def test_no_statement_scans_the_jobs_of_a_sqlite_file(empty_sqlite: str, package
         rendered = render(Query(package, name), "sqlite", "named")
         for part, names in zip(rendered.parts, rendered.names, strict=True):
             plan = connection.execute(f"EXPLAIN QUERY PLAN {part}", dict.fromkeys(names)).fetchall()
-            if any("SCAN" in step and "remit_job" in step and "INDEX" not in step for *_, step in plan):
+            if any(goes_through_all(step) for *_, step in plan):
                 scanning.add(name)
     connection.close()
     assert scanning == set()
+
+
+def goes_through_all(step: str) -> bool:
+    """The index of the primary key holds all jobs, too; the others hold those of one state."""
+    scans = step.startswith("SCAN remit_job")
+    return scans and ("INDEX" not in step or "sqlite_autoindex_remit_job_" in step)

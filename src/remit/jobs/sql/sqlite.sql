@@ -229,13 +229,13 @@ SELECT changes(), (
 
 -- name: rescue
 -- Rows of workers that are registered no more. A first rescue charges nobody and makes suspects; the crash of a suspect
--- that had started is charged.
+-- that had started is charged. The index is named, or SQLite would go through all jobs for the sake of the order.
 SELECT
     id,
     CASE WHEN cancel_at IS NOT NULL THEN 'cancelled' WHEN suspect = 2 AND failures + 1 >= attempts THEN 'dead'
         ELSE 'ready' END,
     suspect = 2
-FROM remit_job
+FROM remit_job INDEXED BY remit_job_running
 WHERE state = 'running' AND NOT EXISTS (SELECT 1 FROM remit_worker WHERE remit_worker.id = remit_job.worker)
 ORDER BY id
 LIMIT :limit;
@@ -243,7 +243,7 @@ INSERT INTO remit_failure (job, token, attempt, failed_at, worker, kind, message
 SELECT id, token, failures + 1, :now, worker, 'WorkerDied', 'the worker died while it ran this job'
 FROM remit_job
 WHERE rowid IN (
-        SELECT rowid FROM remit_job
+        SELECT rowid FROM remit_job INDEXED BY remit_job_running
         WHERE state = 'running' AND NOT EXISTS (SELECT 1 FROM remit_worker WHERE remit_worker.id = remit_job.worker)
         ORDER BY id
         LIMIT :limit
@@ -265,7 +265,7 @@ SELECT
     )
 FROM remit_job AS job
 WHERE rowid IN (
-        SELECT rowid FROM remit_job
+        SELECT rowid FROM remit_job INDEXED BY remit_job_running
         WHERE state = 'running' AND NOT EXISTS (SELECT 1 FROM remit_worker WHERE remit_worker.id = remit_job.worker)
         ORDER BY id
         LIMIT :limit
@@ -285,7 +285,7 @@ SET state = CASE WHEN cancel_at IS NOT NULL THEN 'cancelled'
     worker = NULL,
     token = :token
 FROM (
-    SELECT id AS lost_id FROM remit_job
+    SELECT id AS lost_id FROM remit_job INDEXED BY remit_job_running
     WHERE state = 'running' AND NOT EXISTS (SELECT 1 FROM remit_worker WHERE remit_worker.id = remit_job.worker)
     ORDER BY id
     LIMIT :limit
