@@ -2,13 +2,17 @@
 
 import asyncio
 import sqlite3
+import struct
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from remit.db.sqlite import SqliteStore
-from remit.db.transaction import Role
+from remit.db.sqlite.connection import SqliteTransaction
+from remit.db.transaction import Role, Transaction
 
 WRITERS = 5
 
@@ -70,3 +74,28 @@ async def test_handlers_that_want_to_write_at_once_stand_in_a_queue(
             group.create_task(write(number))
     assert somebody.execute("SELECT count(*) FROM t").fetchone() == (WRITERS * 4,)
     await database.close()
+
+
+def test_a_worker_pauses_for_as_long_as_it_wrote_not_for_as_long_as_it_waited(
+    store: SqliteStore, somebody: sqlite3.Connection
+) -> None:
+    """The lock file says until when others wait."""
+    released: list[float] = []
+
+    def let_go() -> None:
+        released.append(time.monotonic())
+        somebody.execute("ROLLBACK")
+
+    async def write(tx: Transaction) -> None:
+        assert isinstance(tx, SqliteTransaction)
+        await tx.execute("INSERT INTO t VALUES (1)")
+
+    somebody.execute("BEGIN IMMEDIATE")
+    timer = threading.Timer(0.5, let_go)
+    timer.start()
+    database = store.blocking(Role.COMPLETE)
+    database.run(write)
+    ended = time.monotonic()
+    database.close()
+    [free_at] = struct.unpack("d", (store.sidecar / "turn.lock").read_bytes())
+    assert free_at - ended <= ended - released[0]

@@ -97,6 +97,7 @@ def writing(connection: sqlite3.Connection, courtesy: Courtesy | None = None) ->
             yield
     else:
         with courtesy.turn(), _immediate(connection):
+            courtesy.begins()
             yield
 
 

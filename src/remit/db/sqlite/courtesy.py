@@ -31,7 +31,7 @@ class Courtesy:
         self._path = lock_file
         self._file: int | None = None
         self._pid = 0
-        self._free_at = 0.0
+        self._begun = self._free_at = 0.0
         self._place: _Place | None = None
 
     @contextmanager
@@ -42,15 +42,19 @@ class Courtesy:
         pause = self._pause_left(file)
         if pause > 0:
             time.sleep(pause)
-        begun = time.monotonic()
+        self._begun = time.monotonic()
         try:
             yield
         finally:
             ended = time.monotonic()
-            self._free_at = ended + min(ended - begun, LONGEST_PAUSE)
+            self._free_at = ended + min(ended - self._begun, LONGEST_PAUSE)
             if mine:
                 os.pwrite(file, _MOMENT.pack(self._free_at), 0)
                 fcntl.flock(file, fcntl.LOCK_UN)
+
+    def begins(self) -> None:
+        """The write begins now: SQLite's lock is taken. Waiting for it was the application's time, not ours."""
+        self._begun = time.monotonic()
 
     def _pause_left(self, file: int) -> float:
         """The lock file says until when the others pause, on the clock that all processes of a machine share."""
