@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from remit import Domain, Job, Retry, Run, Skip, fixed
 from remit.errors import InvalidArgument, InvalidTransition, LeaseLost, OwnershipError, StoreBusy, UnsupportedHandle
-from tests.runtime.working import ended, until, working
+from tests.runtime.working import PATIENCE, ended, until, working
 
 AGAIN = Retry(attempts=3, backoff=fixed(0.01))
 
@@ -495,6 +495,26 @@ async def test_a_completion_waits_for_the_end_of_a_transaction_that_outlives_the
         left[0].close()
         record = await ended(app, ref)
     assert (record.state, record.result, record.failures) == ("completed", "late", 0)
+    assert effects() == [1]
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+async def test_a_completion_that_has_landed_is_settled_while_somebody_writes(store_url: str) -> None:
+    writer = sqlite3.connect(path(), check_same_thread=False)
+
+    @does
+    async def deposits(_: Any, run: Run[Bank]) -> None:
+        await complete_on_the_blocking_driver(run, commit=True)
+        writer.execute("BEGIN IMMEDIATE")
+
+    async with working(store_url, bank) as (app, worker):
+        ref = await bank.enqueue(Post())
+        await until(lambda: writer.in_transaction and not worker.executor.active)
+        async with asyncio.timeout(PATIENCE):
+            await worker.prober.settled()
+        assert writer.in_transaction
+        assert (await app.jobs.get(ref.id)).state == "completed"
+        writer.close()
     assert effects() == [1]
 
 
