@@ -38,37 +38,48 @@ RETURNING 1;
 -- Takes a batch of events, or some of them by name, and makes the deliveries of each: a job for every subscription that
 -- wants it, or a turn where the subscription is ordered. What stands behind a failed one of its lane is not outstanding;
 -- and an ordered event waits while an earlier one of its lane is not in the batch.
-CREATE TEMP TABLE IF NOT EXISTS remit_due (id TEXT PRIMARY KEY, seq INTEGER, lane INTEGER) WITHOUT ROWID;
-CREATE TEMP TABLE IF NOT EXISTS remit_taken (id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TEMP TABLE IF NOT EXISTS remit_due (seq INTEGER PRIMARY KEY, lane INTEGER);
+CREATE TEMP TABLE IF NOT EXISTS remit_taken (seq INTEGER PRIMARY KEY);
+CREATE TEMP TABLE IF NOT EXISTS remit_listener (
+    name TEXT, subscription TEXT, PRIMARY KEY (name, subscription)
+) WITHOUT ROWID;
 CREATE TEMP TABLE IF NOT EXISTS remit_wanted (
-    event TEXT, subscription TEXT, ordered INTEGER, PRIMARY KEY (event, subscription)
+    seq INTEGER, subscription TEXT, ordered INTEGER, PRIMARY KEY (seq, subscription)
 ) WITHOUT ROWID;
 DELETE FROM temp.remit_due;
-INSERT INTO temp.remit_due (id, seq, lane)
-SELECT id, seq, lane FROM remit_outstanding
+INSERT INTO temp.remit_due (seq, lane)
+SELECT seq, lane FROM remit_outstanding
 WHERE (attempts = 0 OR due_at <= :now)  -- a clock that steps back delays nothing that is new
     AND (:only IS NULL OR id IN (SELECT value FROM json_each(:only)))
 ORDER BY due_at, seq
 LIMIT :limit;
 DELETE FROM temp.remit_taken;
-INSERT INTO temp.remit_taken (id)
-SELECT id FROM temp.remit_due WHERE lane IS NULL
+INSERT INTO temp.remit_taken (seq)
+SELECT seq FROM temp.remit_due WHERE lane IS NULL
 UNION ALL
-SELECT id FROM (
-    SELECT event.id,
-        min(event.id IN (SELECT id FROM temp.remit_due)) OVER (PARTITION BY event.lane ORDER BY event.seq) AS free
+SELECT seq FROM (
+    SELECT event.seq,
+        min(event.seq IN (SELECT seq FROM temp.remit_due)) OVER (PARTITION BY event.lane ORDER BY event.seq) AS free
     FROM (SELECT lane, max(seq) AS last FROM temp.remit_due WHERE lane IS NOT NULL GROUP BY lane) AS due_lane
     CROSS JOIN remit_event AS event
         ON event.lane = due_lane.lane AND event.seq <= due_lane.last AND event.state = 'pending'
 ) AS standing
 WHERE free;
+DELETE FROM temp.remit_listener;
+INSERT OR IGNORE INTO temp.remit_listener (name, subscription)
+SELECT heard.value, subscription.id
+FROM remit_subscription AS subscription CROSS JOIN json_each(subscription.events) AS heard
+WHERE subscription.retired_at IS NULL
+    AND heard.value IN (
+        SELECT event.name FROM temp.remit_taken AS taken CROSS JOIN remit_event AS event ON event.seq = taken.seq
+    );
 DELETE FROM temp.remit_wanted;
-INSERT INTO temp.remit_wanted (event, subscription, ordered)
-SELECT event.id, subscription.id, subscription.ordered_by IS NOT NULL AND event.lane IS NOT NULL
+INSERT INTO temp.remit_wanted (seq, subscription, ordered)
+SELECT event.seq, subscription.id, subscription.ordered_by IS NOT NULL AND event.lane IS NOT NULL
 FROM temp.remit_taken AS taken
-CROSS JOIN remit_event AS event ON event.id = taken.id
-CROSS JOIN remit_subscription AS subscription
-    ON subscription.retired_at IS NULL AND event.name IN (SELECT value FROM json_each(subscription.events))
+CROSS JOIN remit_event AS event ON event.seq = taken.seq
+CROSS JOIN temp.remit_listener AS listener ON listener.name = event.name
+CROSS JOIN remit_subscription AS subscription ON subscription.id = listener.subscription
 WHERE (subscription.condition IS NULL OR NOT EXISTS (
         SELECT 1 FROM json_each(subscription.condition) AS field
         WHERE NOT EXISTS (
@@ -91,27 +102,27 @@ SELECT
     subscription.domain, subscription.queue, subscription.name, event.encoding, subscription.keep, event.scope,
     event.traceparent
 FROM temp.remit_wanted AS wanted
-CROSS JOIN remit_event AS event ON event.id = wanted.event
+CROSS JOIN remit_event AS event ON event.seq = wanted.seq
 CROSS JOIN remit_subscription AS subscription ON subscription.id = wanted.subscription
 WHERE NOT wanted.ordered
 ON CONFLICT (id) DO NOTHING;
 INSERT INTO remit_turn (subscription, lane, seq, event)
 SELECT wanted.subscription, event.lane, event.seq, event.id
-FROM temp.remit_wanted AS wanted CROSS JOIN remit_event AS event ON event.id = wanted.event
+FROM temp.remit_wanted AS wanted CROSS JOIN remit_event AS event ON event.seq = wanted.seq
 WHERE wanted.ordered
 ON CONFLICT DO NOTHING;
 UPDATE remit_event
 SET state = 'dispatched', dispatched_at = :now, error = NULL,
     due_at = CAST(:now + coalesce(keep, :keep) * 1000000 AS INTEGER),
-    deliveries = (SELECT count(*) FROM temp.remit_wanted AS wanted WHERE wanted.event = remit_event.id)
-WHERE id IN (SELECT id FROM temp.remit_taken);
+    deliveries = (SELECT count(*) FROM temp.remit_wanted AS wanted WHERE wanted.seq = remit_event.seq)
+WHERE seq IN (SELECT seq FROM temp.remit_taken);
 SELECT
     (SELECT count(*) FROM temp.remit_due), (SELECT count(*) FROM temp.remit_taken),
     (SELECT count(*) FROM temp.remit_wanted WHERE NOT ordered),
     (
         SELECT nullif(json_group_array(json_array(subscription, CAST(lane AS TEXT))), '[]') FROM (
             SELECT DISTINCT wanted.subscription, event.lane
-            FROM temp.remit_wanted AS wanted CROSS JOIN remit_event AS event ON event.id = wanted.event
+            FROM temp.remit_wanted AS wanted CROSS JOIN remit_event AS event ON event.seq = wanted.seq
             WHERE wanted.ordered
         )
     ),
@@ -406,21 +417,21 @@ WHERE name IN (SELECT value FROM json_each(:names))
 -- One batch of a back-fill: the events of the log that come next, dispatched or not. What was delivered before, or is
 -- under way, stays as it is; what died and was pruned is delivered again, and what was left of it goes, since a lane
 -- would take it for the end of the new delivery.
-CREATE TEMP TABLE IF NOT EXISTS remit_page (seq INTEGER, id TEXT);
+CREATE TEMP TABLE IF NOT EXISTS remit_page (seq INTEGER PRIMARY KEY);
 CREATE TEMP TABLE IF NOT EXISTS remit_wanted (
-    event TEXT, subscription TEXT, ordered INTEGER, PRIMARY KEY (event, subscription)
+    seq INTEGER, subscription TEXT, ordered INTEGER, PRIMARY KEY (seq, subscription)
 ) WITHOUT ROWID;
 DELETE FROM temp.remit_page;
-INSERT INTO temp.remit_page (seq, id)
-SELECT seq, id FROM remit_event
+INSERT INTO temp.remit_page (seq)
+SELECT seq FROM remit_event
 WHERE seq > :after AND name IN (SELECT value FROM json_each(:names))
     AND (:since IS NULL OR published_at >= :since) AND (:until IS NULL OR published_at < :until)
 ORDER BY seq LIMIT :limit;
 DELETE FROM temp.remit_wanted;
-INSERT INTO temp.remit_wanted (event, subscription, ordered)
-SELECT event.id, subscription.id, subscription.ordered_by IS NOT NULL AND event.lane IS NOT NULL
+INSERT INTO temp.remit_wanted (seq, subscription, ordered)
+SELECT event.seq, subscription.id, subscription.ordered_by IS NOT NULL AND event.lane IS NOT NULL
 FROM temp.remit_page AS page
-CROSS JOIN remit_event AS event ON event.id = page.id
+CROSS JOIN remit_event AS event ON event.seq = page.seq
 JOIN remit_subscription AS subscription ON subscription.id = :subscription AND subscription.retired_at IS NULL
 WHERE (subscription.condition IS NULL OR NOT EXISTS (
         SELECT 1 FROM json_each(subscription.condition) AS field
@@ -439,7 +450,10 @@ WHERE (subscription.condition IS NULL OR NOT EXISTS (
         SELECT 1 FROM remit_turn AS turn
         WHERE turn.subscription = subscription.id AND turn.lane = event.lane AND turn.seq = event.seq
     );
-DELETE FROM remit_delivery WHERE (event, subscription) IN (SELECT event, subscription FROM temp.remit_wanted);
+DELETE FROM remit_delivery
+WHERE subscription = :subscription AND event IN (
+    SELECT id FROM temp.remit_wanted AS wanted CROSS JOIN remit_event AS event ON event.seq = wanted.seq
+);
 INSERT INTO remit_job (
     id, line, state, run_at, created_at, expires_at, event_id, subscription, correlation, causation, version, priority,
     attempts, domain, queue, name, encoding, keep, scope, traceparent
@@ -451,13 +465,13 @@ SELECT
     subscription.domain, subscription.queue, subscription.name, event.encoding, subscription.keep, event.scope,
     event.traceparent
 FROM temp.remit_wanted AS wanted
-CROSS JOIN remit_event AS event ON event.id = wanted.event
+CROSS JOIN remit_event AS event ON event.seq = wanted.seq
 CROSS JOIN remit_subscription AS subscription ON subscription.id = wanted.subscription
 WHERE NOT wanted.ordered
 ON CONFLICT (id) DO NOTHING;
 INSERT INTO remit_turn (subscription, lane, seq, event)
 SELECT wanted.subscription, event.lane, event.seq, event.id
-FROM temp.remit_wanted AS wanted CROSS JOIN remit_event AS event ON event.id = wanted.event
+FROM temp.remit_wanted AS wanted CROSS JOIN remit_event AS event ON event.seq = wanted.seq
 WHERE wanted.ordered
 ON CONFLICT DO NOTHING;
 SELECT
