@@ -60,8 +60,8 @@ class Recorder:
 
     async def fetch(self, query: Query, **params: Value) -> list[Row]:
         rendered = render(query, "postgres", "numbered")
-        ambient = {"now": None, "gate": 1, "channel": "remit_work"}
-        self.ran.append((rendered.text, rendered.arguments({**ambient, **params})))
+        values = {"now": None, "gate": 1, "channel": "remit_work", **params}
+        self.ran.append((rendered.text, [values[name] for name in rendered.names[0]]))
         return await self.tx.fetch(query, **params)
 
 

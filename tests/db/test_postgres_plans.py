@@ -43,10 +43,11 @@ async def finish_nothing(tx: Transaction) -> None:
 
 async def kept_plan(tx: Transaction) -> str:
     """The plan that this session keeps for a completion."""
-    rows = await tx.execute("SELECT name, statement FROM pg_prepared_statements")  # type: ignore[attr-defined]
+    assert isinstance(tx, postgres_connection.AwaitingTransaction)
+    rows = await tx.execute("SELECT name, statement FROM pg_prepared_statements")
     [name] = [name for name, statement in rows if "landed AS" in statement]
     parameters = ", ".join(["NULL"] * 10)
-    plan = await tx.execute(f'EXPLAIN (FORMAT JSON) EXECUTE "{name}" ({parameters})')  # type: ignore[attr-defined]
+    plan = await tx.execute(f'EXPLAIN (FORMAT JSON) EXECUTE "{name}" ({parameters})')
     return json.dumps(plan[0][0])
 
 

@@ -58,15 +58,6 @@ class Rendered:
     def text(self) -> str:
         return self.parts[0]
 
-    def arguments(self, params: dict[str, object]) -> list[object]:
-        """The parameters of the only part, in order."""
-        return [params[name] for name in self.names[0]]
-
-    @property
-    def is_script(self) -> bool:
-        """Whether it must run inside a transaction to be one step."""
-        return len(self.parts) > 1
-
 
 def parse(text: str) -> dict[str, str]:
     """Split a file at its `-- name:` headers."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from remit.catalog.policies import LAST_PRIORITY
 from remit.db.transaction import Row
 from remit.jobs.states import State, Transition
 
@@ -174,9 +175,6 @@ class Claim(Struct):
     @property
     def attempt(self) -> int:
         return self.failures + 1
-
-
-LAST_PRIORITY = 32_767
 
 
 class Allotment(Struct, frozen=True):

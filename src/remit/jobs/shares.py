@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from remit.jobs.model import LAST_PRIORITY, Allotment
+from remit.catalog.policies import LAST_PRIORITY
+from remit.jobs.model import Allotment
 
 
 def even(queue: str, lines: Sequence[int], room: int) -> list[Allotment]:

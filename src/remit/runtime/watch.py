@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from remit.db.store import ANYTHING, Bell, Ring
@@ -20,6 +21,13 @@ FASTEST, SLOWEST, SLOWING = 0.003, 0.05, 1.25
 """Seconds between two looks of an idle part while another is busy, and how they grow."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    wake: Callable[[], None]
+    hears: str
+    after: float
+
+
 class Watch:
     """Shares a bell. An idle part calls `settle`, looks, and sleeps for as long as it was told; one that has more to do
     than it could take at once calls `rouse`, and `hand_on` when what it did is work for the others.
@@ -27,9 +35,7 @@ class Watch:
 
     def __init__(self, make: Callable[[Ring], Bell]) -> None:
         self._bell = make(self.ring)
-        self._wakes: dict[str, Callable[[], None]] = {}
-        self._hears: dict[str, str] = {}
-        self._after: dict[str, float] = {}
+        self._parts: dict[str, _Part] = {}
         self._intervals: dict[str, float] = {}
         """Of the parts that are idle."""
         self._turn = asyncio.Lock()
@@ -38,31 +44,29 @@ class Watch:
         """Take part; until it settles, a part counts as busy. It hears what the bell rings for, or that it rings for
         anything, `after` seconds later than others.
         """
-        self._wakes[part] = wake
-        self._hears[part] = hears
-        self._after[part] = after
+        self._parts[part] = _Part(wake, hears, after)
 
     def ring(self, news: str) -> None:
         """Something may have come: everybody looks whom it may concern."""
-        for part, wake in self._wakes.items():
-            if news not in (ANYTHING, self._hears[part]):
+        for part in self._parts.values():
+            if news not in (ANYTHING, part.hears):
                 continue
-            if after := self._after[part]:
-                asyncio.get_running_loop().call_later(after, wake)
+            if part.after:
+                asyncio.get_running_loop().call_later(part.after, part.wake)
             else:
-                wake()
+                part.wake()
 
     async def settle(self, part: str) -> float:
         """Prepare to sleep; answers how many seconds a sleep may last, *after one more look left nothing*."""
         interval = self._intervals[part] = min(self._intervals.get(part, FASTEST / SLOWING) * SLOWING, SLOWEST)
-        if len(self._intervals) < len(self._wakes):
+        if len(self._intervals) < len(self._parts):
             return interval
         async with self._turn:
             return await self._bell.settle()
 
     async def rouse(self, part: str) -> None:
         """Busy again: until the next `settle`, nobody needs to ring. Who sleeps on the bell must not any longer."""
-        was_settled = len(self._intervals) == len(self._wakes)
+        was_settled = len(self._intervals) == len(self._parts)
         self._intervals.pop(part, None)
         if not was_settled:
             return
@@ -73,15 +77,15 @@ class Watch:
 
     def hand_on(self, part: str) -> None:
         """What it did is work for the others: they look now, and need not wait until somebody rings."""
-        for other, wake in self._wakes.items():
-            if other != part:
-                wake()
+        for name, other in self._parts.items():
+            if name != part:
+                other.wake()
 
     async def leave(self, part: str) -> None:
         """Wait no more; the last one to leave closes the bell."""
-        self._wakes.pop(part, None)
+        self._parts.pop(part, None)
         self._intervals.pop(part, None)
-        if not self._wakes:
+        if not self._parts:
             async with self._turn:
                 await self._bell.close()
 

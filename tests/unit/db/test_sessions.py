@@ -9,6 +9,7 @@ import pytest
 
 from remit import schema
 from remit.db.opening import open_store
+from remit.db.postgres.connection import BlockingTransaction
 from remit.db.postgres.sessions import AwaitingSession, BlockingSession, Statement
 from remit.db.store import Store
 from remit.db.transaction import Role, Transaction, run_blocking
@@ -114,7 +115,8 @@ def test_a_session_that_lost_its_statements_says_what_may_stand_between(store: S
     database = store.blocking(Role.CLIENT)
 
     async def lose(tx: Transaction) -> None:
-        await tx.execute("DEALLOCATE ALL")  # type: ignore[attr-defined]
+        assert isinstance(tx, BlockingTransaction)
+        await tx.execute("DEALLOCATE ALL")
 
     database.run(jobs.store)
     database.run(lose)

@@ -77,18 +77,17 @@ def test_parameters_are_spelled_as_the_driver_wants_them(
     )
 
 
-def test_arguments_come_in_the_order_of_the_text(feature: Query) -> None:
-    values: dict[str, object] = {"n": 7, "id": "x", "unused": 0}
-    assert statements.render(feature, "postgres", "numbered").arguments(values) == ["x", 7]
-    assert statements.render(feature, "postgres", "qmark").arguments(values) == ["x", "x", 7]
+def test_names_come_in_the_order_of_the_text(feature: Query) -> None:
+    assert statements.render(feature, "postgres", "numbered").names == (("id", "n"),)
+    assert statements.render(feature, "postgres", "qmark").names == (("id", "id", "n"),)
 
 
 def test_a_script_is_several_statements_with_the_same_parameters(feature: Query) -> None:
     script = statements.render(Query("a.feature", "second_one"), "sqlite", "qmark")
     assert script == Rendered(("INSERT INTO remit_job VALUES (?)", "SELECT ?, ?"), (("a",), ("b", "a")), writes=True)
-    assert (script.is_script, script.writes) == (True, True)
+    assert script.writes
     one = statements.render(feature, "sqlite", "named")
-    assert (one.is_script, one.writes) == (False, False)
+    assert (len(one.parts), one.writes) == (1, False)
 
 
 def test_a_statement_for_a_schema_of_another_name(feature: Query) -> None:
