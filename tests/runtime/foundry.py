@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from remit import DeadLetter, Domain, Job, Retry, RetryAfter, Run, Skip, Snooze, fixed
+from remit.errors import OwnershipError
 
 AGAIN = Retry(attempts=3, backoff=fixed(0.01))
 
@@ -32,7 +33,12 @@ class Unpicklable(Refused):
         raise RuntimeError("no text")
 
 
+class Mint(Domain[None]):
+    pass
+
+
 foundry = Foundry()
+mint = Mint()
 forge = foundry.queue("forge", concurrency=2)
 
 
@@ -47,6 +53,10 @@ class CastOnce(Job[Foundry], queue=forge, retry=Retry(attempts=5, backoff=fixed(
 
 class Ingot(Job[Foundry]):
     number: int
+
+
+class Coin(Job[Mint]):
+    pass
 
 
 @foundry.context
@@ -72,6 +82,11 @@ def cast(job: Cast, run: Run[Foundry]) -> object:  # noqa: PLR0912 - one branch 
             return {"pid": os.getpid(), "context": run.context, "attempt": run.attempt, "key": run.key}
         case "no json":
             return object()
+        case "trespass":
+            try:
+                run.enqueue(Coin())  # type: ignore[arg-type]
+            except OwnershipError as error:
+                return str(error)
         case "skip":
             raise Skip("nothing to cast")
         case "snooze" if not (Path(job.folder) / "snoozed").exists():

@@ -51,6 +51,13 @@ async def test_every_outcome(store_url: str, tmp_path: Path, capfd: pytest.Captu
     assert {how: numbers for how, numbers in sent.items() if numbers} == {how: [n] for how, n in expected.items()}
 
 
+async def test_what_it_may_not_send_is_refused_there_and_counted_by_its_worker(store_url: str) -> None:
+    async with working(store_url, foundry) as (app, worker):
+        record = await ended(app, await foundry.enqueue(Cast(how="trespass")))
+        assert worker.health()["refused"] == 1
+    assert "foundry cannot enqueue mint.coin: only mint may" in str(record.result)
+
+
 @pytest.mark.parametrize("how", ["end", "kill", "close everything"])
 async def test_a_child_that_is_gone_is_a_failure_and_is_replaced(store_url: str, how: str) -> None:
     async with working(store_url, foundry) as (app, worker):

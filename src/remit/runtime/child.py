@@ -18,9 +18,14 @@ import msgspec
 
 from remit.catalog import (
     DomainSpec,
+    EnqueueOptions,
     EnqueueRequest,
+    Event,
+    Job,
+    MessageSpec,
     Origin,
     Owner,
+    PublishOptions,
     PublishRequest,
     Work,
     check_owner,
@@ -35,7 +40,7 @@ from remit.catalog import (
 from remit.db.opening import open_store
 from remit.db.store import Store
 from remit.db.transaction import Role
-from remit.errors import CatalogError
+from remit.errors import CatalogError, OwnershipError
 from remit.jobs.model import Claim
 from remit.jobs.signals import DeadLetter, RetryAfter, Skip, Snooze
 from remit.jobs.states import Failure
@@ -55,6 +60,7 @@ class Child:
         self._calls: queue.SimpleQueue[Call] = queue.SimpleQueue()
         self._run: LiveRun | None = None
         self._logs: list[Log] = []
+        self._refusals: list[tuple[str, str, str]] = []
         self._contexts: dict[str, object] = {}
         self._stack = ExitStack()
         self._surroundings = msgspec.msgpack.decode(self._read(), type=Surroundings)
@@ -93,7 +99,7 @@ class Child:
                 self._calls.put(msgspec.convert(frame, Call))
 
     def _handle(self, call: Call) -> Reply:
-        self._logs = []
+        self._logs, self._refusals = [], []
         try:
             function = _find(call.path)
             owner: type[Owner[Any]] = _find(call.domain)
@@ -124,17 +130,34 @@ class Child:
             call.name, call.traceparent, call.envelope,
         )  # fmt: skip
         policy = work.policy(domain.defaults)
-        here = self._surroundings
         services = Services(
             store=self._opened(),
             database=_no_loop,
             blocking=lambda: self._opened().blocking(Role.HANDLER),
             telemetry=Telemetry(call.worker),
-            prepare=lambda sender, job, options: _prepare(domain, job, options, here),
-            prepare_event=lambda sender, event, options: _prepare_event(domain, event, options, here),
+            prepare=self._prepare,
+            prepare_event=self._prepare_event,
             journal=self._journal,
         )
         return LiveRun(claim, work, policy, domain.instance, self._context(domain), call.worker, services)
+
+    def _prepare(self, sender: Owner[Any], job: Job[Any], options: EnqueueOptions) -> EnqueueRequest:
+        spec, domain = spec_of(job), sender.__remit__
+        self._check_owner(domain, spec)
+        return prepare(spec, job, options, spec.policy(domain.defaults), scope_text(job, self._surroundings.scope))
+
+    def _prepare_event(self, sender: Owner[Any], event: Event[Any], options: PublishOptions) -> PublishRequest:
+        spec, domain, here = event_spec_of(event), sender.__remit__, self._surroundings
+        self._check_owner(domain, spec)
+        limit, scope, keep = spec.limit(domain.defaults), scope_text(event, here.scope), spec.kept(here.keep)
+        return prepare_event(spec, event, options, limit, scope, keep=keep)
+
+    def _check_owner(self, domain: DomainSpec, spec: MessageSpec) -> None:
+        try:
+            check_owner(domain, spec)
+        except OwnershipError:
+            self._refusals.append((domain.name, spec.name, spec.kind))  # the parent counts them
+            raise
 
     def _opened(self) -> Store:
         if self._store is None:
@@ -181,7 +204,7 @@ class Child:
         sent = run if kind == "completed" else None
         return Reply(
             kind, completion, stamp, messages=sent.messages if sent else [], events=sent.events if sent else [],
-            logs=self._logs, **rest,
+            logs=self._logs, refusals=self._refusals, **rest,
         )  # fmt: skip
 
 
@@ -191,19 +214,6 @@ def _find(path: str) -> Any:
     for part in name.split("."):
         found = getattr(found, part)
     return found
-
-
-def _prepare(domain: DomainSpec, job: Any, options: Any, here: Surroundings) -> EnqueueRequest:
-    spec = spec_of(job)
-    check_owner(domain, spec)
-    return prepare(spec, job, options, spec.policy(domain.defaults), scope_text(job, here.scope))
-
-
-def _prepare_event(domain: DomainSpec, event: Any, options: Any, here: Surroundings) -> PublishRequest:
-    spec = event_spec_of(event)
-    check_owner(domain, spec)
-    limit, scope, keep = spec.limit(domain.defaults), scope_text(event, here.scope), spec.kept(here.keep)
-    return prepare_event(spec, event, options, limit, scope, keep=keep)
 
 
 def _no_loop() -> Any:

@@ -23,7 +23,7 @@ import msgspec
 from remit.jobs.states import Completed, Failed, Failure, GaveUp, Interrupted, Outcome, Skipped, Snoozed
 from remit.runtime.outcomes import RemoteFailure, outcome_of, timed_out
 from remit.runtime.runs import Completion, Interruption, LiveRun
-from remit.telemetry import Telemetry
+from remit.telemetry import Refusals, Telemetry
 
 _LENGTH = struct.Struct(">I")
 READY = "ready"
@@ -71,6 +71,8 @@ class Reply(msgspec.Struct, frozen=True):
     messages: list[dict[str, Any]] = []
     events: list[dict[str, Any]] = []
     logs: list[Log] = []
+    refusals: list[tuple[str, str, str]] = []
+    """Messages that it tried to send and may not: domain, name, kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +89,9 @@ class Surroundings:
 class ProcessCrew:
     """Children that run one call each; as many as calls are under way, kept for the next."""
 
-    def __init__(self, surroundings: Surroundings, telemetry: Telemetry) -> None:
+    def __init__(self, surroundings: Surroundings, telemetry: Telemetry, refusals: Refusals) -> None:
         self._surroundings = surroundings
+        self._refusals = refusals
         self._telemetry = telemetry
         self._idle: deque[_Child] = deque()
         self._children: set[_Child] = set()
@@ -123,6 +126,8 @@ class ProcessCrew:
         self._idle.append(child)
         for line in reply.logs:
             run.keep_log(line.level, line.created, line.message)
+        for refused in reply.refusals:
+            self._refusals.count(*refused)
         run.messages.extend(reply.messages)
         run.events.extend(reply.events)
         run.completion, run.stamp = Completion(reply.completion), reply.stamp

@@ -322,7 +322,7 @@ class Worker:
             self._ledger,
             databases.complete,
             services,
-            ProcessCrew(self._surroundings, telemetry),
+            ProcessCrew(self._surroundings, telemetry, self._refusals),
         )
         self.producer = Producer(self.store, databases.claim, self._intakes, self._ledger, watch, telemetry)
 
