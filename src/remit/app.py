@@ -109,7 +109,7 @@ class Remit:
             "ambient": ambient,
             "boundaries": boundaries,
         }
-        self._surroundings = Surroundings(url, schema, pooler, self.catalog.scope_keys, self.catalog.log.keep)
+        self._surroundings = Surroundings.of(self.catalog, url, schema=schema, pooler=pooler)
         self._connections = _Connections(self, rail or Rail())
         self.refusals = Refusals()
         sender = StoreSender(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from remit import DeadLetter, Domain, Job, Retry, RetryAfter, Run, Skip, Snooze, fixed
-from remit.errors import OwnershipError
+from remit.errors import OwnershipError, PayloadTooLarge
 
 AGAIN = Retry(attempts=3, backoff=fixed(0.01))
 
@@ -82,6 +82,11 @@ def cast(job: Cast, run: Run[Foundry]) -> object:  # noqa: PLR0912 - one branch 
             return {"pid": os.getpid(), "context": run.context, "attempt": run.attempt, "key": run.key}
         case "no json":
             return object()
+        case "too much":
+            try:
+                run.enqueue(Ingot(number=10**60))
+            except PayloadTooLarge as error:
+                return str(error)
         case "trespass":
             try:
                 run.enqueue(Coin())  # type: ignore[arg-type]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from remit import Defaults, Retry
 from tests.runtime.foundry import Cast, CastOnce, foundry
 from tests.runtime.working import all_ended, ended, in_state, until, working
 
@@ -56,6 +58,22 @@ async def test_what_it_may_not_send_is_refused_there_and_counted_by_its_worker(s
         record = await ended(app, await foundry.enqueue(Cast(how="trespass")))
         assert worker.health()["refused"] == 1
     assert "foundry cannot enqueue mint.coin: only mint may" in str(record.result)
+
+
+async def test_what_the_application_says_holds_for_what_is_sent_there(store_url: str) -> None:
+    defaults = Defaults(retry=Retry(attempts=9), priority=7, expires=timedelta(hours=1))
+    async with working(store_url, foundry, defaults=defaults) as (app, _):
+        await ended(app, await foundry.enqueue(Cast(how="chatter")))
+        [ingot] = (await app.jobs.list(job="foundry.ingot")).jobs
+    assert (ingot.attempts, ingot.priority) == (9, 7)
+    assert ingot.expires_at == ingot.created_at + timedelta(hours=1)
+
+
+async def test_a_payload_that_the_application_forbids_is_refused_there(store_url: str) -> None:
+    async with working(store_url, foundry, defaults=Defaults(max_payload=40)) as (app, _):
+        record = await ended(app, await foundry.enqueue(Cast(how="too much")))
+    assert "foundry.ingot" in str(record.result)
+    assert "40" in str(record.result)
 
 
 @pytest.mark.parametrize("how", ["end", "kill", "close everything"])

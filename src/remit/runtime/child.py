@@ -16,34 +16,15 @@ from typing import Any
 
 import msgspec
 
-from remit.catalog import (
-    DomainSpec,
-    EnqueueOptions,
-    EnqueueRequest,
-    Event,
-    Job,
-    MessageSpec,
-    Origin,
-    Owner,
-    PublishOptions,
-    PublishRequest,
-    Work,
-    check_owner,
-    current_origin,
-    event_spec_of,
-    prepare,
-    prepare_event,
-    running_domain,
-    scope_text,
-    spec_of,
-)
+from remit.catalog import DomainSpec, Origin, Owner, Work, current_origin, running_domain
 from remit.db.opening import open_store
 from remit.db.store import Store
 from remit.db.transaction import Role
-from remit.errors import CatalogError, OwnershipError
+from remit.errors import CatalogError
 from remit.jobs.model import Claim
 from remit.jobs.signals import DeadLetter, RetryAfter, Skip, Snooze
 from remit.jobs.states import Failure
+from remit.runtime.gate import Gate
 from remit.runtime.outcomes import LONGEST_MESSAGE, describe, lineage, storable
 from remit.runtime.processes import READY, Call, Log, Reply, Surroundings
 from remit.runtime.runs import LiveRun, Services
@@ -64,6 +45,8 @@ class Child:
         self._contexts: dict[str, object] = {}
         self._stack = ExitStack()
         self._surroundings = msgspec.msgpack.decode(self._read(), type=Surroundings)
+        self._catalog = self._surroundings.catalog()
+        self._gate = Gate(self._catalog, self._refuse)
         self._store: Store | None = None
 
     def serve(self) -> None:
@@ -129,35 +112,16 @@ class Child:
             call.id, call.token, 0, call.failures, call.attempts, False, "json", call.payload, None, call.correlation,
             call.name, call.traceparent, call.envelope,
         )  # fmt: skip
-        policy = work.policy(domain.defaults)
+        policy = self._catalog.policy(work)
         services = Services(
             store=self._opened(),
             database=_no_loop,
             blocking=lambda: self._opened().blocking(Role.HANDLER),
             telemetry=Telemetry(call.worker),
-            prepare=self._prepare,
-            prepare_event=self._prepare_event,
+            gate=self._gate,
             journal=self._journal,
         )
         return LiveRun(claim, work, policy, domain.instance, self._context(domain), call.worker, services)
-
-    def _prepare(self, sender: Owner[Any], job: Job[Any], options: EnqueueOptions) -> EnqueueRequest:
-        spec, domain = spec_of(job), sender.__remit__
-        self._check_owner(domain, spec)
-        return prepare(spec, job, options, spec.policy(domain.defaults), scope_text(job, self._surroundings.scope))
-
-    def _prepare_event(self, sender: Owner[Any], event: Event[Any], options: PublishOptions) -> PublishRequest:
-        spec, domain, here = event_spec_of(event), sender.__remit__, self._surroundings
-        self._check_owner(domain, spec)
-        limit, scope, keep = spec.limit(domain.defaults), scope_text(event, here.scope), spec.kept(here.keep)
-        return prepare_event(spec, event, options, limit, scope, keep=keep)
-
-    def _check_owner(self, domain: DomainSpec, spec: MessageSpec) -> None:
-        try:
-            check_owner(domain, spec)
-        except OwnershipError:
-            self._refusals.append((domain.name, spec.name, spec.kind))  # the parent counts them
-            raise
 
     def _opened(self) -> Store:
         if self._store is None:
@@ -181,6 +145,9 @@ class Child:
 
     def _journal(self, job: str, attempt: int, record: logging.LogRecord) -> None:
         self._logs.append(Log(record.levelno, record.created, storable(record.getMessage(), LONGEST_MESSAGE)))
+
+    def _refuse(self, domain: str, message: str, kind: str) -> None:
+        self._refusals.append((domain, message, kind))
 
     def _raised(self, error: BaseException, run: LiveRun) -> Reply:
         match error:

@@ -16,10 +16,12 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
+from remit.catalog import Catalog, Defaults, LogRetention, Retry
+from remit.catalog.quantities import in_seconds_or_forever
 from remit.jobs.states import Completed, Failed, Failure, GaveUp, Interrupted, Outcome, Skipped, Snoozed
 from remit.runtime.outcomes import RemoteFailure, outcome_of, timed_out
 from remit.runtime.runs import Completion, Interruption, LiveRun
@@ -72,18 +74,52 @@ class Reply(msgspec.Struct, frozen=True):
     events: list[dict[str, Any]] = []
     logs: list[Log] = []
     refusals: list[tuple[str, str, str]] = []
-    """Messages that it tried to send and may not: domain, name, kind."""
+    """Messages that it tried to send and may not: domain, message, kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a child needs to know of the application, beside its code. `keep` is for events, in seconds."""
+    """What a child needs to know of the application, beside its code: where its store is, and what it says of messages.
+
+    `keep` is for events; it and `expires` are in seconds.
+    """
 
     url: str
     schema: str
     pooler: bool
     scope: tuple[str, ...]
     keep: float
+    attempts: int | None
+    priority: int | None
+    expires: float | None
+    max_payload: int | None
+
+    @classmethod
+    def of(cls, catalog: Catalog, url: str, *, schema: str, pooler: bool) -> Self:
+        said = catalog.defaults
+        attempts = None if said.retry is None else said.retry.attempts
+        expires = None if said.expires is None else in_seconds_or_forever("expires", said.expires)
+        return cls(
+            url,
+            schema,
+            pooler,
+            catalog.scope_keys,
+            catalog.log.keep,
+            attempts,
+            said.priority,
+            expires,
+            said.max_payload,
+        )
+
+    def catalog(self) -> Catalog:
+        """The application's catalog without its domains, for what the child sends; the parent sees to the rest."""
+        said = Defaults(
+            retry=Retry(attempts=self.attempts),
+            priority=self.priority,
+            expires=self.expires,
+            max_payload=self.max_payload,
+        )
+        return Catalog([], said, self.scope, log=LogRetention(keep=self.keep, archive=False, archived_for=None))
 
 
 class ProcessCrew:

@@ -16,7 +16,6 @@ from typing_extensions import Unpack
 
 from remit.catalog import (
     EnqueueOptions,
-    EnqueueRequest,
     Envelope,
     Event,
     EventRef,
@@ -25,7 +24,6 @@ from remit.catalog import (
     Owner,
     Policy,
     PublishOptions,
-    PublishRequest,
     Run,
     Subscription,
     SyncRun,
@@ -46,6 +44,7 @@ from remit.jobs.rows import row
 from remit.jobs.states import Completed, decide
 from remit.outbox.model import Lane
 from remit.outbox.rows import event_row
+from remit.runtime.gate import Gate
 from remit.telemetry import Telemetry
 
 LONG_TRANSACTION = 1.0
@@ -72,14 +71,13 @@ class Completion(Enum):
 
 @dataclass(slots=True)
 class Services:
-    """What runs of one worker share. `prepare` and `prepare_event` check and prepare what a run wants to send."""
+    """What runs of one worker share."""
 
     store: Store
     database: Callable[[], Database]
     blocking: Callable[[], BlockingDatabase]
     telemetry: Telemetry
-    prepare: Callable[[Owner[Any], Job[Any], EnqueueOptions], EnqueueRequest]
-    prepare_event: Callable[[Owner[Any], Event[Any], PublishOptions], PublishRequest]
+    gate: Gate
     journal: Callable[[str, int, logging.LogRecord], None]
 
 
@@ -143,21 +141,21 @@ class LiveRun(Run[Any]):
 
     def enqueue(self, job: Job[Any], **options: Unpack[EnqueueOptions]) -> JobRef:
         self._check_open("send")
-        request = self._services.prepare(self.domain, job, options)
+        request = self._services.gate.job(self.domain, job, options)
         id = request.id or new_id()
         self.messages.append(row(request, id, **self._origin()))
         return JobRef(id)
 
     def publish(self, event: Event[Any], **options: Unpack[PublishOptions]) -> EventRef:
         self._check_open("publish")
-        request = self._services.prepare_event(self.domain, event, options)
+        request = self._services.gate.event(self.domain, event, options)
         id = request.id or new_id()
         self.events.append(event_row(request, id, **self._origin()))
         return EventRef(id)
 
     def publish_later(self, event: Event[Any], **options: Unpack[EnqueueOptions]) -> JobRef:
         self._check_open("publish")
-        request = self._services.prepare_event(self.domain, event, {})  # its owner and its size are checked here
+        request = self._services.gate.event(self.domain, event, {})  # its owner and its size are checked here
         return self.enqueue(later_message(self.domain.__remit__, event, len(request.payload.encode())), **options)
 
     def _origin(self) -> dict[str, str | None]:

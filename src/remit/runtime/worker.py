@@ -16,29 +16,17 @@ from typing import Any, Self
 from remit import schema
 from remit.catalog import (
     Catalog,
-    EnqueueOptions,
-    EnqueueRequest,
-    Event,
-    Job,
     LogRetention,
-    MessageSpec,
     Outbox,
-    Owner,
-    PublishOptions,
-    PublishRequest,
-    check_owner,
-    event_spec_of,
-    prepare,
-    prepare_event,
-    spec_of,
 )
 from remit.db.store import Store
 from remit.db.transaction import BlockingDatabase, Database, Role
-from remit.errors import OwnershipError, StoreError
+from remit.errors import StoreError
 from remit.jobs import operations as jobs
 from remit.runtime import operations
 from remit.runtime.completer import Completer, OrderedCompleter
 from remit.runtime.executor import Entry, Executor
+from remit.runtime.gate import Gate
 from remit.runtime.heartbeat import BEATS_PER_LEASE, Heartbeat
 from remit.runtime.intake import Intake
 from remit.runtime.journal import Journal
@@ -308,8 +296,7 @@ class Worker:
             database=lambda: databases.handler,
             blocking=lambda: databases.handler_blocking,
             telemetry=telemetry,
-            prepare=self._prepare,
-            prepare_event=self._prepare_event,
+            gate=Gate(self.catalog, self._refusals.count),
             journal=self.journal.write,
         )
         self.executor = Executor(
@@ -374,24 +361,6 @@ class Worker:
             health=self.health,
             on_loop=self.executor.on_loop,
         )
-
-    def _prepare(self, sender: Owner[Any], job: Job[Any], options: EnqueueOptions) -> EnqueueRequest:
-        spec = spec_of(job)
-        self._check_owner(sender, spec)
-        return prepare(spec, job, options, self.catalog.policy(spec), self.catalog.scope(job))
-
-    def _prepare_event(self, sender: Owner[Any], event: Event[Any], options: PublishOptions) -> PublishRequest:
-        spec = event_spec_of(event)
-        self._check_owner(sender, spec)
-        limit, scope, keep = self.catalog.limit(spec), self.catalog.scope(event), self.catalog.keep(spec)
-        return prepare_event(spec, event, options, limit, scope, keep=keep)
-
-    def _check_owner(self, sender: Owner[Any], spec: MessageSpec) -> None:
-        try:
-            check_owner(sender.__remit__, spec)
-        except OwnershipError:
-            self._refusals.count(sender.__remit__.name, spec.name, spec.kind)
-            raise
 
     def _adopt(self, ready: list[tuple[int, str, str, int]]) -> None:
         """Take in lines of known jobs that wait in queues which are declared no more, or elsewhere."""
