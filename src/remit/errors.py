@@ -12,9 +12,18 @@ from typing import ClassVar
 
 
 def nearest(word: str, options: Iterable[str]) -> str:
-    """Give `" Did you mean 'timeout'?"`, or an empty string where nothing comes close."""
-    matches = get_close_matches(word, list(options), n=1, cutoff=0.6)
-    return f" Did you mean {str(matches[0])!r}?" if matches else ""  # an enum's member reads as its word
+    """Give `" Did you mean 'timeout'?"`, or an empty string where nothing comes close.
+
+    Of two names in one domain only what stands behind it counts: all names there are alike before.
+    """
+    domain, dot, _ = word.rpartition(".")
+    words = [str(option) for option in options]  # an enum's member reads as its word
+    inside = {each.removeprefix(domain + dot): each for each in words if dot and each.startswith(domain + dot)}
+    outside = {each: each for each in words if each not in inside.values()}
+    for near, known in ((word.removeprefix(domain + dot), inside), (word, outside)):
+        if matches := get_close_matches(near, known, n=1, cutoff=0.6):
+            return f" Did you mean {known[matches[0]]!r}?"
+    return ""
 
 
 class RemitError(Exception):

@@ -99,6 +99,7 @@ def test_filters_narrow_the_list(remit: Remit) -> None:
         (("--baseline", "use", "--baseline-file", "/nowhere/at/all.json"), "--baseline write"),
         (("--baseline", "write", "--rule", "layer-order"), "leave --rule and --domain out"),
         (("--baseline", "grow"), "grow"),
+        (("--baseline-file", "known.json"), "add --baseline use"),
     ],
 )
 def test_wrong_usage_exits_with_2(remit: Remit, argv: tuple[str, ...], told: str) -> None:

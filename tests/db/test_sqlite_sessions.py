@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from remit import schema
 from remit.db.sqlite import SqliteStore
 from remit.db.sqlite.connection import SqliteTransaction
 from remit.db.transaction import Role, Transaction
+from remit.jobs import operations as jobs
 
 WRITERS = 5
 
@@ -99,3 +101,21 @@ def test_a_worker_pauses_for_as_long_as_it_wrote_not_for_as_long_as_it_waited(
     database.close()
     [free_at] = struct.unpack("d", (store.sidecar / "turn.lock").read_bytes())
     assert free_at - ended <= ended - released[0]
+
+
+def test_what_waited_for_the_lock_is_dated_when_it_had_it(store: SqliteStore, somebody: sqlite3.Connection) -> None:
+    """Else an event might be fanned out before it was published."""
+    schema.migrate(store)
+    released: list[float] = []
+
+    def let_go() -> None:
+        released.append(time.time())
+        somebody.execute("ROLLBACK")
+
+    somebody.execute("BEGIN IMMEDIATE")
+    threading.Timer(0.2, let_go).start()
+    database = store.blocking(Role.CLIENT)
+    database.run(lambda tx: jobs.pause(tx, "a.default", by=None), atomic=False)
+    database.close()
+    [(paused_at,)] = somebody.execute("SELECT paused_at FROM remit_queue").fetchall()
+    assert paused_at / 1e6 >= released[0]

@@ -88,6 +88,13 @@ def test_the_nearest_option_is_suggested() -> None:
     assert nearest("timeuot", ["timeout", "retry"]) == " Did you mean 'timeout'?"
 
 
+def test_names_in_a_domain_are_told_apart_by_what_stands_behind_it() -> None:
+    names = ["catalog.ledger", "catalog.unlock-downloads", "billing.settle"]
+    assert nearest("catalog.overdue", names) == ""
+    assert nearest("catalog.legder", names) == " Did you mean 'catalog.ledger'?"
+    assert nearest("biling.settle", names) == " Did you mean 'billing.settle'?"
+
+
 def test_nothing_is_suggested_when_nothing_comes_close() -> None:
     assert nearest("banana", ["timeout", "retry"]) == ""
     assert nearest("banana", []) == ""

@@ -92,11 +92,15 @@ class Dispatch:
         try:
             check_owner(self._domain, spec)
         except OwnershipError:
-            if self._binding is not None:
-                running = running_domain.get()
-                sender = self._domain if running is None else running.__remit__
-                self._binding.sender.refused(sender.name, spec.name, spec.kind)
+            self.refused(spec)
             raise
+
+    def refused(self, spec: MessageSpec) -> None:
+        """Let the application count a message that is not this domain's, or not that of the handler which runs here."""
+        if self._binding is not None:
+            running = running_domain.get()
+            sender = self._domain if running is None else running.__remit__
+            self._binding.sender.refused(sender.name, spec.name, spec.kind)
 
     def _bound(self) -> Binding:
         if self._binding is None:
@@ -128,8 +132,6 @@ def check_owner(domain: DomainSpec, spec: MessageSpec) -> None:
 def remedy(domain: DomainSpec, spec: MessageSpec) -> str:
     """Say what a domain can do instead of sending another's message: which of its own events is heard there."""
     owner = spec.domain.__remit__
-    if spec.kind == EventSpec.kind:
-        return f"Let {owner.name} publish it, or let {domain.name} publish an event of its own."
     heard = sorted(
         {
             each.event.message.__qualname__
@@ -139,6 +141,8 @@ def remedy(domain: DomainSpec, spec: MessageSpec) -> str:
     )
     if heard:
         return f"Publish {' or '.join(heard)} instead, which {owner.name} subscribes to."
+    if spec.kind == EventSpec.kind:
+        return f"Let {owner.name} publish it, or let {domain.name} publish an event of its own."
     published = sorted({each.message.__qualname__ for each in domain.events.values()})
     mine = f"one of its own events ({', '.join(published)})" if published else "an event"
     return f"Let {domain.name} publish {mine} and let {owner.name} subscribe to it, or call an API of {owner.name}."

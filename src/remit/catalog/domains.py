@@ -93,6 +93,7 @@ class Domain(Owner[C]):
         spec.instance = self
         self._spec = spec
         self._dispatch = Dispatch(spec)
+        spec.refused = self._dispatch.refused
 
     @property
     def name(self) -> str:
@@ -392,7 +393,7 @@ class Domain(Owner[C]):
         completion: until then it can be seen and cancelled like any job. Takes the options of `enqueue`; raises its
         errors.
 
-            await billing.publish_later(InvoiceOverdue(invoice_id="1"), delay=timedelta(days=14), tx=session)
+            await billing.publish_later(InvoiceBecameOverdue(invoice_id="1"), delay=timedelta(days=14), tx=session)
         """
         return await self.enqueue(self._dispatch.later(event), tx=tx, **options)
 

@@ -29,8 +29,10 @@ class Recorded(Generic[D]):
 
     def record(self, event: Event[D]) -> None:
         """Keep an event until the object is saved. Raises `OwnershipError` for another domain's event."""
-        owner = event_spec_of(event).domain
+        spec = event_spec_of(event)
+        owner = spec.domain
         if owner is not self._domain:
+            self._domain.__remit__.refused(spec)
             raise OwnershipError(
                 f"An aggregate of {self._domain.__remit__.name} cannot record {type(event).__qualname__}, which "
                 f"{owner.__remit__.name} owns: record an event of its own domain."

@@ -240,6 +240,8 @@ class DomainSpec:
     handlers_stated: bool
     defaults: Defaults
     instance: Owner[Any] | None = None
+    refused: Callable[[MessageSpec], None] = lambda _: None
+    """Told of a message of another domain that somebody tried to send as one of this."""
     queues: dict[str, Queue[Any]] = field(default_factory=dict)
     jobs: dict[str, JobSpec] = field(default_factory=dict)
     events: dict[str, EventSpec] = field(default_factory=dict)

@@ -48,6 +48,11 @@ def make_subscription(
     check_keep(whole_name, defaults.keep)
     if on_dead not in get_args(DeadHead):
         raise InvalidArgument(f"on_dead of {whole_name} must be 'block' or 'pass', not {on_dead!r}.")
+    if on_dead == "pass" and ordered_by is None:
+        raise InvalidArgument(
+            f"on_dead={on_dead!r} of {whole_name} says that the next one need not wait for a dead one, and without "
+            "ordered_by none waits: add ordered_by=, or leave it out."
+        )
     condition, condition_call = _where_of(whole_name, event, where)
     return Subscription(
         name=whole_name,

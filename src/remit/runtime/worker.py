@@ -454,7 +454,7 @@ class Worker:
             async with asyncio.timeout(LAST_MOMENTS):
                 await self._databases.leader.run(lambda tx: operations.deregister(tx, self.ledger.worker), atomic=False)
         except (StoreError, TimeoutError) as error:
-            log.warning("could not sign off: %s", error)
+            log.warning("could not sign off: %s", str(error) or f"no answer within {LAST_MOMENTS:.0f} s")
 
     async def drain(self) -> None:
         """Wait until nothing is left that this worker could do: no event to fan out, no lane of an ordered subscription

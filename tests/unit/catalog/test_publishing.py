@@ -129,6 +129,18 @@ async def test_another_domains_event_cannot_be_published_by_any_verb(shop: Shop)
     )
 
 
+async def test_the_refusal_names_the_event_that_the_owner_listens_to(shop: Shop) -> None:
+    @shop.billing.on(shop.IndexRebuilt, name="note")
+    async def note(event: Any, run: Any) -> None: ...
+
+    [told] = await refusals(shop, shop.catalogue, shop.paid)
+    name = shop.IndexRebuilt.__qualname__
+    assert told == (
+        "catalogue cannot publish billing.invoice-paid: only billing may. "
+        f"Publish {name} instead, which billing subscribes to."
+    )
+
+
 async def test_a_handler_cannot_publish_through_another_domain(shop: Shop) -> None:
     with inside_a_handler_of(shop.catalogue):
         [told] = await refusals(shop, shop.billing, shop.paid)

@@ -65,6 +65,15 @@ def test_an_object_may_take_its_own() -> None:
     assert len(order.events) == 0
 
 
+def test_another_domains_event_that_was_to_be_recorded_is_counted(shop: Shop) -> None:
+    class Basket:
+        events = shop.catalogue.recorder()
+
+    with pytest.raises(OwnershipError):
+        Basket().events.record(shop.paid)
+    assert shop.door.refusals == [("catalogue", "billing.invoice-paid", "event")]
+
+
 def test_objects_that_record_nothing_have_nothing() -> None:
     class Slotted:
         __slots__ = ("_remit_recorded",)

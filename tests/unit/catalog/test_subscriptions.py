@@ -201,6 +201,14 @@ def test_a_subscription_cannot_be_named_like_a_job(shop: Shop, name: str, aliase
             "catalog.tell wants billing.invoice-paid ordered_by='customer', and that event promises the order of 'inv",
         ),
         ({"on_dead": "stop"}, InvalidArgument, "on_dead of catalog.tell must be 'block' or 'pass', not 'stop'."),
+        (
+            {"on_dead": "pass"},
+            InvalidArgument,
+            (
+                "on_dead='pass' of catalog.tell says that the next one need not wait for a dead one, and without "
+                "ordered_by none waits: add ordered_by=, or leave it out."
+            ),
+        ),
         ({"on_dead": None}, InvalidArgument, "on_dead of catalog.tell must be 'block' or 'pass', not None."),
         ({"stale_after": -1}, InvalidArgument, "stale_after must be 0 seconds or more, and finite, not -1."),
         ({"stale_after": math.inf}, InvalidArgument, "stale_after must be 0 seconds or more, and finite, not inf."),

@@ -34,7 +34,9 @@ def check(
             "become less."
         ),
     ] = None,
-    baseline_file: Annotated[str, Parameter(metavar="FILE", help="The file of --baseline.")] = DEFAULT_FILE,
+    baseline_file: Annotated[
+        str | None, Parameter(metavar="FILE", help=f"The file of --baseline: {DEFAULT_FILE}.")
+    ] = None,
     json: AsJson = False,
 ) -> Exit:
     """Check the boundaries between domains: imports, who sends what, events, payloads, handlers.
@@ -45,12 +47,14 @@ def check(
     """
     if baseline == "write" and (rule or domain):
         raise UsageError("--baseline write takes all violations: leave --rule and --domain out")
+    if baseline_file is not None and baseline is None:
+        raise UsageError("--baseline-file names the file of --baseline: add --baseline use, or --baseline write")
     application = load(named(app))
     rules, domains = tuple(rule or ()), tuple(filter(None, [domain]))
     report = check_boundaries(application, finders=of_the_store(application), rules=rules, domains=domains)
     if baseline is None:
         return _tell(report, report.violations, None, "", json)
-    file = Path(baseline_file)
+    file = Path(baseline_file or DEFAULT_FILE)
     if baseline == "write" and not file.exists():
         Baseline.of(report.violations).write(file)
         return _written(report, file, json)
@@ -59,7 +63,7 @@ def check(
     if baseline == "write" and not compared.new:
         Baseline.of(report.violations).write(file)
         return _written(report, file, json)
-    return _tell(report, compared.new, compared, baseline_file, json, grows=baseline == "write")
+    return _tell(report, compared.new, compared, str(file), json, grows=baseline == "write")
 
 
 def _written(report: Report, file: Path, json: bool) -> Exit:

@@ -79,11 +79,14 @@ class SqliteTransaction:
 
     async def fetch(self, query: Query, **params: Value) -> list[Row]:
         parts, writes = _script(query)
-        dressed = {"now": self._clock(), **params}
         if not writes or self.connection.in_transaction:
-            return fetch(self.connection, parts, dressed)
+            return self._fetch(parts, params)
         with writing(self.connection, self._courtesy):
-            return fetch(self.connection, parts, dressed)
+            return self._fetch(parts, params)
+
+    def _fetch(self, parts: Sequence[str], params: Mapping[str, Value]) -> list[Row]:
+        """It is now when the lock is taken, not when it was asked for."""
+        return fetch(self.connection, parts, {"now": self._clock(), **params})
 
     async def execute(self, sql: str, params: Params = ()) -> list[Row]:
         return self.connection.execute(sql, params).fetchall()
