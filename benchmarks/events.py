@@ -109,6 +109,22 @@ async def log(setting: Setting[Publisher]) -> Figures:
     return {"rate": statistics.median(rates), **latencies(ledger, sent)}
 
 
+async def rail_loss(setting: Setting[Publisher]) -> Figures:
+    """What a producer loses by the direct rail when it is killed: how many events, and from how far back.
+
+    They are written in the order in which they were taken, so what is lost is the end.
+    """
+    publisher, ledger = setting.contender, setting.ledger()
+    with setting.worker(ledger) as producer:
+        await ledger.reach(1, alive=producer.check, seconds=FIRST_JOB)
+        await asyncio.sleep(setting.seconds / 5)
+        producer.kill()
+    taken, written = ledger.read(), publisher.undispatched().number
+    lost = taken[written:]
+    window = (taken[-1][1] - lost[0][1]) * 1e3 if lost else 0.0
+    return {"window": window, "lost": len(lost), "taken": len(taken)}
+
+
 async def _dispatch(publisher: Publisher, n: int, alive: Callable[[], None]) -> float:
     """Publish so many events in one commit; the seconds from there until the deliveries of all of them are there."""
     before = publisher.deliveries().number

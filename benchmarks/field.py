@@ -10,6 +10,10 @@ from benchmarks.contenders.remit import RemitBlockingPostgres, RemitBlockingSqli
 from benchmarks.contenders.remit_events import (
     AgedPostgres,
     AgedSqlite,
+    PacedRailPostgres,
+    PacedRailSqlite,
+    RailPostgres,
+    RailSqlite,
     RemitEventsPostgres,
     RemitEventsSqlite,
 )
@@ -26,9 +30,13 @@ CONTENDERS: tuple[type[Side], ...] = (
     RawSqlite,
     RemitEventsPostgres,
     AgedPostgres,
+    RailPostgres,
+    PacedRailPostgres,
     RawEventsPostgres,
     RemitEventsSqlite,
     AgedSqlite,
+    RailSqlite,
+    PacedRailSqlite,
     RawEventsSqlite,
     PoliteEventsSqlite,
 )

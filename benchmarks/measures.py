@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 
 from benchmarks.contenders.contender import Contender, Measure
-from benchmarks.events import event_latency, fan_out, log, publish
+from benchmarks.events import event_latency, fan_out, log, publish, rail_loss
 from benchmarks.ledger import Ledger
 from benchmarks.setting import (
     FIRST_JOB,
@@ -186,6 +186,7 @@ MEASURES: Mapping[Measure, Callable[[Setting[Any]], Awaitable[Figures]]] = {
     Measure.FAN_OUT: fan_out,
     Measure.EVENT_LATENCY: event_latency,
     Measure.LOG: log,
+    Measure.RAIL_LOSS: rail_loss,
 }
 IN_TURNS = frozenset({Measure.IDLE_LATENCY, Measure.PUBLISH, Measure.EVENT_LATENCY, Measure.LOG})
 """What is measured of all contenders of a store at once, in turns."""

@@ -49,6 +49,11 @@ _COLUMNS: dict[Measure, dict[str, tuple[str, str]]] = {
     },
     Measure.FAN_OUT: {"rate": ("deliveries/s", ",.0f")},
     Measure.EVENT_LATENCY: {"p50": ("p50, ms", ".2f"), "p99": ("p99, ms", ".2f")},
+    Measure.RAIL_LOSS: {
+        "window": ("the last ms", ",.0f"),
+        "lost": ("events lost", ",.0f"),
+        "taken": ("of", ",.0f"),
+    },
     Measure.LOG: {"rate": ("deliveries/s", ",.0f"), "p50": ("p50, ms", ".2f"), "p99": ("p99, ms", ".2f")},
 }
 """Which figures of a measure are shown: what they are called, and how they are written; the first is compared."""
@@ -107,6 +112,8 @@ class Report:
                 if kinds := [one for one in self._contenders if one.store is store and self._measured(measure, one)]:
                     self._console.print(self._table(measure, store, kinds))
         for kind in self._contenders:
+            if not any(self._measured(measure, kind) for measure in Measure):
+                continue
             release = f" {version(kind.distribution)}" if kind.distribution else ""
             self._console.print(f"[bold]{kind.name}[/bold]{release} ({kind.store}): {kind.settings}", highlight=False)
         for failure in self._failures:

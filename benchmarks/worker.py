@@ -55,6 +55,11 @@ class WorkerProcess:
         except ProcessLookupError:
             pass
 
+    def kill(self) -> None:
+        """End it at once, wherever it is."""
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+
     def check(self) -> None:
         """Raises `WorkerDied`."""
         if self._process.poll() is not None:

@@ -34,9 +34,10 @@ class Measure(StrEnum):
     FAN_OUT = "fan-out"
     EVENT_LATENCY = "event-latency"
     LOG = "log"
+    RAIL_LOSS = "rail-loss"
 
 
-EVENTS = frozenset({Measure.PUBLISH, Measure.FAN_OUT, Measure.EVENT_LATENCY, Measure.LOG})
+EVENTS = frozenset({Measure.PUBLISH, Measure.FAN_OUT, Measure.EVENT_LATENCY, Measure.LOG, Measure.RAIL_LOSS})
 """What is measured of a `Publisher`; the rest, of a `Contender`."""
 JOBS = frozenset(Measure) - EVENTS
 SUBSCRIPTIONS = 5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -181,6 +183,48 @@ class RemitEventsSqlite(_RemitEvents, SqliteCallers):
         connection.execute("ANALYZE")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
+
+
+class _Rail(_RemitEvents):
+    """Its process is no worker, but a producer that publishes until it is killed."""
+
+    measures = frozenset({Measure.RAIL_LOSS})
+    pace: float | None = None
+    """Events a second; None for as many as it can."""
+
+    def work(self) -> None:
+        asyncio.run(self._produce())
+
+    async def _produce(self) -> None:
+        async with Remit(self.url, domains=[bench]):
+            begun = time.monotonic()
+            for number in itertools.count():
+                await bench.publish_soon(Noop(number=number, padding=PADDING))
+                hit(number)
+                if self.pace and (early := begun + number / self.pace - time.monotonic()) > 0:
+                    await asyncio.sleep(early)
+
+
+class RailPostgres(_Rail, RemitEventsPostgres):
+    name = "rail, at full speed"
+    settings = "publish_soon, by a process that does nothing else"
+
+
+class PacedRailPostgres(RailPostgres):
+    name = "rail, 1,000/s"
+    settings = "publish_soon, a thousand times a second"
+    pace = 1_000.0
+
+
+class RailSqlite(_Rail, RemitEventsSqlite):
+    name = "rail, at full speed"
+    settings = "publish_soon, by a process that does nothing else"
+
+
+class PacedRailSqlite(RailSqlite):
+    name = "rail, 1,000/s"
+    settings = "publish_soon, a thousand times a second"
+    pace = 1_000.0
 
 
 class AgedPostgres(RemitEventsPostgres):

@@ -364,8 +364,9 @@ class Domain(Owner[C]):
         It costs a fraction of a `publish`, and is for producers of many events whose own write is durable already, and
         which publish again after a crash. It belongs to no transaction, so `require_tx` and ambient ones do not
         concern it. Nothing is promised until `flush` has returned, or the application was closed: a process that is
-        killed loses what is in its buffer, which is what came in the last moment (`Rail.every`), and all since the
-        store has been away. The events of one process are written in the order in which they were taken.
+        killed loses its buffer. That is what came in the last moment (`Rail.every`) where the store keeps up; where
+        events come faster than it writes, or while it is away, it is up to `Rail.most` of them. The events of one
+        process are written in the order in which they were taken, so what is lost is the end.
 
         It returns at once, except while the buffer is full: then it waits for room, in turn. The options are those of
         `publish`. Raises what `publish` raises about the event, at once, and `StoreBusy` when the buffer stays full for
