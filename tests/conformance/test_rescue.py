@@ -2,10 +2,10 @@
 
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_token
-from remit.jobs.model import Claim, moment
+from remit.jobs.model import Allotment, Claim, moment
 from remit.jobs.states import Completed, Failed, State
 from remit.runtime import operations as workers
-from tests.conformance.desk import BOOM, Desk, a_job
+from tests.conformance.desk import BOOM, LINE, QUEUE, Desk, a_job
 
 
 async def crash(desk: Desk, *, started: bool) -> Claim:
@@ -49,6 +49,23 @@ async def test_a_suspect_that_had_not_started_is_not_charged_either(desk: Desk) 
         assert await desk.rescue() == [(claim.id, State.READY, False)]
     job = await desk.get(claim.id)
     assert (job.failures, job.suspect, job.errors) == (0, True, ())
+
+
+async def test_who_may_take_no_suspect_looks_and_claims_past_them(desk: Desk) -> None:
+    worker = await desk.register()
+    await desk.enqueue_many([a_job(priority=-5) for _ in range(3)])
+    suspects = {claim.id for claim in await desk.claim(worker)}
+    await desk.die(worker)
+    await desk.rescue()
+    other, known, allotments = await desk.register(), [(LINE, QUEUE)], [Allotment(LINE, QUEUE, 2)]
+    assert await desk(jobs.heads, known, suspects=False) == {}
+    assert await desk(jobs.claim, allotments, worker=other, token=new_token(), suspects=False) == ([], [])
+    id = await desk.enqueue(priority=7)
+    assert await desk(jobs.heads, known, suspects=False) == {LINE: 7}
+    assert await desk(jobs.heads, known) == {LINE: -5}
+    [claim], _ = await desk(jobs.claim, allotments, worker=other, token=new_token(), suspects=False)
+    assert (claim.id, claim.suspect) == (id, False)
+    assert {claim.id for claim in await desk.claim(other)} == suspects
 
 
 async def test_the_crash_of_a_started_suspect_is_charged(desk: Desk) -> None:

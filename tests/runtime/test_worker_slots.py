@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from remit import Domain, Job, Retry, Run, fixed
+from remit import Domain, Job, Remit, Retry, Run, fixed
 from remit.db.transaction import Role
 from remit.errors import LeaseLost
 from remit.runtime import watchdog
@@ -290,13 +290,48 @@ async def test_a_handler_that_swallows_its_cancellation_is_given_up_and_its_late
     assert "late outcome refused: yard.sleeper" in caplog.text
 
 
+async def suspect_all(app: Remit) -> None:
+    """As a rescue leaves them."""
+    table = "remit_job" if app.store.dialect == "sqlite" else "remit.job"
+    async with app.store.database(Role.HANDLER).session() as session:
+        await session.execute(f"UPDATE {table} SET suspect = 1")
+
+
+async def test_suspects_that_wait_for_their_turn_take_no_slot(store_url: str) -> None:
+    """Each may run for days: what did no harm must not wait for them."""
+    async with opened(store_url, yard) as app:
+        suspects = await yard.enqueue_many([Narrow(number=n) for n in range(5)])
+        await suspect_all(app)
+        async with app.worker():
+            await until(lambda: state.running == 1, "the first suspect runs")
+            others = await yard.enqueue_many([Narrow(number=n) for n in (10, 11)])
+            await until(lambda: state.running == 3, "the others run beside it")
+            assert state.order == [0, 10, 11]
+            waiting = [job for job in (await app.jobs.list(state="ready")).jobs if job.suspect]
+            assert {job.id for job in waiting} == {ref.id for ref in suspects[1:]}
+            state.gate.set()
+            records = await all_ended(app, *suspects, *others)
+    assert {(record.state, record.failures) for record in records} == {("completed", 0)}
+    assert sorted(state.order) == [0, 1, 2, 3, 4, 10, 11]
+
+
+async def test_workers_share_suspects_one_each(store_url: str) -> None:
+    async with opened(store_url, yard) as app:
+        suspects = await yard.enqueue_many([Narrow(number=n) for n in range(5)])
+        await suspect_all(app)
+        async with app.worker(), app.worker():
+            await until(lambda: state.running == 2, "each worker runs one")
+            state.gate.set()
+            records = await all_ended(app, *suspects)
+    assert state.most == 2
+    assert {(record.state, record.failures) for record in records} == {("completed", 0)}
+
+
 async def test_a_suspect_that_is_given_up_lets_the_next_one_run(store_url: str) -> None:
     async with opened(store_url, yard) as app:
         deaf = await yard.enqueue(Sleeper(deaf=True))
         next_ = await yard.enqueue(Wide(number=1))
-        table = "remit_job" if store_url.startswith("sqlite") else "remit.job"
-        async with app.store.database(Role.HANDLER).session() as session:
-            await session.execute(f"UPDATE {table} SET suspect = 1")  # as a rescue leaves them
+        await suspect_all(app)
         await app.queues.pause("yard.wide")
         async with app.worker():
             await ended(app, deaf)

@@ -59,17 +59,20 @@ async def enqueue(tx: Transaction, jobs: Sequence[dict[str, Any]], *, store: str
     return inserted
 
 
-async def heads(tx: Transaction, lines: Iterable[tuple[int, str]]) -> dict[int, int]:
+async def heads(tx: Transaction, lines: Iterable[tuple[int, str]], *, suspects: bool = True) -> dict[int, int]:
     """The best ready priority of each line (of a queue) that has work and is not held."""
     known = document([{"line": line, "queue": queue} for line, queue in lines])
-    return dict(await tx.fetch(queries.HEADS, lines=known))
+    return dict(await tx.fetch(queries.HEADS, lines=known, suspects=suspects))
 
 
 async def claim(
-    tx: Transaction, allotments: Sequence[Allotment], *, worker: str, token: int
+    tx: Transaction, allotments: Sequence[Allotment], *, worker: str, token: int, suspects: bool = True
 ) -> tuple[list[Claim], list[str]]:
-    """Take jobs to run, best first; nobody else will get them. Beside them, the ids of jobs that had expired."""
-    rows = await tx.fetch(queries.CLAIM, lines=document(allotments), worker=worker, token=token)
+    """Take jobs to run, best first; nobody else will get them. Beside them, the ids of jobs that had expired.
+
+    Without `suspects`, those are left to others.
+    """
+    rows = await tx.fetch(queries.CLAIM, lines=document(allotments), worker=worker, token=token, suspects=suspects)
     rows.sort(key=_POSITION)
     claims: list[Claim] = []
     expired: list[str] = []

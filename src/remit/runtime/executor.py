@@ -87,10 +87,8 @@ class Executor:
         self._telemetry = services.telemetry
         self._processes = processes
         self._threads = ThreadCrew()
-        self._suspects = asyncio.Lock()
-        self._suspect: LiveRun | None = None
-        self._queueing: dict[str, Claim] = {}
-        """Suspects that wait for the one before them."""
+        self.suspect: LiveRun | None = None
+        """The suspect that runs, or is about to. There is one at a time, see `Ledger.suspect`."""
         self._starting = False
         self._closing = False
         self._slots: dict[asyncio.Task[None], Slot] = {}
@@ -143,7 +141,6 @@ class Executor:
     def _failed(self, claim: Claim, slot: Slot, error: BaseException) -> None:
         """A bug of our own, or a cancellation that an earlier handler left behind, costs the job no more than a try."""
         self._telemetry.broken(claim.name, claim.id, error)
-        self._queueing.pop(claim.id, None)
         if not slot.abandoned and self._ledger().knows(claim.id, claim.token):
             self._put(claim, Failed(describe(error), AFTER_A_BUG))
 
@@ -168,14 +165,12 @@ class Executor:
         if not claim.suspect:
             await self._attempt(entry, message, run, slot)
             return
-        self._queueing[claim.id] = claim
-        await self._suspects.acquire()
-        self._suspect = run
+        self.suspect = run
         try:
-            if self._queueing.pop(claim.id, None) is claim and await self._start_suspect(claim, ledger):
+            if await self._start_suspect(claim, ledger):
                 await self._attempt(entry, message, run, slot)
         finally:
-            self._let_next_suspect(run)
+            self._leave_suspect(run)
 
     def _unwanted(self, spec: Work, message: Any, run: LiveRun) -> Outcome | None:
         """What becomes of a delivery that its subscription does not want, as far as only Python can tell."""
@@ -187,10 +182,9 @@ class Executor:
             return self._outcome(run, error)
         return None if wanted else Skipped("its where= does not want this event")
 
-    def _let_next_suspect(self, run: LiveRun) -> None:
-        if self._suspect is run:
-            self._suspect = None
-            self._suspects.release()
+    def _leave_suspect(self, run: LiveRun) -> None:
+        if self.suspect is run:
+            self.suspect = None
 
     async def _start_suspect(self, claim: Claim, ledger: Ledger) -> bool:
         """Note the start, as something that a shutdown waits for: what is noted and not run looks like a crash."""
@@ -363,7 +357,7 @@ class Executor:
         self._telemetry.thread_stuck(run.name, run.job_id, "it swallowed its cancellation")
         outcome = self._outcome(run, asyncio.CancelledError())
         self._leave(run, slot)
-        self._let_next_suspect(run)
+        self._leave_suspect(run)
         self._settle(run, outcome, asyncio.CancelledError())
         slot.intake.done()
         self._open_slot(slot.intake)
@@ -374,10 +368,8 @@ class Executor:
             self._put(claim, Interrupted())
 
     def wind_down(self) -> None:
-        """Start nothing more: suspects that wait for their turn go back."""
+        """Start nothing more."""
         self._closing = True
-        queueing, self._queueing = self._queueing, {}
-        self.give_back(queueing.values())
 
     def interrupt_all(self, why: Interruption) -> None:
         for run in list(self.active.values()):

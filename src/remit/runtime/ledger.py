@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from remit.jobs.ids import new_id, new_token
@@ -12,9 +12,14 @@ from remit.jobs.model import Claim
 class Ledger:
     """The worker's own list of its claims, under one incarnation: an id that is never used again."""
 
-    def __init__(self) -> None:
+    def __init__(self, suspect_gone: Callable[[], None] = lambda: None) -> None:
         self.worker = new_id()
         self.fenced = False
+        self.suspect: str | None = None
+        """The one job that was running when its worker died. A worker holds no other until it is known what came of
+        this: if it brings its worker down again, that is nobody else's doing.
+        """
+        self._suspect_gone = suspect_gone
         self._held: dict[str, int] = {}
         self._asked: set[int] = set()
 
@@ -44,6 +49,9 @@ class Ledger:
         """It has ended, or was lost."""
         if self._held.get(id) == token:
             del self._held[id]
+            if id == self.suspect:
+                self.suspect = None
+                self._suspect_gone()
 
     def knows(self, id: str, token: int) -> bool:
         """Whether this row is held, or may be in a reply that is under way."""

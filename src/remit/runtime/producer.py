@@ -10,6 +10,7 @@ from remit.db.transaction import Database, Transaction
 from remit.jobs import operations
 from remit.jobs.model import Allotment, Claim
 from remit.jobs.shares import by_priority, even
+from remit.runtime.executor import Executor
 from remit.runtime.intake import Intake
 from remit.runtime.ledger import Ledger
 from remit.runtime.watch import Look, Lookout, Watch
@@ -34,12 +35,14 @@ class Producer(Lookout):
         database: Database,
         intakes: Mapping[str, Intake],
         ledger: Callable[[], Ledger],
+        executor: Executor,
         watch: Watch,
         telemetry: Telemetry,
     ) -> None:
         super().__init__(database, watch, telemetry, hears=JOBS)
         self._intakes = intakes
         self._ledger = ledger
+        self._executor = executor
         self._looks_first = Capability.SEVERAL_WRITERS not in store.capabilities
         self._turns = 0
         self.claims = 0
@@ -60,26 +63,30 @@ class Producer(Lookout):
         if not rooms or ledger.fenced or len(ledger) >= MOST_HELD:
             return Look.NOTHING
         self._turns += 1
+        suspects = ledger.suspect is None and self._executor.suspect is None
         with ledger.claiming() as token:
-            claims, expired, allotments = await self.ask(lambda tx: self._claim(tx, rooms, ledger.worker, token))
+            claims, expired, allotments = await self.ask(
+                lambda tx: self._claim(tx, rooms, ledger.worker, token, suspects=suspects)
+            )
             if ledger.fenced:
                 return Look.NOTHING
             ledger.take(claims)
         for id in expired:
             self._telemetry.expired(id)
         self.claims += 1
-        has_more = self._distribute(claims, rooms, allotments) or bool(expired)
+        has_more = self._distribute(claims, rooms, allotments, ledger) or bool(expired)
         return Look.MORE if has_more else Look.ALL if claims else Look.NOTHING
 
     async def _claim(
-        self, tx: Transaction, rooms: dict[str, int], worker: str, token: int
+        self, tx: Transaction, rooms: dict[str, int], worker: str, token: int, *, suspects: bool
     ) -> tuple[list[Claim], list[str], list[Allotment]]:
-        allotments = await self._allot(tx, rooms)
+        allotments = await self._allot(tx, rooms, suspects=suspects)
         if not allotments:
             return [], [], []
-        return *await operations.claim(tx, allotments, worker=worker, token=token), allotments
+        claimed = await operations.claim(tx, allotments, worker=worker, token=token, suspects=suspects)
+        return *claimed, allotments
 
-    async def _allot(self, tx: Transaction, rooms: dict[str, int]) -> list[Allotment]:
+    async def _allot(self, tx: Transaction, rooms: dict[str, int], *, suspects: bool) -> list[Allotment]:
         allotments: list[Allotment] = []
         look: list[str] = []
         for name, room in rooms.items():
@@ -91,18 +98,20 @@ class Producer(Lookout):
                 allotments += even(name, lines, room)
         if look:
             wanted = [(line, name) for name in look for line in self._intakes[name].lines]
-            heads = await operations.heads(tx, wanted)
+            heads = await operations.heads(tx, wanted, suspects=suspects)
             for name in look:
                 own = {line: heads[line] for line in self._intakes[name].lines if line in heads}
                 allotments += by_priority(name, own, rooms[name], self._turns)
         return allotments
 
-    def _distribute(self, claims: list[Claim], rooms: dict[str, int], allotments: list[Allotment]) -> bool:
+    def _distribute(
+        self, claims: list[Claim], rooms: dict[str, int], allotments: list[Allotment], ledger: Ledger
+    ) -> bool:
         """Give the queues their jobs; answers whether some line may hold more."""
         taken = Counter(claim.line for claim in claims)
         claims_of: dict[str, list[Claim]] = {name: [] for name in rooms}
         queue_of = {line: name for name in rooms for line in self._intakes[name].lines}
-        for claim in claims:
+        for claim in self._keep_one_suspect(claims, ledger):
             claims_of[queue_of[claim.line]].append(claim)
         partly = {each.queue for each in allotments if taken[each.line] and each.may_leave(taken[each.line])}
         for name, batch in claims_of.items():
@@ -111,3 +120,12 @@ class Producer(Lookout):
             if batch:
                 intake.put(batch)
         return bool(partly)
+
+    def _keep_one_suspect(self, claims: list[Claim], ledger: Ledger) -> list[Claim]:
+        """The others go back, for other workers, or for later: here they would only wait, in slots that others need."""
+        suspects = [claim for claim in claims if claim.suspect]
+        if not suspects:
+            return claims
+        ledger.suspect = suspects[0].id
+        self._executor.give_back(suspects[1:])
+        return [claim for claim in claims if not claim.suspect or claim is suspects[0]]

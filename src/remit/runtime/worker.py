@@ -121,7 +121,7 @@ class Worker:
         self.store = store
         self.catalog = catalog
         self.settings = settings
-        self.ledger = Ledger()
+        self.ledger = Ledger(self._wake_producer)
         self.telemetry = Telemetry(self.ledger.worker)
         self._surroundings = surroundings
         self._refusals = refusals or Refusals()
@@ -311,7 +311,9 @@ class Worker:
             services,
             ProcessCrew(self._surroundings, telemetry, self._refusals),
         )
-        self.producer = Producer(self.store, databases.claim, self._intakes, self._ledger, watch, telemetry)
+        self.producer = Producer(
+            self.store, databases.claim, self._intakes, self._ledger, self.executor, watch, telemetry
+        )
 
     def _build_duties(self, database: Database) -> None:
         """What somebody has to do now and then: most of it the leader."""
@@ -414,7 +416,7 @@ class Worker:
         """A new id, a new registration, a new heartbeat; the parts go on."""
         await self.prober.kill()
         await self.heartbeat.stop()
-        fresh, pause = Ledger(), 0.1
+        fresh, pause = Ledger(self._wake_producer), 0.1
         while True:
             try:
                 await self._register(fresh)

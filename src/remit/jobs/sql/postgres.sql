@@ -78,11 +78,15 @@ RETURNING CASE WHEN :ring::boolean AND NOT pg_try_advisory_xact_lock_shared(:gat
     THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL;
 
 -- name: heads
--- The best ready priority of each line that is not held: one index probe a line, no lock.
+-- The best ready priority of each line that is not held: one index probe a line, no lock. Who may not take suspects
+-- looks past them.
 SELECT line.line, head.priority
 FROM json_to_recordset(:lines::json) AS line (line bigint, queue text)
 CROSS JOIN LATERAL (
-    SELECT priority FROM remit.job WHERE state = 'ready' AND job.line = line.line ORDER BY priority LIMIT 1
+    SELECT priority FROM remit.job
+    WHERE state = 'ready' AND job.line = line.line AND (suspect = 0 OR :suspects::boolean)
+    ORDER BY priority
+    LIMIT 1
 ) AS head
 WHERE NOT EXISTS (SELECT FROM remit.queue WHERE name = line.queue AND paused_at IS NOT NULL);
 
@@ -102,6 +106,7 @@ head AS MATERIALIZED (
     SELECT ready.id FROM line CROSS JOIN LATERAL (
         SELECT id FROM remit.job
         WHERE state = 'ready' AND job.line = line.line AND priority <= line.ceiling
+            AND (suspect = 0 OR :suspects::boolean)
         ORDER BY priority, lane, run_at, id
         LIMIT line.quota
         FOR UPDATE SKIP LOCKED

@@ -49,11 +49,13 @@ ON CONFLICT (id) DO NOTHING
 RETURNING :ring;
 
 -- name: heads
--- The best ready priority of each line that is not held: one index probe a line, no lock.
+-- The best ready priority of each line that is not held: one index probe a line, no lock. Who may not take suspects
+-- looks past them.
 SELECT head.line, head.priority
 FROM json_each(:lines) AS known
 JOIN remit_job AS head ON head.rowid = (
-    SELECT rowid FROM remit_job WHERE state = 'ready' AND line = (known.value ->> 'line')
+    SELECT rowid FROM remit_job
+    WHERE state = 'ready' AND line = (known.value ->> 'line') AND (suspect = 0 OR :suspects)
     ORDER BY priority, lane, run_at, id LIMIT 1
 )
 WHERE NOT EXISTS (
@@ -79,6 +81,7 @@ head AS MATERIALIZED (
     FROM line CROSS JOIN remit_job AS ready ON ready.rowid IN (
         SELECT rowid FROM remit_job
         WHERE state = 'ready' AND remit_job.line = line.line AND priority <= line.ceiling
+            AND (suspect = 0 OR :suspects)
         ORDER BY priority, lane, run_at, id
         LIMIT (SELECT max(value ->> 'quota') FROM json_each(:lines))
     )
