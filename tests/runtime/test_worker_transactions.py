@@ -518,7 +518,9 @@ async def test_a_completion_that_has_landed_is_settled_while_somebody_writes(sto
     assert effects() == [1]
 
 
-async def test_completing_without_tx_is_a_transaction_of_its_own(store_url: str) -> None:
+async def test_completing_without_tx_is_a_transaction_of_its_own(
+    store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     @does
     async def completes(_: Any, run: Run[Bank]) -> str:
         run.enqueue(Child(number=1))
@@ -529,6 +531,7 @@ async def test_completing_without_tx_is_a_transaction_of_its_own(store_url: str)
         record = await ended(app, await bank.enqueue(Post()))
         assert len((await app.jobs.list(job="bank.child")).jobs) == 1
     assert (record.state, record.result) == ("completed", {"early": True})
+    assert f"result not kept: bank.post {record.id}: its job was completed before it returned" in caplog.text
 
 
 @pytest.mark.parametrize("store_url", ["postgres"], indirect=True)

@@ -102,7 +102,7 @@ class Child:
             running_domain.reset(token)
             current_origin.reset(origin)
             self._run = None
-        return self._reply("completed", run, result=run.result_text(returned))
+        return self._reply("completed", run, result=run.returned(returned))
 
     def _live_run(self, call: Call, work: Work, owner: type[Owner[Any]]) -> LiveRun:
         domain: DomainSpec = owner.__remit__

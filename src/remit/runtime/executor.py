@@ -299,7 +299,7 @@ class Executor:
     def _success(self, run: LiveRun, returned: object) -> Outcome | None:
         if run.interruption is Interruption.LOST:
             return None
-        return Completed(run.result_text(returned) if run.completion is Completion.NONE else None)
+        return Completed(run.returned(returned))
 
     def _outcome(self, run: LiveRun, error: BaseException) -> Outcome | None:
         match run.interruption:

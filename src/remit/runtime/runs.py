@@ -211,6 +211,15 @@ class LiveRun(Run[Any]):
             if first and self.stop is not None:
                 self.stop()
 
+    def returned(self, value: object) -> str | None:
+        """What is kept of what the handler returned. With its job completed already, nothing, which is said."""
+        if self.completion is Completion.NONE:
+            return self.result_text(value)
+        if value is not None:
+            why = "its job was completed before it returned; set run.result in the transaction"
+            self._services.telemetry.no_result(self.name, self.claim.id, why)
+        return None
+
     def result_text(self, returned: object) -> str | None:
         """What is kept as the result: JSON, and not too long; else nothing, with a warning."""
         value = self.result if returned is None else returned
