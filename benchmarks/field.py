@@ -6,10 +6,17 @@ from benchmarks.contenders.pgqueuer import Pgqueuer
 from benchmarks.contenders.procrastinate import Procrastinate
 from benchmarks.contenders.raw import RawPostgres, RawSqlite
 from benchmarks.contenders.raw_events import PoliteEventsSqlite, RawEventsPostgres, RawEventsSqlite
-from benchmarks.contenders.remit import RemitBlockingPostgres, RemitBlockingSqlite, RemitPostgres, RemitSqlite
+from benchmarks.contenders.remit import (
+    AloneSqlite,
+    RemitBlockingPostgres,
+    RemitBlockingSqlite,
+    RemitPostgres,
+    RemitSqlite,
+)
 from benchmarks.contenders.remit_events import (
     AgedPostgres,
     AgedSqlite,
+    AloneEventsSqlite,
     PacedRailPostgres,
     PacedRailSqlite,
     RailPostgres,
@@ -25,6 +32,7 @@ CONTENDERS: tuple[type[Side], ...] = (
     Procrastinate,
     RawPostgres,
     RemitSqlite,
+    AloneSqlite,
     RemitBlockingSqlite,
     Huey,
     RawSqlite,
@@ -34,6 +42,7 @@ CONTENDERS: tuple[type[Side], ...] = (
     PacedRailPostgres,
     RawEventsPostgres,
     RemitEventsSqlite,
+    AloneEventsSqlite,
     AgedSqlite,
     RailSqlite,
     PacedRailSqlite,

@@ -37,13 +37,14 @@ class _Remit(Contender):
     distribution = "remit"
     settings = f"{SLOTS} slots, everything by default; uvloop, as `remit worker` where it is installed; client: asyncio"
     drain_n = 100_000
+    options = ""
     app: Remit
 
     async def prepare(self) -> None:
-        await Remit(self.url, domains=[bench]).migrate()
+        await Remit(self.url + self.options, domains=[bench]).migrate()
 
     async def open(self) -> None:
-        self.app = await Remit(self.url, domains=[bench]).__aenter__()
+        self.app = await Remit(self.url + self.options, domains=[bench]).__aenter__()
 
     async def close(self) -> None:
         await self.app.__aexit__()
@@ -57,7 +58,7 @@ class _Remit(Contender):
     def work(self) -> None:
         import uvloop
 
-        uvloop.run(Remit(self.url, domains=[bench]).worker().run())
+        uvloop.run(Remit(self.url + self.options, domains=[bench]).worker().run())
 
 
 class RemitPostgres(_Remit):
@@ -76,12 +77,19 @@ class RemitSqlite(_Remit):
         return count_sqlite(self.url, "SELECT count(*) FROM remit_job WHERE state <> 'completed'")
 
 
+class AloneSqlite(RemitSqlite):
+    name = "remit, courtesy=0"
+    settings = "workers do not pause for the application"
+    measures = frozenset({Measure.DRAIN})
+    options = "?courtesy=0"
+
+
 class _Blocking(_Remit):
     settings = "client: the blocking API"
     measures = frozenset({Measure.ENQUEUE, Measure.BULK})
 
     async def open(self) -> None:
-        self.app = Remit(self.url, domains=[bench])
+        self.app = Remit(self.url + self.options, domains=[bench])
         self.app.sync.__enter__()
 
     async def close(self) -> None:

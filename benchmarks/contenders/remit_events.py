@@ -68,11 +68,12 @@ class _RemitEvents(Callers):
     settings = "everything by default; the queue of the five subscriptions is paused"
     measures = frozenset({Measure.PUBLISH, Measure.FAN_OUT, Measure.EVENT_LATENCY, Measure.LOG})
     own_ways = "one", "many", "soon"
+    options = ""
     pinging: str
     app: Remit
 
     async def prepare(self) -> None:
-        app = Remit(self.url, domains=[bench])
+        app = Remit(self.url + self.options, domains=[bench])
         await app.migrate()
         with app.bound():
             async with app:
@@ -80,7 +81,7 @@ class _RemitEvents(Callers):
 
     async def open(self) -> None:
         await super().open()
-        self.app = await Remit(self.url, domains=[bench]).__aenter__()
+        self.app = await Remit(self.url + self.options, domains=[bench]).__aenter__()
 
     async def close(self) -> None:
         await self.app.__aexit__()
@@ -120,7 +121,7 @@ class _RemitEvents(Callers):
     def work(self) -> None:
         import uvloop
 
-        uvloop.run(Remit(self.url, domains=[bench]).worker().run())
+        uvloop.run(Remit(self.url + self.options, domains=[bench]).worker().run())
 
 
 class RemitEventsPostgres(_RemitEvents, PostgresCallers):
@@ -185,6 +186,13 @@ class RemitEventsSqlite(_RemitEvents, SqliteCallers):
         connection.close()
 
 
+class AloneEventsSqlite(RemitEventsSqlite):
+    name = "remit, courtesy=0"
+    settings = "workers do not pause for the application; the queue of the five subscriptions is paused"
+    measures = frozenset({Measure.FAN_OUT})
+    options = "?courtesy=0"
+
+
 class _Rail(_RemitEvents):
     """Its process is no worker, but a producer that publishes until it is killed."""
 
@@ -196,7 +204,7 @@ class _Rail(_RemitEvents):
         asyncio.run(self._produce())
 
     async def _produce(self) -> None:
-        async with Remit(self.url, domains=[bench]):
+        async with Remit(self.url + self.options, domains=[bench]):
             begun = time.monotonic()
             for number in itertools.count():
                 await bench.publish_soon(Noop(number=number, padding=PADDING))

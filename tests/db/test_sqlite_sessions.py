@@ -103,6 +103,26 @@ def test_a_worker_pauses_for_as_long_as_it_wrote_not_for_as_long_as_it_waited(
     assert free_at - ended <= ended - released[0]
 
 
+@pytest.mark.parametrize("courtesy", [0, 1, 4])
+def test_the_pause_is_so_many_lengths_of_the_write(tmp_path: Path, courtesy: int) -> None:
+    store = SqliteStore(f"sqlite:///{tmp_path / 'x.db'}?courtesy={courtesy}")
+    schema.migrate(store)
+    database = store.blocking(Role.COMPLETE)
+    begun = 0.0
+
+    async def write(tx: Transaction) -> None:
+        nonlocal begun
+        begun = time.monotonic()
+        time.sleep(0.02)
+
+    asked = time.monotonic()
+    database.run(write)
+    ended = time.monotonic()
+    database.close()
+    [free_at] = struct.unpack("d", (store.sidecar / "turn.lock").read_bytes())
+    assert begun + 0.02 * (1 + courtesy) <= free_at <= ended + (ended - asked) * courtesy
+
+
 def test_what_waited_for_the_lock_is_dated_when_it_had_it(store: SqliteStore, somebody: sqlite3.Connection) -> None:
     """Else an event might be fanned out before it was published."""
     schema.migrate(store)

@@ -71,6 +71,7 @@ def test_a_pooler_takes_away_what_needs_a_session() -> None:
             "unknown option 'synchronus' in the SQLite URL. Did you mean 'synchronous'",
         ),
         ("sqlite:///shop.db?synchronous=off", "synchronous in the SQLite URL is"),
+        ("sqlite:///shop.db?courtesy=-1", "courtesy in the SQLite URL is a number of lengths of a write from 0 to 10"),
         ("sqlite:///shop.db?busy_timeout=soon", "busy_timeout in the SQLite URL is a number of seconds"),
         ("sqlite:///shop.db?busy_timeout=-1", "busy_timeout in the SQLite URL is a number of seconds"),
         ("sqlite:///shop.db?busy_timeout=nan", "busy_timeout in the SQLite URL is a number of seconds"),

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from functools import cache, partial
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from remit.db.sqlite.courtesy import Courtesy
@@ -124,14 +123,15 @@ class BlockingSqlite:
         connect: Callable[[], sqlite3.Connection],
         path: str,
         clock: Clock,
-        courtesy: Courtesy | None,
-        turns: Path,
+        manners: Callable[[], Courtesy],
+        *,
+        courteous: bool,
     ) -> None:
         self._connect = connect
         self._path = path
         self._clock = clock
-        self._courtesy = courtesy
-        self._turns = turns
+        self._manners = manners
+        self._courtesy = manners() if courteous else None
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
 
@@ -159,7 +159,7 @@ class BlockingSqlite:
     def session(self) -> Iterator[SqliteTransaction]:
         connection = self._connect()
         # Several handlers may want to write at once: in a queue, since SQLite's waiters sleep while the lock is free.
-        queue = Courtesy(self._turns)
+        queue = self._manners()
         mark = inside.set(self._path)
         try:
             with writing(connection, queue):

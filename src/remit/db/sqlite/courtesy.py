@@ -1,4 +1,4 @@
-"""Workers leave the file to others: a pause after each write as long as that write, and turns taken in order.
+"""Workers leave the file to others: a pause after each write, as long as that write, and turns taken in order.
 
 Writes back to back starve the application: SQLite's waiters sleep and retry, and a loop without pauses is always there
 first. `flock` queues its waiters, so that all connections of all workers on one machine take turns; the pause is part
@@ -25,10 +25,11 @@ LONGEST_WAIT = 5.0
 
 
 class Courtesy:
-    """The manners of one connection of a worker."""
+    """The manners of one connection of a worker. `share` is how long it pauses, in lengths of its writes."""
 
-    def __init__(self, lock_file: Path) -> None:
+    def __init__(self, lock_file: Path, share: float = 1.0) -> None:
         self._path = lock_file
+        self._share = share
         self._file: int | None = None
         self._pid = 0
         self._begun = self._free_at = 0.0
@@ -47,7 +48,7 @@ class Courtesy:
             yield
         finally:
             ended = time.monotonic()
-            self._free_at = ended + min(ended - self._begun, LONGEST_PAUSE)
+            self._free_at = ended + min((ended - self._begun) * self._share, LONGEST_PAUSE)
             if mine:
                 os.pwrite(file, _MOMENT.pack(self._free_at), 0)
                 fcntl.flock(file, fcntl.LOCK_UN)

@@ -29,7 +29,8 @@ from remit.errors import ConfigurationError, nearest
 
 OLDEST = (3, 38, 0)
 LONGEST_BUSY_TIMEOUT = 86_400.0
-_OPTIONS = {"synchronous": "full", "busy_timeout": "5"}
+MOST_COURTESY = 10.0
+_OPTIONS = {"synchronous": "full", "busy_timeout": "5", "courtesy": "1"}
 _COURTEOUS = frozenset({Role.RAIL, Role.CLAIM, Role.COMPLETE, Role.TURN, Role.RELAY, Role.LEADER})
 
 
@@ -37,7 +38,9 @@ class SqliteStore:
     """A SQLite file: `sqlite:///relative.db`, `sqlite:////absolute.db`, or `sqlite://` for one that is thrown away.
 
     Options in the URL: `synchronous=full` (the default: a commit outlives a power loss) or `normal` (faster; a power
-    loss, not a crash of a process, may take the last commits); `busy_timeout=5` in seconds.
+    loss, not a crash of a process, may take the last commits); `busy_timeout=5` in seconds; `courtesy=1`, how long
+    workers pause after each write, in lengths of that write, so that the application has its turn. With 0 they do more
+    in a file that hardly anybody else writes to; elsewhere they starve the application while they have much to do.
     """
 
     dialect: Dialect = "sqlite"
@@ -57,7 +60,8 @@ class SqliteStore:
             raise ConfigurationError("synchronous in the SQLite URL is `full`, `extra` or `normal`")
         self.path = local_path(unquote(place))
         self._synchronous = options["synchronous"]
-        self._busy_timeout = _seconds("busy_timeout", options["busy_timeout"])
+        self._busy_timeout = _number("busy_timeout", options["busy_timeout"], "seconds", LONGEST_BUSY_TIMEOUT)
+        self._courtesy = _number("courtesy", options["courtesy"], "lengths of a write", MOST_COURTESY)
         self._clock = clock
 
     @property
@@ -85,9 +89,10 @@ class SqliteStore:
             raise translate(error) from error
 
     def blocking(self, role: Role) -> BlockingSqlite:
-        turns = self.sidecar / "turn.lock"
-        courtesy = Courtesy(turns) if role in _COURTEOUS else None
-        return BlockingSqlite(partial(self.connect, role), str(self.path), self._clock, courtesy, turns)
+        manners = partial(Courtesy, self.sidecar / "turn.lock", self._courtesy)
+        return BlockingSqlite(
+            partial(self.connect, role), str(self.path), self._clock, manners, courteous=role in _COURTEOUS
+        )
 
     def database(self, role: Role) -> AwaitingSqlite:
         return AwaitingSqlite(self.blocking(role), f"remit-{role}")
@@ -120,14 +125,14 @@ class SqliteStore:
             connection.close()
 
 
-def _seconds(option: str, text: str) -> float:
+def _number(option: str, text: str, unit: str, most: float) -> float:
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= LONGEST_BUSY_TIMEOUT:
-        raise ConfigurationError(f"{option} in the SQLite URL is a number of seconds from 0 to 86400, not {text!r}")
-    return seconds
+        number = -1.0
+    if not 0 <= number <= most:
+        raise ConfigurationError(f"{option} in the SQLite URL is a number of {unit} from 0 to {most:.0f}, not {text!r}")
+    return number
 
 
 class _Target:
