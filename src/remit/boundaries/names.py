@@ -98,13 +98,12 @@ class Names:
         found = self._scopes.get(module)
         if found is None:
             source = self.sources[module]
-            found = self._scopes[module] = module_scope(source.tree, module, source.is_package)
+            found = self._scopes[module] = module_scope(source.tree, source.package)
         return found
 
     def inner(self, source: Source, function: Function, outer: Scope, owner: ast.ClassDef | None) -> Scope:
         """The names of a function."""
-        package = source.module if source.is_package else source.module.rpartition(".")[0]
-        return function_scope(function, outer, owner, package)
+        return function_scope(function, outer, owner, source.package)
 
     # --- from an expression to a dotted name
 
@@ -367,7 +366,7 @@ class Names:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value) if name == attribute:
                     return self.domain(value, module, scope, depth + 1)
                 case ast.FunctionDef(name="__init__"):
-                    inner = function_scope(statement, scope, owner, module)
+                    inner = function_scope(statement, scope, owner, self.sources[module].package)
                     for each in ast.walk(statement):
                         match each:
                             case ast.Assign(

@@ -88,10 +88,10 @@ class Scope:
         self.names.setdefault(name, []).append(binding)
 
 
-def module_scope(tree: ast.Module, module: str, is_package: bool) -> Scope:
-    """The names of a module."""
+def module_scope(tree: ast.Module, package: str) -> Scope:
+    """The names of a module. `package` is where its relative imports start."""
     scope = Scope()
-    _collect(tree, scope, module if is_package else module.rpartition(".")[0])
+    _collect(tree, scope, package)
     return scope
 
 
