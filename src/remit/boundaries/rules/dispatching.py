@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from remit.boundaries.model import Model, place_in
-from remit.boundaries.names import Names
+from remit.boundaries.names import Names, is_port
 from remit.boundaries.scopes import FUNCTIONS, Annotated, Defined, Function, Imported, Item, Parameter, Scope, Value
 from remit.boundaries.sites import ENQUEUE, NAMED, PUBLISH
 from remit.boundaries.sources import OWN, Source
@@ -224,7 +224,7 @@ class _Reading:
     def _method_of(self, call: ast.Call, name: str, holder: tuple[str, ast.ClassDef], told: str) -> str | None:
         """A method of an object of the application: it is read like a function; a port stands for work."""
         module, owner = holder
-        if any(ast.unparse(base).partition("[")[0].rpartition(".")[2] in {"Protocol", "ABC"} for base in owner.bases):
+        if is_port(owner):
             return f"calls {told}"
         source = self.names.sources[module]
         for node in owner.body:
