@@ -1,5 +1,7 @@
 """Handlers of events: dispatchers pass in every shape, work is found in every disguise."""
 
+import textwrap
+
 import pytest
 
 from tests.boundaries.conftest import Project
@@ -215,3 +217,81 @@ def write(project: Project, option: str, *body: str) -> None:
         *(f"    {each}" for each in body),
     ]
     project.write(FILES | {"handlers.py": AROUND + "\n" + "\n".join(f"    {each}" for each in lines) + "\n"})
+
+
+IN_OTHER_SHAPES = """
+
+class Bound:
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.window = Window(datetime.min)
+
+    def go(self, event, run):
+        GO
+
+class Kept:
+    numbers: list[str] = []
+    def save(self, number):
+        open(number)
+    def key(self, number):
+        return number.strip()
+
+kept = Kept()
+bound = Bound(service)
+"""
+
+
+@pytest.mark.parametrize(
+    "body, registered, told",
+    [
+        ("run.context.pay(event)", "shop.on(OrderPaid, name='a')(bound.go)", "calls run.context.pay"),
+        ("self.service.settle('1')", "shop.on(OrderPaid, name='a')(bound.go)", "calls self.service.settle, which"),
+        ("time.sleep(1)", "shop.on(OrderPaid, name='a')(Bound(service).go)", "calls time.sleep"),
+        ("...", "shop.on(OrderPaid, name='a')(lambda event, run: run.context.pay(event))", "calls run.context.pay"),
+        ("...", "shop.on(OrderPaid, name='a')(lambda e, r: time.sleep(r.attempt))", "calls time.sleep"),
+        (
+            "...",
+            "shop.on(OrderPaid, name='a', where=lambda e: e.number)(lambda e, r: (log.info('a'), send_mail(e)))",
+            "calls send_mail",
+        ),
+        (
+            "...",
+            "@shop.on(OrderPaid, name='a')\ndef handler(event, run, repo=Kept()):\n    repo.save(event.number)",
+            "calls repo.save, which calls open",
+        ),
+        (
+            "...",
+            "@shop.on(OrderPaid, name='a')\ndef handler(event, run, *, kept=kept):\n    kept.save(event.number)",
+            "calls kept.save, which calls open",
+        ),
+    ],
+)
+def test_work_is_found_in_methods_lambdas_and_defaults(project: Project, body: str, registered: str, told: str) -> None:
+    [message] = in_other_shapes(project, body, registered)
+    assert told in message
+
+
+@pytest.mark.parametrize(
+    "body, registered",
+    [
+        ("run.enqueue(Sync(number=self.service.key('1')))", "shop.on(OrderPaid, name='a')(bound.go)"),
+        ("run.enqueue(Sync(number=str(self.window.end())))", "shop.on(OrderPaid, name='a')(bound.go)"),
+        ("...", "shop.on(OrderPaid, name='a')(lambda event, run: run.enqueue(Sync(number=event.number)))"),
+        (
+            "...",
+            (
+                "@shop.on(OrderPaid, name='a', where=lambda e: open(e.number))\n"
+                "def handler(event, run, kept=kept):\n"
+                "    run.enqueue(Sync(number=kept.key(event.number)))"
+            ),
+        ),
+    ],
+)
+def test_dispatchers_pass_as_methods_lambdas_and_with_defaults(project: Project, body: str, registered: str) -> None:
+    assert in_other_shapes(project, body, registered) == []
+
+
+def in_other_shapes(project: Project, body: str, registered: str) -> list[str]:
+    added = IN_OTHER_SHAPES.replace("GO", body) + registered + "\n"
+    project.write(FILES | {"handlers.py": AROUND + textwrap.indent(added, "    ")})
+    return [each.message for each in project.check("messages:shop").violations]

@@ -125,6 +125,21 @@ def test_an_event_that_is_handed_on_to_what_cannot_be_told_counts_as_published(p
     assert (found.rule, found.subject) == ("unpublished-event", "shop.order-lost")
 
 
+def test_an_event_that_is_handed_to_an_object_of_the_application_counts_as_published(project: Project) -> None:
+    project.write(
+        {
+            "shop/messages.py": domain("Shop")
+            + "".join(f"class {name}(Event[Shop], audit_only=True): ...\n" for name in ("OrderPaid", "OrderLost")),
+            "shop/paying.py": "from PKG.hub import Hub\nfrom PKG.shop.messages import OrderPaid\n\n"
+            "def pay(hub: Hub | None) -> None:\n    hub.publish(OrderPaid())\n",
+            "hub.py": "class Hub:\n    def __init__(self, publisher) -> None:\n        self.publisher = publisher\n\n"
+            "    def publish(self, event) -> None:\n        self.publisher.publish(event)\n",
+        }
+    )
+    [found] = project.check("shop.messages:shop", boundaries=Boundaries(packages=(project.name,))).violations
+    assert (found.rule, found.subject) == ("unpublished-event", "shop.order-lost")
+
+
 def test_a_scope_key_may_be_a_property(project: Project) -> None:
     text = domain("Shop") + (
         "class Seen(Event[Shop], audit_only=True):\n    tenant: str\n\n"

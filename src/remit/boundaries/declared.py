@@ -12,7 +12,7 @@ from remit.catalog import Catalog
 from remit.errors import ConfigurationError, nearest
 
 ENGINES: Final = (
-    "airflow", "apscheduler", "arq", "billiard", "celery", "chancy", "django_celery_beat", "django_q",
+    "airflow", "apscheduler", "arq", "billiard", "celery", "chancy", "dbos", "django_celery_beat", "django_q",
     "django_rq", "django_tasks", "dramatiq", "flask_rq2", "hatchet_sdk", "huey", "inngest", "kombu", "mrq", "oban",
     "periodiq", "pgqueuer", "prefect", "procrastinate", "rearq", "redbeat", "repid", "restate", "rq", "rq_scheduler",
     "saq", "streaq", "taskiq", "taskiq_redis", "temporalio", "tasktiger", "wakaq",

@@ -23,7 +23,7 @@ from remit.boundaries.scopes import (
     function_scope,
     module_scope,
 )
-from remit.boundaries.sources import Source
+from remit.boundaries.sources import OWN, Source
 from remit.catalog import Catalog, Domain, DomainSpec, MessageSpec
 
 _DEPTH: Final = 12
@@ -35,13 +35,18 @@ _INTO: Final = frozenset({"list", "tuple", "set", "iter", "sorted", "reversed", 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """The messages that an expression may be; `whole` is False where some of it could not be told."""
+    """The messages that an expression may be; `whole` is False where some of it could not be told.
+
+    `made` are those of them that the expression makes, others are what an annotation says of something made elsewhere.
+    """
 
     specs: tuple[MessageSpec, ...] = ()
+    made: frozenset[MessageSpec] = frozenset()
     whole: bool = True
 
     def __or__(self, other: Meaning) -> Meaning:
-        return Meaning(tuple(dict.fromkeys((*self.specs, *other.specs))), self.whole and other.whole)
+        specs = tuple(dict.fromkeys((*self.specs, *other.specs)))
+        return Meaning(specs, self.made | other.made, self.whole and other.whole)
 
 
 _UNKNOWN: Final = Meaning(whole=False)
@@ -98,13 +103,12 @@ class Names:
         found = self._scopes.get(module)
         if found is None:
             source = self.sources[module]
-            found = self._scopes[module] = module_scope(source.tree, module, source.is_package)
+            found = self._scopes[module] = module_scope(source.tree, source.package)
         return found
 
     def inner(self, source: Source, function: Function, outer: Scope, owner: ast.ClassDef | None) -> Scope:
         """The names of a function."""
-        package = source.module if source.is_package else source.module.rpartition(".")[0]
-        return function_scope(function, outer, owner, package)
+        return function_scope(function, outer, owner, source.package)
 
     # --- from an expression to a dotted name
 
@@ -202,18 +206,16 @@ class Names:
             case ast.Name(id="self" | "cls") if owner := self._owner_class(scope):
                 return module, owner[0]
             case ast.Attribute(value=value, attr=attribute) if holder := self.class_of(value, module, scope, depth + 1):
-                annotation = _attribute_annotation(holder[1], attribute)
-                return self._annotated_class(annotation, holder[0], self.scope(holder[0])) if annotation else None
+                module, scope, kind = holder[0], self.scope(holder[0]), _attribute_kind(holder[1], attribute)
+                if isinstance(kind, ast.Call):
+                    return self.class_of(kind, module, scope, depth + 1)
+                return self._annotated_class(kind, module, scope) if kind else None
             case ast.Name() | ast.Attribute():
                 module, bindings, scope = self._bindings(node, module, scope)
             case _:
                 pass
-        for binding in bindings:
-            if isinstance(binding, Annotated) and (found_class := self._annotated_class(binding.node, module, scope)):
-                return found_class
-            if isinstance(binding, Value) and (found_class := self.class_of(binding.node, module, scope, depth + 1)):
-                return found_class
-        return None
+        found = (self._class_of_binding(each, module, scope, depth + 1) for each in bindings)
+        return next(filter(None, found), None)
 
     def type_of(self, node: ast.AST, module: str, scope: Scope) -> str | None:
         """The dotted name of the class that an annotation gives to a name, or to an attribute of an object."""
@@ -223,8 +225,8 @@ class Names:
                 annotations = [each.node for each in bindings if isinstance(each, Annotated)]
                 return self.dotted(annotations[0], module, found or scope) if annotations else None
             case ast.Attribute(value=value, attr=attribute) if holder := self.class_of(value, module, scope):
-                annotation = _attribute_annotation(holder[1], attribute)
-                return self.dotted(annotation, holder[0], self.scope(holder[0])) if annotation else None
+                kind = _attribute_kind(holder[1], attribute)
+                return self.dotted(kind, holder[0], self.scope(holder[0])) if kind else None
             case _:
                 return None
 
@@ -237,6 +239,19 @@ class Names:
         where, bindings = self.definition(self.dotted(node, module, scope) or "")
         return where, bindings, self.scope(where) if where else scope
 
+    def _class_of_binding(
+        self, binding: Binding, module: str, scope: Scope, depth: int
+    ) -> tuple[str, ast.ClassDef] | None:
+        match binding:
+            case Annotated(node):
+                return self._annotated_class(node, module, scope)
+            case Value(node):
+                return self.class_of(node, module, scope, depth)
+            case Parameter(default=ast.expr() as node):
+                return self.class_of(node, module, scope.parent or scope, depth)
+            case _:
+                return None
+
     def _class_at(self, path: str | None) -> tuple[str, ast.ClassDef] | None:
         module, bindings = self.definition(path or "")
         for binding in bindings:
@@ -245,7 +260,22 @@ class Names:
         return None
 
     def _annotated_class(self, node: ast.expr, module: str, scope: Scope) -> tuple[str, ast.ClassDef] | None:
+        if isinstance(node, ast.BinOp):  # `Hub | None`
+            return self._annotated_class(node.left, module, scope) or self._annotated_class(node.right, module, scope)
         return self._class_at(self.dotted(node, module, scope))
+
+    def is_plain(self, node: ast.AST, module: str, scope: Scope) -> bool:
+        """Whether an expression is an object of the application that is no port, and has nothing of remit in it."""
+        found = self.class_of(node, module, scope)
+        return found is not None and not is_port(found[1]) and not self._comes_of_remit(*found)
+
+    def _comes_of_remit(self, module: str, owner: ast.ClassDef, depth: int = 0) -> bool:
+        for base in owner.bases if depth <= _DEPTH else ():
+            path = self.dotted(base, module, self.scope(module)) or ""
+            found = self._class_at(path)
+            if path.startswith(f"{OWN}.") or (found is not None and self._comes_of_remit(*found, depth + 1)):
+                return True
+        return False
 
     # --- domains
 
@@ -367,7 +397,7 @@ class Names:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value) if name == attribute:
                     return self.domain(value, module, scope, depth + 1)
                 case ast.FunctionDef(name="__init__"):
-                    inner = function_scope(statement, scope, owner, module)
+                    inner = function_scope(statement, scope, owner, self.sources[module].package)
                     for each in ast.walk(statement):
                         match each:
                             case ast.Assign(
@@ -382,19 +412,37 @@ class Names:
 
     # --- messages
 
-    def text(self, node: ast.AST | None, module: str, scope: Scope) -> str | None:
-        """The text that an expression is: written there, or a constant that it names."""
+    def text(self, node: ast.AST | None, module: str, scope: Scope, depth: int = 0) -> str | None:
+        """The text that an expression is: written there, a constant that it names, or put together of these."""
+        if depth > _DEPTH:
+            return None
         match node:
             case ast.Constant(value=str(text)):
                 return text
+            case ast.Name(id="__name__"):
+                return module
+            case ast.Name(id="__package__"):
+                return self.sources[module].package
             case ast.Name() | ast.Attribute():
-                where, bindings = self.definition(self.dotted(node, module, scope) or "")
-                if not bindings and isinstance(node, ast.Name):
-                    where, bindings = module, scope.find(node.id)[0]
+                where, bindings, found_in = self._bindings(node, module, scope)
                 found = [each.node for each in bindings if isinstance(each, Value)]
-                return self.text(found[0], where, self.scope(where)) if len(found) == 1 else None
+                return self.text(found[0], where, found_in, depth + 1) if len(found) == 1 else None
+            case ast.FormattedValue(value=value, conversion=-1, format_spec=None):
+                return self.text(value, module, scope, depth + 1)
+            case ast.JoinedStr(values=parts):
+                between = ""
+            case ast.BinOp(left=left, op=ast.Add(), right=right):
+                between, parts = "", [left, right]
+            case ast.Call(
+                func=ast.Attribute(value=ast.Constant(value=str(between)), attr="join"),
+                args=[ast.Tuple(elts=parts) | ast.List(elts=parts)],
+            ):
+                pass
             case _:
                 return None
+        texts = [self.text(part, module, scope, depth + 1) for part in parts]
+        known = [text for text in texts if text is not None]
+        return between.join(known) if len(known) == len(texts) else None
 
     def spec(self, path: str | None) -> MessageSpec | None:
         """The message of that dotted name."""
@@ -440,7 +488,7 @@ class Names:
                 return self.messages(node.args[-1], module, scope, depth)
             return self._returned(node.func, module, scope)
         if spec := self.spec(path) or self.spec(path.rpartition(".")[0]):  # the class, or a maker on it
-            return Meaning((spec,))
+            return Meaning((spec,), frozenset({spec}))
         if path in _COPIES and node.args:
             return self.messages(node.args[0], module, scope, depth)
         where, bindings = self.definition(path)
@@ -494,20 +542,28 @@ class Names:
                 return Meaning((spec,)) if spec else _UNKNOWN
 
 
-def _attribute_annotation(owner: ast.ClassDef, attribute: str) -> ast.expr | None:
-    """What a class says of an attribute: in its body, or by the parameter that `__init__` keeps there."""
+def is_port(owner: ast.ClassDef) -> bool:
+    """Whether a class stands for others, of which the sources may not tell."""
+    return any(ast.unparse(base).partition("[")[0].rpartition(".")[2] in {"Protocol", "ABC"} for base in owner.bases)
+
+
+def _attribute_kind(owner: ast.ClassDef, attribute: str) -> ast.expr | None:
+    """What a class says of an attribute: an annotation, also of the parameter that is kept there, or a call."""
     for statement in owner.body:
         match statement:
             case ast.AnnAssign(target=ast.Name(id=name)) if name == attribute:
                 return statement.annotation
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call() as made) if name == attribute:
+                return made
             case ast.FunctionDef(name="__init__"):
                 parameters = {each.arg: each.annotation for each in [*statement.args.args, *statement.args.kwonlyargs]}
                 for node in ast.walk(statement):
                     match node:
                         case ast.Assign(
-                            targets=[ast.Attribute(value=ast.Name(id="self"), attr=name)], value=ast.Name(id=kept)
+                            targets=[ast.Attribute(value=ast.Name(id="self"), attr=name)],
+                            value=ast.Name() | ast.Call() as value,
                         ) if name == attribute:
-                            return parameters.get(kept)
+                            return parameters.get(value.id) if isinstance(value, ast.Name) else value
                         case _:
                             pass
             case _:

@@ -56,6 +56,7 @@ class Parameter:
 
     function: Function
     place: int
+    default: ast.expr | None = None
 
 
 Binding: TypeAlias = Imported | Defined | Value | Item | Annotated | Parameter
@@ -88,10 +89,10 @@ class Scope:
         self.names.setdefault(name, []).append(binding)
 
 
-def module_scope(tree: ast.Module, module: str, is_package: bool) -> Scope:
-    """The names of a module."""
+def module_scope(tree: ast.Module, package: str) -> Scope:
+    """The names of a module. `package` is where its relative imports start."""
     scope = Scope()
-    _collect(tree, scope, module if is_package else module.rpartition(".")[0])
+    _collect(tree, scope, package)
     return scope
 
 
@@ -100,9 +101,11 @@ def function_scope(function: Function, parent: Scope, owner: ast.ClassDef | None
     scope = Scope(parent=parent, owner=owner, function=function)
     arguments = function.args
     places = [*arguments.posonlyargs, *arguments.args]
-    for place, argument in enumerate([*places, *arguments.kwonlyargs]):
+    required = [None] * (len(places) - len(arguments.defaults))
+    defaults = [*required, *arguments.defaults, *arguments.kw_defaults]
+    for place, (argument, default) in enumerate(zip([*places, *arguments.kwonlyargs], defaults, strict=True)):
         annotation = argument.annotation
-        scope.add(argument.arg, Annotated(annotation) if annotation else Parameter(function, place))
+        scope.add(argument.arg, Annotated(annotation) if annotation else Parameter(function, place, default))
     for rest in (arguments.vararg, arguments.kwarg):
         if rest is not None:
             scope.add(rest.arg, Annotated(rest.annotation) if rest.annotation else Parameter(function, -1))

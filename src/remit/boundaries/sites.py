@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import resolve_name
 from typing import Final, TypeAlias
 
 from remit.boundaries.names import Names
@@ -14,12 +15,15 @@ from remit.catalog import DomainSpec, MessageSpec
 
 ENQUEUE: Final = frozenset({"enqueue", "enqueue_many"})
 NAMED: Final = frozenset({"enqueue_named"})
-PUBLISH: Final = frozenset({"publish", "publish_many", "publish_soon", "publish_later", "record"})
+RECORDED: Final = frozenset({"publish_recorded"})
+PUBLISH: Final = frozenset({"publish", "publish_many", "publish_soon", "publish_later", "record"}) | RECORDED
 REGISTER: Final = frozenset({"handles", "on", "exhausted"})
 _SEND: Final = ENQUEUE | NAMED | PUBLISH
 _VERBS: Final = _SEND | REGISTER
-_WORDS: Final = (*_SEND, "handles", "exhausted", ".on(", "Remit", "import_module", "find_spec", "resolve_name")
-_LOADERS: Final = frozenset({"importlib.import_module", "importlib.util.find_spec", "pkgutil.resolve_name"})
+_LOADERS: Final = frozenset(
+    {"importlib.import_module", "importlib.util.find_spec", "pkgutil.resolve_name", "__import__"}
+)
+_WORDS: Final = (*_SEND, "handles", "exhausted", ".on(", "Remit", *(each.rpartition(".")[2] for each in _LOADERS))
 _ROOT: Final = frozenset({"remit.Remit", "remit.app.Remit"})
 
 
@@ -27,8 +31,8 @@ _ROOT: Final = frozenset({"remit.Remit", "remit.app.Remit"})
 class Sending:
     """A message is sent. `through` is the domain whose verb is called, where that can be told.
 
-    `specs` are the messages that it may be; `name` is the text where it is sent by name. `told` is False where the
-    message could not be told.
+    `specs` are the messages that it may be, `made` those of them that are made for it; `name` is the text where it is
+    sent by name. `told` is False where the message could not be told.
     """
 
     source: Source
@@ -36,6 +40,7 @@ class Sending:
     verb: str
     through: DomainSpec | None
     specs: tuple[MessageSpec, ...] = ()
+    made: frozenset[MessageSpec] = frozenset()
     name: str | None = None
     told: bool = True
 
@@ -140,7 +145,8 @@ def _calls(
 
 def _site(call: ast.Call, source: Source, scope: Scope, names: Names) -> Iterator[Site]:
     module = source.module
-    verb, receiver = _verb(call, module, scope, names)
+    yield from _handed_on(call, source, scope, names)
+    verb, receiver = _verb(call.func, module, scope, names)
     if verb in _SEND:
         yield _sending(call, verb, receiver, source, scope, names)
         return
@@ -149,8 +155,9 @@ def _site(call: ast.Call, source: Source, scope: Scope, names: Names) -> Iterato
         yield Building(source, spec)
     elif path in _ROOT:
         yield Composing(source, call.lineno)
-    elif path in _LOADERS and call.args and (text := names.text(call.args[0], module, scope)):
-        yield Loading(source, call.lineno, text)
+    elif (path or getattr(call.func, "id", "")) in _LOADERS:
+        if loaded := _loaded(call, module, scope, names):
+            yield Loading(source, call.lineno, loaded)
     elif verb in REGISTER and receiver is not None and (domain := _registrar(receiver, module, scope, names)):
         yield Registration(source, call.lineno, verb, domain, _registered(call, verb, source, scope, names))
 
@@ -159,29 +166,53 @@ def _registrar(receiver: ast.expr | str, module: str, scope: Scope, names: Names
     return names.domain_at(receiver) if isinstance(receiver, str) else names.domain(receiver, module, scope)
 
 
-def _verb(call: ast.Call, module: str, scope: Scope, names: Names) -> tuple[str, ast.expr | str | None]:
-    """The verb that is called, and on what: an expression, or a dotted name where the verb itself has another name."""
-    if isinstance(call.func, ast.Attribute):
-        return call.func.attr, call.func.value
-    path = names.dotted(call.func, module, scope)
+def _loaded(call: ast.Call, module: str, scope: Scope, names: Names) -> str | None:
+    """The module that is imported by its name in a text, also by one that starts from a `package`."""
+    given = dict(zip(("name", "package"), call.args, strict=False)) | {each.arg: each.value for each in call.keywords}
+    name, package = (names.text(given.get(each), module, scope) for each in ("name", "package"))
+    try:
+        return None if name is None else resolve_name(name.partition(":")[0], package)
+    except ImportError:  # it starts from what cannot be told, or from nowhere
+        return None
+
+
+def _verb(function: ast.expr, module: str, scope: Scope, names: Names) -> tuple[str, ast.expr | str | None]:
+    """The verb that a function is, and of what: an expression, or a dotted name where the verb has another name."""
+    if isinstance(function, ast.Attribute):
+        return function.attr, function.value
+    path = names.dotted(function, module, scope)
     if path is None:
         return "", None
     origin, _, verb = path.rpartition(".")
     return (verb, origin) if verb in _VERBS and names.domain_at(origin) is not None else ("", None)
 
 
+def _handed_on(call: ast.Call, source: Source, scope: Scope, names: Names) -> Iterator[Sending]:
+    """Verbs for others to call, with whatever they like: `partial(billing.enqueue, job)`, `map(billing.publish, …)`."""
+    for part in (*call.args, *(each.value for each in call.keywords)):
+        if isinstance(part, ast.Attribute | ast.Name):
+            verb, receiver = _verb(part, source.module, scope, names)
+            if verb in _SEND and receiver and (through := _registrar(receiver, source.module, scope, names)):
+                yield Sending(source, part.lineno, verb, through, told=False)
+
+
 def _sending(
     call: ast.Call, verb: str, receiver: ast.expr | str | None, source: Source, scope: Scope, names: Names
 ) -> Sending:
-    through = None if receiver is None else _registrar(receiver, source.module, scope, names)
+    module, line = source.module, call.lineno
     what = call.args[0] if call.args else next((each.value for each in call.keywords if each.arg in _FIRST), None)
+    through = None if receiver is None else _registrar(receiver, module, scope, names)
+    if through is None and isinstance(receiver, ast.expr) and names.is_plain(receiver, module, scope):
+        return Sending(source, line, verb, None, told=False)  # what its method does with it, is read there
+    if verb in RECORDED:
+        return Sending(source, line, verb, through)  # what objects have recorded, was told where they did
     if verb in NAMED:
-        name = names.text(what, source.module, scope)
-        return Sending(source, call.lineno, verb, through, name=name, told=name is not None)
-    meaning = names.messages(what, source.module, scope) if what is not None else None
-    if meaning is None:
-        return Sending(source, call.lineno, verb, through, told=False)
-    return Sending(source, call.lineno, verb, through, meaning.specs, told=meaning.whole)
+        name = names.text(what, module, scope)
+        return Sending(source, line, verb, through, name=name, told=name is not None)
+    if what is None:
+        return Sending(source, line, verb, through, told=False)
+    meaning = names.messages(what, module, scope)
+    return Sending(source, line, verb, through, meaning.specs, meaning.made, told=meaning.whole)
 
 
 _FIRST: Final = frozenset({"job", "jobs", "event", "events", "name"})

@@ -30,6 +30,11 @@ class Source:
     path: Path
     is_package: bool
 
+    @property
+    def package(self) -> str:
+        """The package from which its relative imports start."""
+        return self.module if self.is_package else self.module.rpartition(".")[0]
+
     @cached_property
     def text(self) -> str:
         """The file as text. Bytes that are no UTF-8 are replaced: they matter to nobody here."""
@@ -51,7 +56,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """One module imports another, first on that line."""
+    """One module imports another, on that line."""
 
     importer: str
     imported: str
@@ -96,7 +101,7 @@ def read_sources(packages: Iterable[str]) -> Sources:
             raise ConfigurationError(f"the imports cannot be read: {error}") from error
         modules |= _modules(graph, {root: _folders(roots[root]) for root in whole})
         imports += _edges(graph, modules)
-    return Sources(modules, tuple(sorted(imports, key=lambda each: (each.importer, each.line, each.imported))))
+    return Sources(modules, tuple(sorted(set(imports), key=lambda each: (each.importer, each.line, each.imported))))
 
 
 def _grimp() -> tuple[Callable[..., grimp.ImportGraph], type[Exception]]:
@@ -169,8 +174,8 @@ def _edges(graph: grimp.ImportGraph, modules: Iterable[str]) -> Iterator[Import]
         if importer not in graph.modules:
             continue
         for imported in graph.find_modules_directly_imported_by(importer):
-            details = graph.get_import_details(importer=importer, imported=imported)
-            yield Import(importer, imported, min((each["line_number"] for each in details), default=1))
+            for each in graph.get_import_details(importer=importer, imported=imported):
+                yield Import(importer, imported, each["line_number"])
 
 
 def imports_of_own(source: Source) -> Iterator[Import]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import ast
 import builtins
+import inspect
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from remit.boundaries.model import Model, place_in
-from remit.boundaries.names import Names
+from remit.boundaries.names import Names, is_port
 from remit.boundaries.scopes import FUNCTIONS, Annotated, Defined, Function, Imported, Item, Parameter, Scope, Value
 from remit.boundaries.sites import ENQUEUE, NAMED, PUBLISH
 from remit.boundaries.sources import OWN, Source
@@ -56,10 +57,10 @@ def inline_handler(model: Model) -> Iterator[Violation]:
         found = _handler(model, subscription)
         if found is None:
             continue
-        source, function = found
+        source, function, owner = found
         domain = subscription.domain.__remit__
-        scope = model.names.inner(source, function, model.names.scope(source.module), None)
-        run = _second(function)
+        scope = model.names.inner(source, function, model.names.scope(source.module), owner)
+        run = _run(function, is_bound=inspect.ismethod(subscription.handler.function))
         work = list(_Reading(model.names, domain, {run} if run else set()).work(function, source, scope))
         if not work:
             continue
@@ -76,25 +77,45 @@ def inline_handler(model: Model) -> Iterator[Violation]:
         )
 
 
-def _handler(model: Model, subscription: Subscription) -> tuple[Source, Function] | None:
-    """The function in the sources: by its module and line, since decorators may hide its name."""
+def _handler(model: Model, subscription: Subscription) -> tuple[Source, Function, ast.ClassDef | None] | None:
+    """The function in the sources, by its module and line, since decorators may hide its name; and its class."""
     module = subscription.handler.path.partition(":")[0]
     place = place_in(subscription.handler.place)
     for source in filter(None, (model.sources.get(module), *_by_file(model, place.file))):
-        for node in ast.walk(source.tree):
-            if isinstance(node, FUNCTIONS) and source.file == place.file:
-                first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
-                if first == place.line:
-                    return source, node
+        for function, owner in _functions(source.tree) if source.file == place.file else ():
+            if min([function.lineno, *(each.lineno for each in function.decorator_list)]) == place.line:
+                return source, function, owner
     return None
+
+
+def _functions(node: ast.AST, owner: ast.ClassDef | None = None) -> Iterator[tuple[Function, ast.ClassDef | None]]:
+    """All functions below a node, each before those within it, and the classes whose methods they are.
+
+    A lambda of an event and its run is written out as one; that of `where=` takes the event alone.
+    """
+    for child in ast.iter_child_nodes(node):
+        within = owner
+        match child:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                yield child, owner
+                within = None
+            case ast.Lambda(args=arguments, body=body) if len(arguments.posonlyargs + arguments.args) > 1:
+                written = ast.FunctionDef("<lambda>", arguments, [ast.Return(body)], [])
+                yield ast.copy_location(written, child), None
+            case ast.ClassDef():
+                within = child
+            case _:
+                pass
+        yield from _functions(child, within)
 
 
 def _by_file(model: Model, file: str) -> list[Source]:
     return [source for source in model.modules if source.file == file]
 
 
-def _second(function: Function) -> str | None:
-    arguments = [*function.args.posonlyargs, *function.args.args]
+def _run(function: Function, *, is_bound: bool) -> str | None:
+    """The name of the run: the second parameter, behind `self` the third."""
+    arguments = [*function.args.posonlyargs, *function.args.args][is_bound:]
     return arguments[1].arg if len(arguments) > 1 else None
 
 
@@ -224,7 +245,7 @@ class _Reading:
     def _method_of(self, call: ast.Call, name: str, holder: tuple[str, ast.ClassDef], told: str) -> str | None:
         """A method of an object of the application: it is read like a function; a port stands for work."""
         module, owner = holder
-        if any(ast.unparse(base).partition("[")[0].rpartition(".")[2] in {"Protocol", "ABC"} for base in owner.bases):
+        if is_port(owner):
             return f"calls {told}"
         source = self.names.sources[module]
         for node in owner.body:

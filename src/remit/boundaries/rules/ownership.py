@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from remit.boundaries.model import Model
-from remit.boundaries.sites import NAMED, Sending
+from remit.boundaries.sites import ENQUEUE, NAMED, PUBLISH, Sending
 from remit.boundaries.violations import Violation
 from remit.catalog import DomainSpec, EventSpec, JobSpec, MessageSpec
 from remit.errors import nearest
@@ -21,10 +21,12 @@ def foreign_enqueue(model: Model) -> Iterator[Violation]:
                     "foreign-enqueue",
                     site,
                     sender,
-                    spec,
+                    f"enqueues {spec.name}",
                     f"{_who(model, site, sender, 'enqueues', spec)}, and only {owner} may",
-                    _remedy(model, site, spec) or _remedy_of_job(sender, spec),
+                    _remedy(model, site, spec) or _remedy_of_job(sender, spec.domain.__remit__),
                 )
+        if site.verb in ENQUEUE | NAMED:
+            yield from _borrowed("foreign-enqueue", model, site, _remedy_of_job)
 
 
 def foreign_publish(model: Model) -> Iterator[Violation]:
@@ -37,11 +39,12 @@ def foreign_publish(model: Model) -> Iterator[Violation]:
                     "foreign-publish",
                     site,
                     sender,
-                    spec,
+                    f"publishes {spec.name}",
                     f"{_who(model, site, sender, 'publishes', spec)}, and only {owner} may",
-                    _remedy(model, site, spec)
-                    or f"Let {owner} publish it, or let {sender.name} publish an event of its own.",
+                    _remedy(model, site, spec) or _remedy_of_event(sender, spec.domain.__remit__),
                 )
+        if site.verb in PUBLISH:
+            yield from _borrowed("foreign-publish", model, site, _remedy_of_event)
 
 
 def unknown_job(model: Model) -> Iterator[Violation]:
@@ -76,9 +79,25 @@ def _stranger(model: Model, site: Sending, spec: MessageSpec) -> DomainSpec | No
     """
     owner = spec.domain.__remit__
     home = model.home(site.source.module)
-    if home is not None and home is not owner:
+    if home is not None and home is not owner and not _is_passed_on(site, spec):
         return home
     return site.through if site.through is not None and site.through is not owner else None
+
+
+def _is_passed_on(site: Sending, spec: MessageSpec) -> bool:
+    """An event that was heard may go on to what is no verb of remit, as far as can be told; a job is never heard."""
+    return site.through is None and isinstance(spec, EventSpec) and spec not in site.made
+
+
+def _borrowed(
+    rule: str, model: Model, site: Sending, remedy: Callable[[DomainSpec, DomainSpec], str]
+) -> Iterator[Violation]:
+    """A domain calls the verb of another with what cannot be told: that verb takes messages of the other alone."""
+    home, owner = model.home(site.source.module), site.through
+    if home is None or owner is None or home is owner or site.specs or _named(model, site):
+        return
+    did = f"calls {owner.name}.{site.verb}"
+    yield _violation(rule, site, home, did, f"{home.name} {did}, and only {owner.name} may", remedy(home, owner))
 
 
 def _named(model: Model, site: Sending) -> list[JobSpec]:
@@ -114,8 +133,7 @@ def _remedy(model: Model, site: Sending, spec: MessageSpec) -> str | None:
     return f"Call {site.verb} of {owner.name}."
 
 
-def _remedy_of_job(sender: DomainSpec, spec: JobSpec) -> str:
-    owner = spec.domain.__remit__
+def _remedy_of_job(sender: DomainSpec, owner: DomainSpec) -> str:
     heard = sorted(
         {each.event.message.__qualname__ for each in owner.subscriptions.values() if each.event.domain is sender.owner}
     )
@@ -127,7 +145,10 @@ def _remedy_of_job(sender: DomainSpec, spec: JobSpec) -> str:
     )
 
 
-def _violation(rule: str, site: Sending, sender: DomainSpec, spec: MessageSpec, message: str, remedy: str) -> Violation:
-    verb = "enqueues" if rule == "foreign-enqueue" else "publishes"
-    subject = f"{site.source.module} {verb} {spec.name}"
+def _remedy_of_event(sender: DomainSpec, owner: DomainSpec) -> str:
+    return f"Let {owner.name} publish it, or let {sender.name} publish an event of its own."
+
+
+def _violation(rule: str, site: Sending, sender: DomainSpec, did: str, message: str, remedy: str) -> Violation:
+    subject = f"{site.source.module} {did}"
     return Violation(rule, site.source.file, site.line, sender.name, subject, message, remedy)

@@ -2,6 +2,7 @@
 
 import logging
 
+import dbos  # violates: engine-import
 import dramatiq.brokers  # violates: engine-import
 from celery import Celery  # violates: engine-import
 
@@ -12,4 +13,4 @@ from remit.db.store import Store  # violates: engine-import
 from remit.errors import RemitError
 
 log = logging.getLogger(__name__)
-USED = (dramatiq, Celery, remit, db, Store, RemitError)
+USED = (dbos, dramatiq, Celery, remit, db, Store, RemitError)

@@ -1,6 +1,7 @@
 """Every spelling of sending what belongs to another domain."""
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import bazaar.billing.messages as theirs
 from bazaar.billing import messages as again
@@ -84,3 +85,16 @@ def publish_elsewhere(bus: object, found: Violation) -> None:
     """Other libraries have verbs of these names too."""
     bus.publish("invoice paid")  # type: ignore[attr-defined]
     bus.enqueue(found, "billing.sync-invoice")  # type: ignore[attr-defined]
+
+
+class Port(Protocol):
+    def publish(self, event: InvoicePaid) -> None: ...
+
+
+def through_what_cannot_be_told(bus, port: Port, event: InvoicePaid, job: SyncInvoice) -> None:
+    """What was heard may go on; what is made, or a job of another, may not."""
+    bus.publish(event)
+    port.publish(event)
+    bus.publish(InvoicePaid(organization_id="1", invoice_id="1"))  # violates: foreign-publish
+    port.publish(InvoicePaid(organization_id="1", invoice_id="1"))  # violates: foreign-publish
+    bus.enqueue(job)  # violates: foreign-enqueue
