@@ -120,18 +120,18 @@ def check_owner(domain: DomainSpec, spec: MessageSpec) -> None:
     running = running_domain.get()
     if owner is not domain:
         raise OwnershipError(
-            f"{domain.name} cannot {_VERBS[spec.kind]} {spec.name}: only {owner.name} may. {remedy(domain, spec)}"
+            f"{domain.name} cannot {_VERBS[spec.kind]} {spec.name}: only {owner.name} may. "
+            f"{remedy(domain, owner, spec.kind)}"
         )
     if running is not None and running is not domain.instance:
         raise OwnershipError(
             f"A handler of {running.__remit__.name} cannot {_VERBS[spec.kind]} {spec.name}, not even through "
-            f"{domain.name}. {remedy(running.__remit__, spec)}"
+            f"{domain.name}. {remedy(running.__remit__, owner, spec.kind)}"
         )
 
 
-def remedy(domain: DomainSpec, spec: MessageSpec) -> str:
-    """Say what a domain can do instead of sending another's message: which of its own events is heard there."""
-    owner = spec.domain.__remit__
+def remedy(domain: DomainSpec, owner: DomainSpec, kind: str) -> str:
+    """Say what a domain can do instead of sending another's job or event: which of its own events is heard there."""
     heard = sorted(
         {
             each.event.message.__qualname__
@@ -141,7 +141,7 @@ def remedy(domain: DomainSpec, spec: MessageSpec) -> str:
     )
     if heard:
         return f"Publish {' or '.join(heard)} instead, which {owner.name} subscribes to."
-    if spec.kind == EventSpec.kind:
+    if kind == EventSpec.kind:
         return f"Let {owner.name} publish it, or let {domain.name} publish an event of its own."
     published = sorted({each.message.__qualname__ for each in domain.events.values()})
     mine = f"one of its own events ({', '.join(published)})" if published else "an event"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from remit.boundaries.model import Model
 from remit.boundaries.sites import ENQUEUE, NAMED, PUBLISH, Sending
 from remit.boundaries.violations import Violation
 from remit.catalog import DomainSpec, EventSpec, JobSpec, MessageSpec
+from remit.catalog.dispatch import remedy
 from remit.errors import nearest
 
 
@@ -23,10 +24,10 @@ def foreign_enqueue(model: Model) -> Iterator[Violation]:
                     sender,
                     f"enqueues {spec.name}",
                     f"{_who(model, site, sender, 'enqueues', spec)}, and only {owner} may",
-                    _remedy(model, site, spec) or _remedy_of_job(sender, spec.domain.__remit__),
+                    _remedy(model, site, spec) or remedy(sender, spec.domain.__remit__, spec.kind),
                 )
         if site.verb in ENQUEUE | NAMED:
-            yield from _borrowed("foreign-enqueue", model, site, _remedy_of_job)
+            yield from _borrowed("foreign-enqueue", model, site, JobSpec.kind)
 
 
 def foreign_publish(model: Model) -> Iterator[Violation]:
@@ -41,10 +42,10 @@ def foreign_publish(model: Model) -> Iterator[Violation]:
                     sender,
                     f"publishes {spec.name}",
                     f"{_who(model, site, sender, 'publishes', spec)}, and only {owner} may",
-                    _remedy(model, site, spec) or _remedy_of_event(sender, spec.domain.__remit__),
+                    _remedy(model, site, spec) or remedy(sender, spec.domain.__remit__, spec.kind),
                 )
         if site.verb in PUBLISH:
-            yield from _borrowed("foreign-publish", model, site, _remedy_of_event)
+            yield from _borrowed("foreign-publish", model, site, EventSpec.kind)
 
 
 def unknown_job(model: Model) -> Iterator[Violation]:
@@ -89,15 +90,13 @@ def _is_passed_on(site: Sending, spec: MessageSpec) -> bool:
     return site.through is None and isinstance(spec, EventSpec) and spec not in site.made
 
 
-def _borrowed(
-    rule: str, model: Model, site: Sending, remedy: Callable[[DomainSpec, DomainSpec], str]
-) -> Iterator[Violation]:
+def _borrowed(rule: str, model: Model, site: Sending, kind: str) -> Iterator[Violation]:
     """A domain calls the verb of another with what cannot be told: that verb takes messages of the other alone."""
     home, owner = model.home(site.source.module), site.through
     if home is None or owner is None or home is owner or site.specs or _named(model, site):
         return
     did = f"calls {owner.name}.{site.verb}"
-    yield _violation(rule, site, home, did, f"{home.name} {did}, and only {owner.name} may", remedy(home, owner))
+    yield _violation(rule, site, home, did, f"{home.name} {did}, and only {owner.name} may", remedy(home, owner, kind))
 
 
 def _named(model: Model, site: Sending) -> list[JobSpec]:
@@ -133,22 +132,6 @@ def _remedy(model: Model, site: Sending, spec: MessageSpec) -> str | None:
     return f"Call {site.verb} of {owner.name}."
 
 
-def _remedy_of_job(sender: DomainSpec, owner: DomainSpec) -> str:
-    heard = sorted(
-        {each.event.message.__qualname__ for each in owner.subscriptions.values() if each.event.domain is sender.owner}
-    )
-    if heard:
-        return f"Publish {' or '.join(heard)} instead, which {owner.name} hears."
-    return (
-        f"Publish an event of {sender.name}, and let {owner.name} hear it and enqueue its own job; or call what "
-        f"{owner.name} makes public."
-    )
-
-
-def _remedy_of_event(sender: DomainSpec, owner: DomainSpec) -> str:
-    return f"Let {owner.name} publish it, or let {sender.name} publish an event of its own."
-
-
-def _violation(rule: str, site: Sending, sender: DomainSpec, did: str, message: str, remedy: str) -> Violation:
+def _violation(rule: str, site: Sending, sender: DomainSpec, did: str, message: str, instead: str) -> Violation:
     subject = f"{site.source.module} {did}"
-    return Violation(rule, site.source.file, site.line, sender.name, subject, message, remedy)
+    return Violation(rule, site.source.file, site.line, sender.name, subject, message, instead)
