@@ -108,7 +108,7 @@ def test_retire_asks_and_says_what_is_left(
     assert remit("subscriptions", "retire", "customs.weigh").out == (
         "customs.weigh retired\n"
         "left: 2 ready deliveries: remit jobs list --job customs.weigh --state ready\n"
-        "no worker that lacks its handler runs them: cancel or delete them as jobs\n"
+        "no worker that lacks its handler runs them: `remit subscriptions retire customs.weigh --cancel` cancels them\n"
     )
     assert " retired " in remit("subscriptions", "list").out
     assert len(remit("jobs", "list", "--job", "customs.weigh", "--json").json["jobs"]) == 2
@@ -135,8 +135,55 @@ def test_retire_without_anybody_to_ask_is_refused(
     result = remit("subscriptions", "retire", "customs.weigh")
     assert (result.status, "There is nobody to ask here: say --yes [usage]" in result.err) == (2, True)
     assert remit("subscriptions", "retire", "customs.weigh", "--yes", "--json").json == {
-        "retired": "customs.weigh", "turns_dropped": 0, "under_way": 2, "dead": 0,
+        "retired": "customs.weigh", "turns_dropped": 0, "cancelled": 0, "asked_to_stop": 0, "under_way": 2, "dead": 0,
     }  # fmt: skip
+
+
+def test_retire_cancels_what_is_under_way(
+    each_bustle: Harbour, remit: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harbour.messages import CargoLanded
+
+    each_bustle.publish(CargoLanded(kind="oil"), CargoLanded(kind="tar"))
+    each_bustle.deliver()
+    each_bustle.execute(
+        "UPDATE remit.job SET state = 'running', worker = id "
+        "WHERE id = (SELECT id FROM remit.job WHERE name = 'customs.weigh' ORDER BY id LIMIT 1)"
+    )
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+    result = remit("subscriptions", "retire", "customs.weigh", "--cancel", "--by", "ann")
+    assert result.err == "Deliver nothing more to customs.weigh, and cancel 4 deliveries under way? [y/N] "
+    assert result.out == (
+        "customs.weigh retired; 3 deliveries cancelled; 1 running delivery asked to stop\n"
+        "left: 1 running delivery: remit jobs list --job customs.weigh --state running\n"
+    )
+    found = remit("jobs", "list", "--job", "customs.weigh", "--state", "cancelled", "--json").json["jobs"]
+    [record] = remit("jobs", "show", found[0]["id"], "--json").json["jobs"]
+    assert (record["reason"], record["cancelled_by"]) == ("its subscription was retired", "ann")
+
+
+def test_what_was_retired_can_be_cancelled_later(each_bustle: Harbour, remit: Command) -> None:
+    assert remit("subscriptions", "retire", "customs.weigh", "--yes").out.startswith("customs.weigh retired\nleft: 2 ")
+    assert remit("subscriptions", "retire", "customs.weigh", "--cancel", "--yes", "--json").json == {
+        "retired": "customs.weigh", "turns_dropped": 0, "cancelled": 2, "asked_to_stop": 0, "under_way": 0, "dead": 0,
+    }  # fmt: skip
+    assert remit("subscriptions", "retire", "customs.weigh", "--cancel", "--yes").out == "customs.weigh retired\n"
+    assert remit("subscriptions", "show", "customs.weigh").out.endswith("none under way, none dead\n")
+
+
+def test_retire_asks_once_about_turns_and_what_is_under_way(
+    bustle: Harbour, remit: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bustle.execute("UPDATE remit.job SET state = 'ready', finished_at = NULL WHERE name = 'customs.clear'")
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    result = remit("subscriptions", "retire", "customs.clear", "--cancel")
+    assert result.err.startswith(
+        "Deliver nothing more to customs.clear, drop 1 delivery that waits for its turn, and cancel 1 delivery under "
+        "way? This application still declares it"
+    )
+    assert remit("subscriptions", "retire", "customs.clear", "--cancel", "--yes").out == (
+        "customs.clear retired; 1 turn that had not begun is gone; 1 delivery cancelled\n"
+    )
 
 
 def test_an_empty_list_says_what_enters_them(depot: object, remit: Command) -> None:

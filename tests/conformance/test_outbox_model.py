@@ -57,6 +57,8 @@ class ModelDelivery:
     state: State
     finished_at: int = 0
     deleted: bool = False
+    asked: bool = False
+    """It runs, and was asked to stop."""
 
     @property
     def is_final(self) -> bool:
@@ -204,6 +206,17 @@ class Model:
             if (begun := {seq: turn for seq, turn in turns.items() if turn[1]})
         }
 
+    def cancel(self, place: int, now: int) -> list[State]:
+        """What is under way to a retired subscription; the states of those that changed."""
+        of = [job for key, job in self.jobs.items() if key[1] == place and self.subscriptions[place].retired]
+        found = [job for job in of if not job.is_final and not job.asked]
+        for job in found:
+            if job.state is State.RUNNING:
+                job.asked = True
+            else:
+                job.state, job.finished_at = State.CANCELLED, now
+        return sorted(job.state for job in found)
+
     def forget(self, key: Delivery) -> None:
         """What is left of a delivery when its job goes."""
         job = self.jobs.pop(key)
@@ -348,9 +361,9 @@ class Twins:
         claim, key = self.held.pop(which % len(self.held))
         end = ended(claim, outcome)
         landed = self.does(jobs.finish, [end], worker=self.worker, stamp=new_token())
-        assert [one.state for one in landed] == [end.transition.state]
         job = self.model.jobs[key]
-        job.state = end.transition.state
+        job.state = State.CANCELLED if job.asked and end.transition.delay is not None else end.transition.state
+        assert [one.state for one in landed] == [job.state]
         job.finished_at = self.now if job.is_final else 0
         if job.state is State.COMPLETED:
             self.completions[key] = self.completions.get(key, 0) + 1
@@ -385,6 +398,10 @@ class Twins:
                 self.does(outbox.retire, self.names[place])
                 self.model.retire(place)
                 self._disturb(place)
+            case "cancel deliveries":
+                found = self.does(outbox.cancellable, self.ids[place], limit=1000)
+                states = self.does(jobs.cancel_many, found, reason="retired", by=None)
+                assert sorted(states) == self.model.cancel(place, self.now)
             case "declare":
                 row = a_subscription(self.names[place], **DECLARED[place])
                 self.does(outbox.declare, [row], force=True)
@@ -434,7 +451,7 @@ class Twins:
                 job.state, job.finished_at = State.CANCELLED, self.now
             case "retry" if job.state in (State.SCHEDULED, State.DEAD, State.CANCELLED, State.SKIPPED):
                 assert self.does(jobs.retry, id, token=new_token())[1]
-                job.state, job.finished_at, job.deleted = State.READY, 0, False
+                job.state, job.finished_at, job.deleted, job.asked = State.READY, 0, False, False
                 event = self.model.events.get(key[0])
                 if event is not None and event.lane is not None:
                     self.disturbed.add((key[1], event.lane))
@@ -516,7 +533,19 @@ class Twins:
 
 
 COMMANDS = ["wait", "wait", "wait", "fail", "retry event", "promote", "cancel", "retry", "delete", "purge job", "prune"]
-COMMANDS += ["prune", "purge", "purge", "retire", "declare", "rename", "hold", "let go", "fill", "fill"]
+COMMANDS += [
+    "prune",
+    "purge",
+    "purge",
+    "retire",
+    "cancel deliveries",
+    "declare",
+    "rename",
+    "hold",
+    "let go",
+    "fill",
+    "fill",
+]
 lanes = st.lists(st.sampled_from([None, 1, 1, 2]), min_size=1, max_size=4)
 places, few = st.integers(0, 2), st.integers(1, 6)
 

@@ -42,6 +42,10 @@ async def cancel(desk: Desk, id: str, worker: str) -> None:
     await desk(jobs.cancel, id, reason="not wanted", by="ops")
 
 
+async def cancel_many(desk: Desk, id: str, worker: str) -> None:
+    await desk(jobs.cancel_many, [id], reason="not wanted", by="ops")
+
+
 async def retry(desk: Desk, id: str, worker: str) -> None:
     await desk(jobs.retry, id, token=new_token())
 
@@ -87,6 +91,7 @@ CASES = {
     "expire": Case(expire, Command.EXPIRE),
     "rescue": Case(rescue, Command.RESCUE),
     "cancel": Case(cancel, Command.CANCEL),
+    "cancel many": Case(cancel_many, Command.CANCEL, frozenset({State.SCHEDULED, State.READY, State.RUNNING})),
     "retry": Case(retry, Command.RETRY),
     "replay": Case(replay, Command.RETRY, frozenset({State.DEAD})),
     "delete": Case(delete, Command.DELETE),

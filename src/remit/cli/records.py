@@ -8,7 +8,7 @@ from typing import Any
 
 from remit.client import QueueRecord
 from remit.jobs.model import FailureRecord, JobRecord, LogRecord
-from remit.outbox.model import DeliveryRecord, EventRecord, OutboxRecord, SubscriptionRecord
+from remit.outbox.model import DeliveryRecord, EventRecord, OutboxRecord, Retirement, SubscriptionRecord
 from remit.runtime.operations import LeaderRecord, WorkerRecord
 
 
@@ -164,6 +164,10 @@ def subscription(record: SubscriptionRecord) -> dict[str, Any]:
             for state, each in record.under_way.items()
         },
     }
+
+
+def retirement(record: Retirement) -> dict[str, Any]:
+    return {"turns_dropped": record.turns, "cancelled": record.cancelled, "asked_to_stop": record.asked_to_stop}
 
 
 def queue(record: QueueRecord) -> dict[str, Any]:

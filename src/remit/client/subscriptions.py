@@ -8,8 +8,15 @@ from collections.abc import Callable, Collection
 from remit.client.faces import BlockingFace, Runs, blocking
 from remit.db.transaction import Work
 from remit.errors import UnknownSubscription, nearest
+from remit.jobs.operations import cancel_many
+from remit.jobs.states import State
 from remit.outbox import operations
-from remit.outbox.model import Differences, SubscriptionRecord
+from remit.outbox.model import Differences, Retirement, SubscriptionRecord
+
+RETIRED = "its subscription was retired"
+CANCEL_BATCH = 500
+PAUSE = 0.05
+"""Seconds until another look at what others have in their hands."""
 
 
 class Subscriptions:
@@ -57,16 +64,69 @@ class Subscriptions:
         self._declared()
         return await self._database.run(self._compare, atomic=False)
 
-    async def retire(self, name: str) -> int:
+    async def retire(
+        self,
+        name: str,
+        *,
+        cancel: bool = False,
+        by: str | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Retirement:
         """Deliver nothing more to a subscription: for one whose code is gone for good.
 
-        What is under way stays, to be run, cancelled or deleted as jobs; turns of an ordered subscription that have not
-        begun go, and their number is answered. A retired subscription that is declared again is brought back by
-        `remit migrate`. Raises `UnknownSubscription`.
+        Turns of an ordered subscription that have not begun go. What is under way stays, and is run while there is a
+        handler. A retired subscription that is declared again is brought back by `remit migrate`.
+
+        `cancel=True` cancels what is under way, so that its events complete: deliveries that wait end, those that run
+        are asked to stop, as by `jobs.cancel`. Works in batches of 500, each a transaction of its own; `progress` is
+        told the count after each, `by` is who asks. It ends when none is left to cancel, and waits for a caller's
+        transaction that is about to end one; stopped half-way and called again, it goes on. Dead deliveries stay.
+
+        Raises `UnknownSubscription`.
         """
-        name = (await self.get(name)).name
+        found = await self.get(name)
+        turns = await self._retire(found.name)
+        if not cancel:
+            return Retirement(turns)
+        await self._until_seen()
+        turns += await self._retire(found.name)
+        cancelled, asked = await self._cancel(found.id, by, progress)
+        return Retirement(turns, cancelled, asked)
+
+    async def _retire(self, name: str) -> int:
+        """How many turns are gone."""
         retired = await self._database.run(lambda tx: operations.retire(tx, name))
         return retired[1] if retired else 0
+
+    async def _until_seen(self) -> None:
+        """Until those have ended who may not see that it is retired, and make a delivery or a turn."""
+        under_way = await self._database.run(operations.delivering, atomic=False)
+        while under_way:
+            await self._database.sleep(PAUSE)
+            under_way &= await self._database.run(operations.delivering, atomic=False)
+
+    async def _cancel(
+        self, subscription: str, by: str | None, progress: Callable[[int], None] | None
+    ) -> tuple[int, int]:
+        """Cancel until nothing is left: how many waited, and how many were asked to stop."""
+        cancelled = asked = 0
+        while (states := await self._cancel_batch(subscription, by)) is not None:
+            cancelled += states.count(State.CANCELLED)
+            asked += states.count(State.RUNNING)
+            if not states:
+                await self._database.sleep(PAUSE)
+            elif progress is not None:
+                progress(cancelled + asked)
+        return cancelled, asked
+
+    async def _cancel_batch(self, subscription: str, by: str | None) -> builtins.list[State] | None:
+        """The states of those that could be cancelled just now; None when there is nothing to cancel."""
+        ids = await self._database.run(
+            lambda tx: operations.cancellable(tx, subscription, limit=CANCEL_BATCH), atomic=False
+        )
+        if not ids:
+            return None
+        return await self._database.run(lambda tx: cancel_many(tx, ids, reason=RETIRED, by=by), atomic=False)
 
 
 class SyncSubscriptions(BlockingFace[Subscriptions]):

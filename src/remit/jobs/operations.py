@@ -246,6 +246,15 @@ async def cancel(tx: Transaction, id: str, *, reason: str | None, by: str | None
     return _command(await tx.fetch(queries.CANCEL, id=id, reason=reason, by=by), Command.CANCEL)
 
 
+async def cancel_many(tx: Transaction, ids: Sequence[str], *, reason: str | None, by: str | None) -> list[State]:
+    """Do the same to many. Answers the states of those to which it applied: `cancelled`, or `running` and asked.
+
+    One that somebody else acts on at this moment is left to them, and is not among those.
+    """
+    rows = await tx.fetch(queries.CANCEL_MANY, ids=document(list(ids)), reason=reason, by=by)
+    return [State(state) for (state,) in rows]
+
+
 async def retry(tx: Transaction, id: str, *, token: int) -> tuple[State | None, bool]:
     """Make a job ready again, with all its attempts. Repeated with the same `token`, it finds that it did."""
     rows = await tx.fetch(queries.RETRY, id=id, token=token)

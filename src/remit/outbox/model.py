@@ -158,6 +158,18 @@ class SubscriptionRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Retirement:
+    """What was done when a subscription was retired.
+
+    `turns` of an ordered one had not begun, and are gone. `cancelled` deliveries waited; those `asked_to_stop` run.
+    """
+
+    turns: int
+    cancelled: int = 0
+    asked_to_stop: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Differences:
     """Where the store goes by something else than an application's declarations.
 

@@ -177,6 +177,21 @@ async def retire(tx: Transaction, name: str) -> tuple[str, int] | None:
     return (rows[0][0], rows[0][1]) if rows else None
 
 
+async def delivering(tx: Transaction) -> set[str]:
+    """The transactions that make deliveries at this moment. One of them that began before a subscription was retired
+    may not have seen that it was.
+    """
+    return {str(transaction) for (transaction,) in await tx.fetch(queries.DELIVERING)}
+
+
+async def cancellable(tx: Transaction, subscription: str, *, limit: int) -> list[str]:
+    """Ids of deliveries of a retired subscription that wait, or run and were not asked to stop; none when all is done.
+
+    All of them are seen at one moment, so that none passes unseen from one state into another.
+    """
+    return [id for (id,) in await tx.fetch(queries.CANCELLABLE, subscription=subscription, limit=limit)]
+
+
 async def outbox(tx: Transaction) -> OutboxRecord:
     """How the relay keeps up."""
     [(pending, lag, dead)] = await tx.fetch(queries.OUTBOX)

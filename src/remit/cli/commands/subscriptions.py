@@ -6,17 +6,21 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from remit.app import SyncRemit
 from remit.cli import records
-from remit.cli.applications import opened, split
+from remit.cli.applications import opened, split, whoever
 from remit.cli.asking import confirm
+from remit.cli.bars import bar
 from remit.cli.exits import UsageError
-from remit.cli.options import AppPath, AsJson, Yes
+from remit.cli.options import AppPath, AsJson, By, Yes
 from remit.cli.output import say, tell
 from remit.cli.views.subscriptions import pending, subscription_sheet, subscription_table
 from remit.cli.wording import count
-from remit.outbox.model import SubscriptionRecord
+from remit.outbox.model import Retirement, SubscriptionRecord
 
 group = App(name="subscriptions", help="List subscriptions, show one, retire one.", help_epilogue="")
+
+UNDER_WAY = ("scheduled", "ready", "running")
 
 Names = Annotated[str, Parameter(name="NAME", help="The whole name, e.g. catalog.unlock-downloads.")]
 
@@ -47,29 +51,58 @@ def show(*name: Names, app: AppPath = None, json: AsJson = False) -> None:
 
 
 @group.command(usage="Usage: remit subscriptions retire [APP] NAME [OPTIONS]")
-def retire(*name: Names, app: AppPath = None, yes: Yes = False, json: AsJson = False) -> None:
+def retire(
+    *name: Names,
+    app: AppPath = None,
+    cancel: Annotated[
+        bool,
+        Parameter(negative=(), show_default=False, help="Cancel what is under way; ask deliveries that run to stop."),
+    ] = False,
+    by: By = None,
+    yes: Yes = False,
+    json: AsJson = False,
+) -> None:
     """Deliver nothing more to a subscription whose code is gone for good.
 
-    What is under way stays; turns of an ordered subscription that have not begun go.
+    Turns of an ordered subscription that have not begun go. What is under way stays, unless --cancel is given: then its
+    events complete, and are purged in time. That can be said later, too.
     """
     path, wanted = _one(name, app)
     with opened(path) as (_, face):
         found = face.subscriptions.get(wanted)
         if not yes:
-            confirm(_question(found), refusal=f"{found.name} was not retired")
-        dropped = face.subscriptions.retire(found.name)
+            confirm(_question(found, cancel), refusal=f"{found.name} was not retired")
+        done = _cancelled(face, found, by or whoever()) if cancel else face.subscriptions.retire(found.name)
         left = face.subscriptions.get(found.name)
-    under_way, dead = pending(left, "scheduled", "ready", "running"), pending(left, "dead")
+    under_way = pending(left, *UNDER_WAY)
     if json:
-        tell({"retired": left.name, "turns_dropped": dropped, "under_way": under_way, "dead": dead})
+        tell({"retired": left.name, **records.retirement(done), "under_way": under_way, "dead": pending(left, "dead")})
         return
-    gone = f"; {count(dropped, 'turn')} that had not begun {'is' if dropped == 1 else 'are'} gone" if dropped else ""
-    say(f"{left.name} retired{gone}")
-    for state in ("scheduled", "ready", "running", "dead"):
+    say("; ".join([f"{left.name} retired", *_did(done)]))
+    for state in (*UNDER_WAY, "dead"):
         if number := pending(left, state):
-            say(f"left: {count(number, f'{state} delivery', f'{state} deliveries')}: {_look(left, state)}")
-    if under_way and not left.declared:
-        say("no worker that lacks its handler runs them: cancel or delete them as jobs")
+            say(f"left: {_deliveries(number, state)}: {_look(left, state)}")
+    if under_way and not cancel and not left.declared:
+        cancels = f"`remit subscriptions retire {left.name} --cancel` cancels them"
+        say(f"no worker that lacks its handler runs them: {cancels}")
+
+
+def _cancelled(face: SyncRemit, found: SubscriptionRecord, by: str) -> Retirement:
+    with bar("cancelling", pending(found, *UNDER_WAY)) as told:
+        return face.subscriptions.retire(found.name, cancel=True, by=by, progress=lambda done: told(done, None))
+
+
+def _did(done: Retirement) -> list[str]:
+    """What happened beside that it is retired."""
+    gone = f"{count(done.turns, 'turn')} that had not begun {'is' if done.turns == 1 else 'are'} gone"
+    cancelled = f"{count(done.cancelled, 'delivery', 'deliveries')} cancelled"
+    asked = f"{_deliveries(done.asked_to_stop, 'running')} asked to stop"
+    happened = ((done.turns, gone), (done.cancelled, cancelled), (done.asked_to_stop, asked))
+    return [words for number, words in happened if number]
+
+
+def _deliveries(number: int, state: str) -> str:
+    return count(number, f"{state} delivery", f"{state} deliveries")
 
 
 def _one(words: tuple[str, ...], app: str | None) -> tuple[str, str]:
@@ -83,10 +116,14 @@ def _look(subscription: SubscriptionRecord, state: str) -> str:
     return f"remit jobs list --job {subscription.name} --state {state}"
 
 
-def _question(found: SubscriptionRecord) -> str:
+def _question(found: SubscriptionRecord, cancel: bool) -> str:
     """What is asked says what is at stake."""
     declared = " This application still declares it, and `remit migrate` brings it back." if found.declared else ""
-    turns = pending(found, "waiting")
-    whose = "that waits for its turn" if turns == 1 else "that wait for their turns"
-    lost = f", and drop {count(turns, 'delivery', 'deliveries')} {whose}" if turns else ""
-    return f"Deliver nothing more to {found.name}{lost}?{declared}"
+    acts = [f"Deliver nothing more to {found.name}"]
+    if turns := pending(found, "waiting"):
+        whose = "that waits for its turn" if turns == 1 else "that wait for their turns"
+        acts.append(f"drop {count(turns, 'delivery', 'deliveries')} {whose}")
+    if cancel and (under_way := pending(found, *UNDER_WAY)):
+        acts.append(f"cancel {count(under_way, 'delivery', 'deliveries')} under way")
+    *first, last = acts
+    return f"{', '.join(first)}, and {last}?{declared}" if first else f"{last}?{declared}"

@@ -419,6 +419,24 @@ done AS (
 )
 SELECT was FROM job;
 
+-- name: cancel_many
+-- The same for many; one that somebody acts on is left to them.
+WITH job AS MATERIALIZED (
+    SELECT id, state AS was, worker FROM remit.job
+    WHERE id = ANY (ARRAY(SELECT value::uuid FROM json_array_elements_text(:ids::json)))
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE remit.job AS target
+SET state = CASE WHEN was = 'running' THEN 'running' ELSE 'cancelled' END,
+    worker = CASE WHEN was = 'running' THEN job.worker END,
+    finished_at = CASE WHEN was = 'running' THEN NULL ELSE remit.clock(:now::bigint) END,
+    cancel_at = remit.clock(:now::bigint),
+    cancel_by = :by::text,
+    reason = :reason::text
+FROM job WHERE target.id = job.id AND was IN ('scheduled', 'ready', 'running')
+RETURNING target.state;
+
 -- name: retry
 -- By hand: a new set of attempts, a new token, no memory of suspicion. Who tries again, because nobody knew whether it
 -- was committed, finds the token.

@@ -346,6 +346,17 @@ SET state = CASE WHEN state = 'running' THEN 'running' ELSE 'cancelled' END,
     reason = :reason
 WHERE id = :id AND state IN ('scheduled', 'ready', 'running');
 
+-- name: cancel_many
+-- The same for many.
+UPDATE remit_job
+SET state = CASE WHEN state = 'running' THEN 'running' ELSE 'cancelled' END,
+    finished_at = CASE WHEN state = 'running' THEN NULL ELSE :now END,
+    cancel_at = :now,
+    cancel_by = :by,
+    reason = :reason
+WHERE id IN (SELECT value FROM json_each(:ids)) AND state IN ('scheduled', 'ready', 'running')
+RETURNING state;
+
 -- name: retry
 -- By hand: a new set of attempts, a new token, no memory of suspicion. Who tries again, because nobody knew whether it
 -- was committed, finds the token.

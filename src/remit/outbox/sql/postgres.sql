@@ -385,6 +385,49 @@ gone AS (
 )
 SELECT id::text, (SELECT count(*) FROM gone) FROM retired;
 
+-- name: delivering
+-- Who reads subscriptions and writes jobs, told by the locks on the tables: taken before the snapshot, held to the end.
+-- A table is found by the type of its rows, since its name stands in no literal.
+SELECT reading.virtualtransaction
+FROM pg_locks AS reading JOIN pg_locks AS writing ON writing.virtualtransaction = reading.virtualtransaction
+WHERE reading.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND reading.relation = (SELECT typrelid FROM pg_type WHERE oid = pg_typeof(NULL::remit.subscription)::oid)
+    AND writing.relation = (SELECT typrelid FROM pg_type WHERE oid = pg_typeof(NULL::remit.job)::oid)
+    AND writing.mode = 'RowExclusiveLock';
+
+-- name: cancellable
+-- Deliveries of a retired subscription that wait, or run and were not asked to stop, in one look. Ready ones stand in
+-- lines of its names: by a skip scan, each line is known by the name of its first job. The others are gone through.
+WITH RECURSIVE retired AS MATERIALIZED (
+    SELECT id, former::jsonb || to_jsonb(name) AS names FROM remit.subscription
+    WHERE id = :subscription::uuid AND retired_at IS NOT NULL
+),
+ready (line) AS (
+    (SELECT line FROM remit.job WHERE state = 'ready' ORDER BY line LIMIT 1)
+    UNION ALL
+    SELECT (SELECT job.line FROM remit.job WHERE state = 'ready' AND job.line > ready.line ORDER BY job.line LIMIT 1)
+    FROM ready WHERE ready.line IS NOT NULL
+),
+own AS MATERIALIZED (
+    SELECT ready.line FROM ready CROSS JOIN retired CROSS JOIN LATERAL (
+        SELECT name FROM remit.job
+        WHERE state = 'ready' AND job.line = ready.line ORDER BY priority, lane, run_at, id LIMIT 1
+    ) AS head
+    WHERE retired.names ? head.name
+)
+SELECT id::text FROM (
+    SELECT waiting.id FROM own CROSS JOIN LATERAL (
+        SELECT id FROM remit.job
+        WHERE state = 'ready' AND job.line = own.line AND subscription = :subscription::uuid
+        OFFSET 0
+    ) AS waiting
+    UNION ALL
+    SELECT id FROM remit.job WHERE state = 'scheduled' AND subscription = (SELECT id FROM retired)
+    UNION ALL
+    SELECT id FROM remit.job WHERE state = 'running' AND subscription = (SELECT id FROM retired) AND cancel_at IS NULL
+) AS open
+LIMIT :limit::integer;
+
 -- name: outbox
 -- How many events wait for the relay, the age of the oldest in seconds, how many are dead.
 SELECT

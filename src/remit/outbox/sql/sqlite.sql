@@ -353,6 +353,40 @@ DELETE FROM remit_turn
 WHERE NOT released AND subscription = (SELECT id FROM remit_subscription WHERE name = :name);
 UPDATE remit_subscription SET retired_at = coalesce(retired_at, :now) WHERE name = :name;
 
+-- name: delivering
+-- There is one writer at a time, and it sees what the one before did.
+SELECT NULL WHERE false;
+
+-- name: cancellable
+-- Deliveries of a retired subscription that wait, or run and were not asked to stop, in one look. Ready ones stand in
+-- lines of its names: by a skip scan, each line is known by the name of its first job. The others are gone through.
+WITH RECURSIVE retired AS MATERIALIZED (
+    SELECT id, json_insert(former, '$[#]', name) AS names FROM remit_subscription
+    WHERE id = :subscription AND retired_at IS NOT NULL
+),
+ready (line) AS (
+    SELECT min(line) FROM remit_job WHERE state = 'ready'
+    UNION ALL
+    SELECT (SELECT min(remit_job.line) FROM remit_job WHERE state = 'ready' AND remit_job.line > ready.line)
+    FROM ready WHERE ready.line IS NOT NULL
+),
+own AS MATERIALIZED (
+    SELECT ready.line FROM ready CROSS JOIN remit_job AS head ON head.rowid = (
+        SELECT rowid FROM remit_job WHERE state = 'ready' AND remit_job.line = ready.line
+        ORDER BY priority, lane, run_at, id LIMIT 1
+    )
+    WHERE head.name IN (SELECT value FROM retired CROSS JOIN json_each(retired.names))
+)
+SELECT id FROM (
+    SELECT job.id FROM own
+    CROSS JOIN remit_job AS job ON job.line = own.line AND state = 'ready' AND subscription = :subscription
+    UNION ALL
+    SELECT id FROM remit_job WHERE state = 'scheduled' AND subscription = (SELECT id FROM retired)
+    UNION ALL
+    SELECT id FROM remit_job WHERE state = 'running' AND subscription = (SELECT id FROM retired) AND cancel_at IS NULL
+)
+LIMIT :limit;
+
 -- name: outbox
 -- How many events wait for the relay, the age of the oldest in seconds, how many are dead.
 SELECT
