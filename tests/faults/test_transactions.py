@@ -90,7 +90,7 @@ def test_fault_91_a_worker_that_started_on_an_empty_never_analysed_table(postgre
     """Its sessions, and their plans, are those of the empty table when the table is full."""
     site = postgres_site
     site.database.execute("ALTER TABLE remit.job SET (autovacuum_enabled = off)")
-    site.worker().ready()
+    worker = site.worker().ready()
     site.await_final(site.send(Note(number=1)))
     sessions = "SELECT pid FROM pg_stat_activity WHERE application_name IN ('remit:claim', 'remit:complete')"
     before = set(site.database.execute(sessions))
@@ -101,5 +101,5 @@ def test_fault_91_a_worker_that_started_on_an_empty_never_analysed_table(postgre
     left = "SELECT 1 FROM remit.job WHERE state <> 'completed' LIMIT 1"
     until(lambda: not site.database.execute(left), "all end")
     site.check()
-    assert set(site.database.execute(sessions)) == before
+    assert set(site.database.execute(sessions)) == before, worker.log
     assert site.database.execute("SELECT reltuples::integer FROM pg_class WHERE oid = 'remit.job'::regclass") == [(-1,)]
