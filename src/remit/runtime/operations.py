@@ -19,7 +19,7 @@ class WorkerRecord:
 
     `about` holds `version`, `queues` (slots by queue), `jobs` and `subscriptions`, `health` what it says of itself:
     `ok`, and else `trouble` by part; `unknown` are ready jobs that it leaves to others, `refused` how many messages
-    domains tried to send and may not. `running` is how many jobs name it.
+    domains tried to send and may not; `stopping` that it claims no more, and ends. `running` is how many jobs name it.
     """
 
     id: str

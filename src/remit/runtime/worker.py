@@ -391,6 +391,8 @@ class Worker:
         if (failing := self.heartbeat.failing) is not None:
             trouble["heartbeat"] = failing
         health: dict[str, Any] = {"ok": not trouble}
+        if self._stop.is_set():
+            health["stopping"] = True
         if trouble:
             health["trouble"] = trouble
         if self._unknown:

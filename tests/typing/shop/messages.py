@@ -67,6 +67,10 @@ class Text(Job[Billing], priority="high"):  # E
     n: int
 
 
+class Adrift(Job[Billing], queue="invoices"):  # E
+    n: int
+
+
 class Currency(Enum):
     EUR = "EUR"
     USD = "USD"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from remit import Remit
 from remit.db.opening import open_store
 from remit.db.postgres import PostgresStore
 from remit.db.sqlite import SqliteStore
@@ -25,6 +26,13 @@ def test_a_file_is_opened_when_it_is_used(tmp_path: Path) -> None:
     assert (store.dialect, store.capabilities, store.schema_version()) == ("sqlite", frozenset(), None)
     assert store.describe() == f"SQLite {tmp_path / 'a b c.db'}"
     assert store.sidecar == tmp_path / "a b c.db-remit"
+
+
+def test_an_application_without_a_url_says_where_one_may_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REMIT_DATABASE_URL", raising=False)
+    with pytest.raises(ConfigurationError) as refused:
+        Remit(domains=[])
+    assert str(refused.value) == "no database: pass a URL to Remit(…), or set REMIT_DATABASE_URL"
 
 
 def test_a_relative_file_lies_in_the_folder_of_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,8 @@ def slots_of(worker: WorkerRecord) -> int:
 
 def _health(worker: WorkerRecord, roles: Sequence[str]) -> Text:
     said = [f"leads: {', '.join(roles)}"] if roles else []
+    if worker.health.get("stopping"):
+        said.append("stopping")
     if unknown := worker.health.get("unknown"):
         said.append(f"does not know {', '.join(unknown)}")
     if refused := worker.health.get("refused"):
