@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from remit import schema
-from remit.catalog import Binding, Catalog, Defaults, Domain, Outbox, Rail
+from remit.catalog import Binding, Catalog, Defaults, Domain, Outbox, Rail, stated
 from remit.client import (
     Ambient,
     DirectRail,
@@ -90,7 +90,7 @@ class Remit:
         url = url or os.environ.get("REMIT_DATABASE_URL")
         if not url:
             raise ConfigurationError("no database: pass a URL to Remit(…), or set REMIT_DATABASE_URL")
-        settings = WorkerSettings(log=(outbox or Outbox()).resolve())
+        settings = WorkerSettings(log=(stated("outbox", outbox, Outbox) or Outbox()).resolve())
         self._settings = _set(settings, lease=lease, grace=grace, prune_every=prune_every)
         self.store = open_store(url, schema=schema, pooler=pooler)
         self.catalog = Catalog(domains, defaults, scope, log=settings.log)
@@ -110,7 +110,7 @@ class Remit:
             "boundaries": boundaries,
         }
         self._surroundings = Surroundings.of(self.catalog, url, schema=schema, pooler=pooler)
-        self._connections = _Connections(self, rail or Rail())
+        self._connections = _Connections(self, stated("rail", rail, Rail) or Rail())
         self.refusals = Refusals()
         sender = StoreSender(
             self.store,

@@ -16,7 +16,7 @@ from remit.catalog.events import Event
 from remit.catalog.faces import SyncFace
 from remit.catalog.handlers import Mode, examine
 from remit.catalog.messages import Job, refuse_unknown
-from remit.catalog.names import check_segment, kebab
+from remit.catalog.names import check_segment, check_text, kebab
 from remit.catalog.policies import Defaults, Keep, Retry
 from remit.catalog.ports import EventRef, JobRef
 from remit.catalog.publishing import PublishOptions
@@ -69,6 +69,9 @@ class Domain(Owner[C]):
     ) -> None:
         super().__init_subclass__()
         refuse_unknown(cls, unknown, Domain.__init_subclass__)
+        for option, module in (("package", package), ("handlers", handlers)):
+            if module is not None:
+                check_text(f"The {option}= of {cls.__qualname__},", module)
         home = package or _package_of(cls.__module__)
         lone = home == cls.__module__ and not _is_package(home)  # `__main__`, or a module outside any package
         cls.__remit__ = DomainSpec(

@@ -19,7 +19,7 @@ from remit.catalog.fields import check_fields
 from remit.catalog.handlers import Handler
 from remit.catalog.names import check_segment, line
 from remit.catalog.policies import FOREVER, Defaults, Keep, Policy, resolve
-from remit.catalog.quantities import in_seconds_or_forever, whole
+from remit.catalog.quantities import flag, in_seconds_or_forever, whole
 from remit.codec import Codec
 from remit.errors import CatalogError, DuplicateHandler, DuplicateName
 
@@ -269,7 +269,8 @@ class DomainSpec:
         if short_name in self.queues:
             raise DuplicateName(f"{self.name} already has a queue {short_name!r}; declare it once and import it.")
         name = f"{self.name}.{short_name}"
-        queue: Queue[Any] = Queue(name, self.owner, whole("concurrency", concurrency, 1, 10_000), defaults, lifo)
+        concurrency = whole("concurrency", concurrency, 1, 10_000)
+        queue: Queue[Any] = Queue(name, self.owner, concurrency, defaults, flag("lifo", lifo))
         self.queues[short_name] = queue
         return queue
 

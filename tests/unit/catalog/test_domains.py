@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import types
 from collections.abc import AsyncIterator, Sequence
@@ -132,6 +133,22 @@ def test_a_misspelled_keyword_is_named_with_the_nearest() -> None:
     ):
 
         class Billing(Domain, nmae="x"): ...  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options, error, reason",
+    [
+        ({"name": 5}, CatalogError, "The name of the domain Bad, 5 is no text; write a name, in quotes."),
+        ({"package": 5}, CatalogError, "The package= of Bad, 5 is no text; write a name, in quotes."),
+        ({"handlers": math}, CatalogError, "The handlers= of Bad, <module 'math'"),
+        ({"retry": 5}, InvalidArgument, "retry must be Retry(…), not 5."),
+        ({"keep": 5}, InvalidArgument, "keep must be Keep(…), not 5."),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused(options: dict[str, Any], error: type[Exception], reason: str) -> None:
+    with pytest.raises(error) as refused:
+        types.new_class("Bad", (Domain,), options)
+    assert str(refused.value).startswith(reason)
 
 
 def test_a_name_that_is_no_name_is_refused() -> None:

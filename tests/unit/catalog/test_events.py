@@ -175,6 +175,9 @@ def test_an_event_has_no_options_of_a_job(option: str) -> None:
     "options, error, reason",
     [
         ({"name": "paid"}, CatalogError, "The name= of Bad, 'paid' is no whole name; write it with its domain"),
+        ({"abstract": "no"}, InvalidArgument, "abstract must be True or False, not 'no'."),
+        ({"audit_only": "no"}, InvalidArgument, "audit_only must be True or False, not 'no'."),
+        ({"fact": 1}, InvalidArgument, "fact must be True or False, not 1."),
         ({"name": "a.B"}, CatalogError, "The name= of Bad, 'a.B' is not of the form domain.lower-kebab-case"),
         ({"aliases": "a.b"}, CatalogError, "The aliases= of Bad must be a tuple of whole names, not 'a.b'."),
         ({"aliases": ("b",)}, CatalogError, "An alias of Bad, 'b' is no whole name"),

@@ -205,6 +205,11 @@ def test_a_misspelled_option_is_named_with_the_nearest() -> None:
     "options, error, reason",
     [
         ({"name": "paid"}, CatalogError, "The name= of Bad, 'paid' is no whole name; write it with its domain"),
+        ({"name": 5}, CatalogError, "The name= of Bad, 5 is no text; write a name, in quotes."),
+        ({"aliases": (5,)}, CatalogError, "An alias of Bad, 5 is no text; write a name, in quotes."),
+        ({"retry": 5}, InvalidArgument, "retry must be Retry(…), not 5."),
+        ({"keep": 5}, InvalidArgument, "keep must be Keep(…), not 5."),
+        ({"abstract": "no"}, InvalidArgument, "abstract must be True or False, not 'no'."),
         ({"name": "a.B"}, CatalogError, "The name= of Bad, 'a.B' is not of the form domain.lower-kebab-case"),
         ({"aliases": "a.b"}, CatalogError, "The aliases= of Bad must be a tuple of whole names, not 'a.b'."),
         ({"aliases": ("b",)}, CatalogError, "An alias of Bad, 'b' is no whole name"),
