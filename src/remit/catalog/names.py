@@ -46,6 +46,11 @@ def check_text(what: str, name: object) -> None:
         raise CatalogError(f"{what} {name!r} is no text; write a name, in quotes.")
 
 
+def path_of(declared: type) -> str:
+    """Say where a class was declared: `module:Class`, by which another process imports it, too."""
+    return f"{declared.__module__}:{declared.__qualname__}"
+
+
 @cache
 def line(queue: str, name: str, version: int) -> int:
     """Number a line: the jobs of one queue, name and version, which are held back together or not at all.

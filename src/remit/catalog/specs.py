@@ -17,7 +17,7 @@ from typing_extensions import TypeVar
 from remit.catalog.contexts import ContextFactory
 from remit.catalog.fields import check_fields
 from remit.catalog.handlers import Handler
-from remit.catalog.names import check_segment, line
+from remit.catalog.names import check_segment, line, path_of
 from remit.catalog.policies import FOREVER, Defaults, Keep, Policy, resolve
 from remit.catalog.quantities import flag, in_seconds_or_forever, whole
 from remit.codec import Codec
@@ -90,7 +90,7 @@ class MessageSpec:
     @property
     def path(self) -> str:
         """`module:Class`, where it was declared."""
-        return f"{self.message.__module__}:{self.message.__qualname__}"
+        return path_of(self.message)
 
     def resolve(self) -> None:
         """Resolve the types of the fields, which may name what is defined later. Raises `CatalogError`."""
@@ -252,7 +252,7 @@ class DomainSpec:
     @property
     def path(self) -> str:
         """`module:Class`, by which another process imports the domain."""
-        return f"{self.owner.__module__}:{self.owner.__qualname__}"
+        return path_of(self.owner)
 
     @cached_property
     def _implicit_queue(self) -> Queue[Any]:
