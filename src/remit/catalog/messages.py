@@ -11,7 +11,7 @@ from typing import Any, Generic, Never, TypeVar, get_args, get_origin
 from typing_extensions import get_original_bases
 
 from remit.catalog.fields import UnresolvedField, check_specifiers
-from remit.catalog.names import check_full, check_segment, kebab
+from remit.catalog.names import check_full, check_segment, kebab, path_of
 from remit.catalog.policies import Defaults, Keep, Retry
 from remit.catalog.quantities import Duration, flag, whole
 from remit.catalog.specs import D, DomainSpec, JobSpec, Message, Queue
@@ -139,7 +139,7 @@ def refuse_unknown(cls: type, unknown: Mapping[str, object], declared: Callable[
     known = [each.name for each in inspect.signature(declared).parameters.values() if each.kind is each.KEYWORD_ONLY]
     for option in unknown:
         raise UnknownOption(
-            f"{cls.__qualname__} has an unknown option {option!r}.{nearest(option, known)} The options are "
+            f"{path_of(cls)} has an unknown option {option!r}.{nearest(option, known)} The options are "
             f"{', '.join(known)}."
         )
 

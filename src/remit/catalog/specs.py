@@ -295,7 +295,7 @@ class DomainSpec:
             if job := self.jobs.get(name):
                 raise DuplicateName(
                     f"the subscription at {subscription.handler.place} is named {name!r}, as the job "
-                    f"{job.message.__qualname__} is, and deliveries are jobs too; give it another name=."
+                    f"{job.path} is, and deliveries are jobs too; give it another name=."
                 )
         self.subscriptions.update(dict.fromkeys(subscription.names, subscription))
 
@@ -322,6 +322,5 @@ def _refuse_taken(taken: Mapping[str, MessageSpec], spec: MessageSpec) -> None:
     for name in spec.names:
         if other := taken.get(name):
             raise DuplicateName(
-                f"{spec.message.__qualname__} and {other.message.__qualname__} are both named {name!r}; "
-                "give one of them another name=."
+                f"{spec.path} and {other.path} are both named {name!r}; give one of them another name=."
             )

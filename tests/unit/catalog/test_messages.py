@@ -195,8 +195,8 @@ def test_a_misspelled_option_is_named_with_the_nearest() -> None:
             n: int
 
     assert str(refused.value) == (
-        "test_a_misspelled_option_is_named_with_the_nearest.<locals>.Late has an unknown option 'timeuot'. Did you "
-        "mean 'timeout'? The options are name, version, aliases, queue, retry, timeout, priority, keep, expires, "
+        f"{__name__}:test_a_misspelled_option_is_named_with_the_nearest.<locals>.Late has an unknown option 'timeuot'. "
+        "Did you mean 'timeout'? The options are name, version, aliases, queue, retry, timeout, priority, keep, expires, "
         "max_payload, unscoped, abstract."
     )
 
@@ -239,8 +239,8 @@ def test_two_classes_cannot_have_one_name() -> None:
             n: int
 
     assert str(refused.value) == (
-        "test_two_classes_cannot_have_one_name.<locals>.Other and SyncInvoice are both named 'billing.sync-invoice'; "
-        "give one of them another name=."
+        f"{__name__}:test_two_classes_cannot_have_one_name.<locals>.Other and {__name__}:SyncInvoice are both named "
+        "'billing.sync-invoice'; give one of them another name=."
     )
 
 
