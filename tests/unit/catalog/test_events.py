@@ -159,9 +159,9 @@ def test_a_misspelled_option_is_named_with_the_nearest() -> None:
             n: int
 
     assert str(refused.value) == (
-        f"{__name__}:test_a_misspelled_option_is_named_with_the_nearest.<locals>.Paid has an unknown option 'orderd_by'. "
-        "Did you mean 'ordered_by'? The options are name, version, aliases, ordered_by, audit_only, fact, unscoped, keep, "
-        "max_payload, abstract."
+        f"{__name__}:test_a_misspelled_option_is_named_with_the_nearest.<locals>.Paid has an unknown option "
+        "'orderd_by'. Did you mean 'ordered_by'? The options are name, version, aliases, ordered_by, audit_only, fact, "
+        "unscoped, keep, max_payload, abstract."
     )
 
 

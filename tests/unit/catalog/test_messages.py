@@ -195,9 +195,9 @@ def test_a_misspelled_option_is_named_with_the_nearest() -> None:
             n: int
 
     assert str(refused.value) == (
-        f"{__name__}:test_a_misspelled_option_is_named_with_the_nearest.<locals>.Late has an unknown option 'timeuot'. "
-        "Did you mean 'timeout'? The options are name, version, aliases, queue, retry, timeout, priority, keep, expires, "
-        "max_payload, unscoped, abstract."
+        f"{__name__}:test_a_misspelled_option_is_named_with_the_nearest.<locals>.Late has an unknown option "
+        "'timeuot'. Did you mean 'timeout'? The options are name, version, aliases, queue, retry, timeout, priority, "
+        "keep, expires, max_payload, unscoped, abstract."
     )
 
 
