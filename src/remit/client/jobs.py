@@ -224,6 +224,8 @@ class Jobs:
 
 
 def _missing(id: str) -> str:
+    if not is_id(id):
+        return f"{id!r} is no id of a job: copy one from `remit jobs list`"
     return f"there is no job {id}: it was never committed, or its retention has passed"
 
 
@@ -231,7 +233,9 @@ def _state(state: str) -> str:
     try:
         return State(state).value
     except ValueError:
-        raise InvalidArgument(f"state {state!r} is no state of a job.{nearest(state, list(State))}") from None
+        raise InvalidArgument(
+            f"state {state!r} is no state of a job.{nearest(state, list(State))} The states are {', '.join(State)}."
+        ) from None
 
 
 def _before(at: datetime | None) -> int | None:
