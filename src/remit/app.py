@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from remit.boundaries import Boundaries
 
 
+SHORTEST_LEASE = 0.1
+"""Seconds; what a busy machine needs is far more."""
+
+
 class Remit:
     """An application: its database and its domains.
 
@@ -247,8 +251,15 @@ def _set(settings: WorkerSettings, **seconds: float | None) -> WorkerSettings:
     """The settings, changed by what is given. Raises `InvalidArgument`."""
     given: dict[str, Any] = {name: number for name, number in seconds.items() if number is not None}
     for name, number in given.items():
-        if not 0 < number < float("inf") and not (name == "grace" and number == 0):
+        if not isinstance(number, int | float) or (
+            not 0 < number < float("inf") and not (name == "grace" and number == 0)
+        ):
             raise InvalidArgument(f"{name} is a number of seconds above 0, not {number!r}")
+        if name == "lease" and number < SHORTEST_LEASE:
+            raise InvalidArgument(
+                f"lease is {SHORTEST_LEASE} seconds or more, not {number!r}: workers that show no life for so long are "
+                "declared dead"
+            )
     return replace(settings, **given)
 
 

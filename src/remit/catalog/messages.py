@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Generic, Never, TypeVar, get_args, get_origin
+from typing import Any, Generic, Never, TypeVar, cast, get_args, get_origin
 
 from typing_extensions import get_original_bases
 
@@ -107,6 +107,8 @@ def make_message(cls: type[Message[Any]]) -> None:
         dataclasses.dataclass(frozen=True, kw_only=True)(cls)
     except (TypeError, ValueError) as error:  # a mutable default, above all
         raise CatalogError(f"{cls.__qualname__} cannot be a message: {error}.") from error
+    if "__remit__" in vars(cls) or "__remit__" in {each.name for each in dataclasses.fields(cast("Any", cls))}:
+        raise CatalogError(f"{cls.__qualname__} has a field `__remit__`, which is remit's own; give it another name.")
     check_specifiers(cls)
 
 

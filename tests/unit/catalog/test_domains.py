@@ -270,6 +270,18 @@ async def test_enqueue_passes_a_checked_request_and_the_transaction(shop: Shop) 
     assert (request.payload, request.delay, request.priority) == ('{"invoice_id":"1"}', 3.0, 4)
 
 
+async def test_one_message_is_not_several(shop: Shop) -> None:
+    message = shop.SyncInvoice(invoice_id="1")
+    for wrong in (message, shop.SyncInvoice, None):
+        for verb in ("enqueue", "publish"):
+            with pytest.raises(InvalidArgument) as refused:
+                await getattr(shop.billing, f"{verb}_many")(wrong)
+            assert str(refused.value) == (
+                f"{verb}_many takes several messages, as in {verb}_many([…]), not {wrong!r}; for one there is {verb}."
+            )
+    assert shop.door.sent == []
+
+
 def test_the_blocking_face_does_the_same(shop: Shop) -> None:
     message = shop.SyncInvoice(invoice_id="1")
     assert shop.billing.sync.enqueue(message, tx="tx", label="a") == JobRef("0")

@@ -251,6 +251,16 @@ def test_a_class_whose_name_is_no_name_asks_for_one() -> None:
             n: int
 
 
+def test_the_attribute_of_remit_is_no_field() -> None:
+    with pytest.raises(CatalogError, match=r"Bad has a field `__remit__`, which is remit's own; give it another name"):
+
+        class Bad(Job[Billing]):
+            __remit__: str  # type: ignore[misc, assignment]
+
+    with pytest.raises(CatalogError, match=r"Worse has a field `__remit__`, which is remit's own"):
+        types.new_class("Worse", (Job[Billing],), {"abstract": True}, lambda body: body.update(__remit__=5))
+
+
 def test_an_init_of_its_own_is_refused() -> None:
     with pytest.raises(CatalogError, match="has an __init__, which stored payloads bypass; use __post_init__"):
 
