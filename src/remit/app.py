@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from remit import schema
-from remit.catalog import Binding, Catalog, Defaults, Domain, Outbox, Rail
+from remit.catalog import Binding, Catalog, Defaults, Domain, Outbox, Rail, stated
 from remit.client import (
     Ambient,
     DirectRail,
@@ -40,6 +40,10 @@ from remit.telemetry import Refusals
 
 if TYPE_CHECKING:
     from remit.boundaries import Boundaries
+
+
+SHORTEST_LEASE = 0.1
+"""Seconds; what a busy machine needs is far more."""
 
 
 class Remit:
@@ -90,7 +94,7 @@ class Remit:
         url = url or os.environ.get("REMIT_DATABASE_URL")
         if not url:
             raise ConfigurationError("no database: pass a URL to Remit(…), or set REMIT_DATABASE_URL")
-        settings = WorkerSettings(log=(outbox or Outbox()).resolve())
+        settings = WorkerSettings(log=(stated("outbox", outbox, Outbox) or Outbox()).resolve())
         self._settings = _set(settings, lease=lease, grace=grace, prune_every=prune_every)
         self.store = open_store(url, schema=schema, pooler=pooler)
         self.catalog = Catalog(domains, defaults, scope, log=settings.log)
@@ -110,7 +114,7 @@ class Remit:
             "boundaries": boundaries,
         }
         self._surroundings = Surroundings.of(self.catalog, url, schema=schema, pooler=pooler)
-        self._connections = _Connections(self, rail or Rail())
+        self._connections = _Connections(self, stated("rail", rail, Rail) or Rail())
         self.refusals = Refusals()
         sender = StoreSender(
             self.store,
@@ -247,8 +251,15 @@ def _set(settings: WorkerSettings, **seconds: float | None) -> WorkerSettings:
     """The settings, changed by what is given. Raises `InvalidArgument`."""
     given: dict[str, Any] = {name: number for name, number in seconds.items() if number is not None}
     for name, number in given.items():
-        if not 0 < number < float("inf") and not (name == "grace" and number == 0):
+        if not isinstance(number, int | float) or (
+            not 0 < number < float("inf") and not (name == "grace" and number == 0)
+        ):
             raise InvalidArgument(f"{name} is a number of seconds above 0, not {number!r}")
+        if name == "lease" and number < SHORTEST_LEASE:
+            raise InvalidArgument(
+                f"lease is {SHORTEST_LEASE} seconds or more, not {number!r}: workers that show no life for so long are "
+                "declared dead"
+            )
     return replace(settings, **given)
 
 

@@ -51,6 +51,10 @@ class Telemetry:
         self.counts["stuck"] += 1
         log.error("run given up, but its thread cannot be stopped: %s %s: %s; its slot is replaced", name, id, why)
 
+    def cancellation_swallowed(self, name: str, id: str) -> None:
+        self.counts["stuck"] += 1
+        log.error("run given up, it swallowed its cancellation and goes on: %s %s; its slot is replaced", name, id)
+
     def no_result(self, name: str, id: str, error: BaseException | str) -> None:
         log.warning("result not kept: %s %s: %s", name, id, error)
 

@@ -46,6 +46,7 @@ def test_an_error_means_an_exit_status(error: errors.RemitError, status: int) ->
     "argv, words",
     [
         (("job", "list"), 'Unknown command "job". Did you mean "jobs"?'),
+        (("job", "list"), "events and others: see remit --help"),
         (("jobs", "lst"), 'Unknown command "lst". Did you mean "list"?'),
         (
             ("jobs", "list", "--stat", "dead"),
@@ -78,9 +79,17 @@ def test_an_application_must_be_named(remit: Command) -> None:
 
 
 def test_an_unknown_job_is_not_found(depot: Depot, remit: Command) -> None:
-    result = remit("jobs", "show", "nix")
+    unknown = "01900000-0000-7000-8000-000000000000"
+    result = remit("jobs", "show", unknown)
     assert result.status == 3
-    assert result.err.startswith("error: there is no job nix: ")
+    assert result.err.startswith(f"error: there is no job {unknown}: ")
+
+
+def test_what_is_no_id_is_told_as_such(depot: Depot, remit: Command) -> None:
+    for noun, kind in (("jobs", "a job"), ("events", "an event")):
+        result = remit(noun, "show", "123")
+        assert result.status == 3
+        assert result.err.startswith(f"error: '123' is no id of {kind}: copy one from `remit {noun} list` [")
 
 
 def test_a_database_that_is_away(remit: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,10 +99,45 @@ def test_a_database_that_is_away(remit: Command, monkeypatch: pytest.MonkeyPatch
     assert result.err.endswith("[store-unavailable]\n")
 
 
-def test_a_bug_keeps_its_traceback(depot: Depot, remit: Command, tmp_path: Path) -> None:
-    (tmp_path / "broken.py").write_text("1 / 0")
+@pytest.mark.parametrize(
+    "text, error",
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("import no_such_library", "ModuleNotFoundError: No module named 'no_such_library'"),
+        ("def app():\n    1 / 0", "ZeroDivisionError: division by zero"),
+        ("def app(:", "SyntaxError: invalid syntax"),
+    ],
+)
+def test_a_module_that_fails_has_a_traceback_of_its_own_lines(
+    remit: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, error: str
+) -> None:
+    (tmp_path / "broken.py").write_text(text)
+    monkeypatch.delitem(sys.modules, "broken", raising=False)
+    for command in (("jobs", "list"), ("worker",)):
+        result = remit(*command, "broken:app")
+        assert (result.status, result.out) == (1, "")
+        lines = result.err.splitlines()
+        assert lines[-1] == error
+        assert next(line for line in lines if line.startswith("  File ")).startswith(f'  File "{tmp_path}/broken.py"')
+        assert "cyclopts" not in result.err
+
+
+def test_so_has_a_module_of_handlers(
+    depot: Depot, remit: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hands.py").write_text("import no_such_library")
+    (tmp_path / "fair.py").write_text(
+        "from remit import Domain, Remit\nclass Fair(Domain, handlers='hands'): ...\napp = Remit(domains=[Fair()])"
+    )
+    result = remit("migrate", "fair:app")
+    assert result.status == 1
+    assert result.err.startswith(f'Traceback (most recent call last):\n  File "{tmp_path}/hands.py", line 1')
+
+
+def test_a_bug_keeps_its_traceback(depot: Depot, remit: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("remit.cli.commands.jobs._nothing", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        remit("jobs", "list", "broken:app")
+        remit("jobs", "list")
 
 
 def test_a_declaration_that_is_wrong_is_one_line(remit: Command, tmp_path: Path) -> None:

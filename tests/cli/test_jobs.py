@@ -149,10 +149,14 @@ def test_cancel_says_who_is_logged_in(fates: dict[str, str], remit: Command, mon
 
 
 def test_delete_hides_and_purge_removes(each_fates: dict[str, str], remit: Command, each_depot: Depot) -> None:
-    assert remit("jobs", "delete", each_fates["ready"]).out == f"{each_fates['ready']} deleted\n"
+    assert remit("jobs", "delete", each_fates["ready"]).out == f"{each_fates['ready']} cancelled and hidden\n"
     assert each_fates["ready"] not in each_depot.states()
     shown = remit("jobs", "list", "--deleted", "--json").json["jobs"]
     assert each_fates["ready"] in [job["id"] for job in shown]
+    ended = remit("jobs", "delete", each_fates["completed"], "--json").json["jobs"]
+    assert ended == [{"id": each_fates["completed"], "done": "hidden"}]
+    waiting = remit("jobs", "delete", "--purge", each_fates["scheduled"])
+    assert waiting.out == f"{each_fates['scheduled']} cancelled and removed\n"
     assert remit("jobs", "delete", "--purge", each_fates["dead"]).out == f"{each_fates['dead']} removed\n"
     assert remit("jobs", "show", each_fates["dead"]).status == 3
 

@@ -42,6 +42,9 @@ def test_pause_and_resume(each_depot: Depot, remit: Command) -> None:
 def test_an_unknown_queue_is_not_found_and_nothing_is_done(depot: Depot, remit: Command, verb: str) -> None:
     result = remit("queues", verb, "depot.parcels", "depot.parcel")
     assert (result.status, result.out) == (3, "")
+    unlike = remit("queues", "pause", "nope")
+    assert (unlike.status, unlike.err.partition(".")[0]) == (3, "error: there is no queue 'nope'")
+    assert " The queues are depot.parcels, depot.reports." in unlike.err
     assert result.err == "error: there is no queue 'depot.parcel'. Did you mean 'depot.parcels'? [queue-not-found]\n"
     assert not any(queue["paused_at"] for queue in remit("queues", "list", "--json").json["queues"])
 

@@ -178,6 +178,18 @@ def test_a_domain_belongs_to_one_open_application(app: Remit, tmp_path_factory: 
         app.sync.jobs.get(there.id)
 
 
+def test_a_state_that_does_not_exist_is_told_with_those_that_do(app: Remit) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        app.sync.jobs.list(state="redy")
+    assert str(refused.value) == (
+        "state 'redy' is no state of a job. Did you mean 'ready'? The states are scheduled, ready, running, completed, "
+        "skipped, cancelled, dead."
+    )
+    with pytest.raises(InvalidArgument) as refused:
+        app.sync.events.list(state="nope")
+    assert str(refused.value) == "state 'nope' is no state of an event. The states are pending, dispatched, dead."
+
+
 def test_a_job_class_says_how_long_its_jobs_are_kept_and_a_call_overrules_it(app: Remit, store_url: str) -> None:
     refs = [
         sending.sync.enqueue(Brief(order="7")),

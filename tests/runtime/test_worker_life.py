@@ -216,13 +216,21 @@ async def test_a_worker_may_have_a_grace_and_a_lease_of_its_own(store_url: str) 
     assert app.worker().settings == WorkerSettings(lease=20.0, grace=3600.0)
 
 
-@pytest.mark.parametrize("wrong", [{"lease": 0}, {"lease": -1.0}, {"grace": -0.1}, {"grace": float("inf")}])
-def test_a_setting_that_is_no_number_of_seconds_is_refused_wherever_it_is_given(wrong: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "wrong", [{"lease": 0}, {"lease": -1.0}, {"lease": "30"}, {"grace": -0.1}, {"grace": float("inf")}]
+)
+def test_a_setting_that_is_no_number_of_seconds_is_refused_wherever_it_is_given(wrong: dict[str, Any]) -> None:
     [name] = wrong
     with pytest.raises(InvalidArgument, match=f"{name} is a number of seconds above 0"):
         Remit("sqlite://", domains=[], **wrong)
     with pytest.raises(InvalidArgument, match=f"{name} is a number of seconds above 0"):
         Remit("sqlite://", domains=[]).worker(**wrong)
+
+
+def test_a_lease_that_no_machine_can_keep_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match=r"^lease is 0\.1 seconds or more, not 0\.001: workers that show no life"):
+        Remit("sqlite://", domains=[]).worker(lease=0.001)
+    assert Remit("sqlite://", domains=[]).worker(lease=0.1).settings.lease == 0.1
 
 
 # Health

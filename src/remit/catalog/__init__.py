@@ -22,7 +22,7 @@ from remit.catalog.later import later_message
 from remit.catalog.messages import Job
 from remit.catalog.names import delivery_line, line
 from remit.catalog.origins import Envelope, Origin, current_origin, traceparent
-from remit.catalog.policies import Defaults, Keep, LogRetention, Outbox, Policy, Rail, Retention, Retry, resolve
+from remit.catalog.policies import Defaults, Keep, LogRetention, Outbox, Policy, Rail, Retention, Retry, resolve, stated
 from remit.catalog.ports import Directory, EventRef, JobRef, Publisher, Scheduler, Sender, running_domain
 from remit.catalog.publishing import PublishOptions, PublishRequest, event_spec_of, prepare_event, scope_text
 from remit.catalog.quantities import Duration
@@ -108,6 +108,7 @@ __all__ = [
     "running_domain",
     "scope_text",
     "spec_of",
+    "stated",
     "take_recorded",
     "traceparent",
 ]

@@ -57,7 +57,7 @@ class Dispatch:
         """The same for several jobs. Raises `InvalidArgument` for an `id`, which only one job can have."""
         if options.get("id") is not None:
             raise InvalidArgument("id belongs to one job; enqueue the jobs one by one, or leave it out.")
-        return [self.request(message, options) for message in messages]
+        return [self.request(message, options) for message in _several("enqueue", messages)]
 
     def publication(self, event: Message[Any], options: PublishOptions) -> PublishRequest:
         """Check one event of this domain and make it a request."""
@@ -71,7 +71,7 @@ class Dispatch:
         """The same for several events. Raises `InvalidArgument` for an `id`, which only one event can have."""
         if options.get("id") is not None:
             raise InvalidArgument("id belongs to one event; publish the events one by one, or leave it out.")
-        return [self.publication(event, options) for event in events]
+        return [self.publication(event, options) for event in _several("publish", events)]
 
     def later(self, event: Message[Any]) -> Job[Any]:
         """Make the job that publishes an event of this domain when it fires."""
@@ -109,6 +109,14 @@ class Dispatch:
                 f"Remit(url, domains=[{self._domain.name.replace('-', '_')}]) and open it first."
             )
         return self._binding
+
+
+def _several(verb: str, messages: Iterable[Message[Any]]) -> Iterable[Message[Any]]:
+    if isinstance(messages, Message) or not isinstance(messages, Iterable):
+        raise InvalidArgument(
+            f"{verb}_many takes several messages, as in {verb}_many([…]), not {messages!r}; for one there is {verb}."
+        )
+    return messages
 
 
 def check_owner(domain: DomainSpec, spec: MessageSpec) -> None:

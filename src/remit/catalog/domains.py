@@ -16,7 +16,7 @@ from remit.catalog.events import Event
 from remit.catalog.faces import SyncFace
 from remit.catalog.handlers import Mode, examine
 from remit.catalog.messages import Job, refuse_unknown
-from remit.catalog.names import check_segment, kebab
+from remit.catalog.names import check_segment, check_text, kebab
 from remit.catalog.policies import Defaults, Keep, Retry
 from remit.catalog.ports import EventRef, JobRef
 from remit.catalog.publishing import PublishOptions
@@ -69,6 +69,9 @@ class Domain(Owner[C]):
     ) -> None:
         super().__init_subclass__()
         refuse_unknown(cls, unknown, Domain.__init_subclass__)
+        for option, module in (("package", package), ("handlers", handlers)):
+            if module is not None:
+                check_text(f"The {option}= of {cls.__qualname__},", module)
         home = package or _package_of(cls.__module__)
         lone = home == cls.__module__ and not _is_package(home)  # `__main__`, or a module outside any package
         cls.__remit__ = DomainSpec(
@@ -139,7 +142,8 @@ class Domain(Owner[C]):
         "process" (a plain `def` at the top level of its module, killed on timeout).
 
         Raises `OwnershipError` for another domain's job, `DuplicateHandler` for a second handler, `HandlerShape` for
-        a function that cannot be called with (job, run), and `InvalidArgument` for an unknown mode.
+        a function that cannot be called with (job, run), or that is annotated with another job or another domain's
+        run, and `InvalidArgument` for an unknown mode.
 
             @billing.handles(SyncInvoice)
             async def sync_invoice(job: SyncInvoice, run: Run[Billing]) -> str: ...
@@ -153,7 +157,7 @@ class Domain(Owner[C]):
             )
 
         def register(function: Callable[[J, Run[D2]], R]) -> Callable[[J, Run[D2]], R]:
-            owner.add_handler(spec, examine(function, job.__qualname__, owner.owner.__qualname__, mode))
+            owner.add_handler(spec, examine(function, job, owner.owner, mode))
             return function
 
         return register
@@ -263,7 +267,7 @@ class Domain(Owner[C]):
         defaults = Defaults(retry=retry, timeout=timeout, priority=priority, keep=keep, expires=expires)
 
         def register(function: Callable[[E, Run[D2]], R]) -> Callable[[E, Run[D2]], R]:
-            handler = examine(function, event.__qualname__, owner.owner.__qualname__, mode, "event")
+            handler = examine(function, event, owner.owner, mode, "event")
             subscription = make_subscription(
                 owner, spec, handler, name=name, aliases=aliases, where=where, queue=queue, defaults=defaults,
                 ordered_by=ordered_by, on_dead=on_dead, stale_after=stale_after, inline=inline,
@@ -301,7 +305,7 @@ class Domain(Owner[C]):
             raise CatalogError(f"exhausted of {owner.name} takes at least one job class or name of a subscription.")
 
         def register(function: Callable[[JobDied, Run[D2]], R]) -> Callable[[JobDied, Run[D2]], R]:
-            handler = examine(function, JobDied.__qualname__, owner.owner.__qualname__, None, "died")
+            handler = examine(function, JobDied, owner.owner, None, "died")
             subscription = make_subscription(
                 owner, _event_spec(JobDied), handler, name=name, where={"name": names}, queue=queue,
                 defaults=Defaults(retry=retry),

@@ -9,7 +9,7 @@ from typing import Any, Never, cast
 from remit.catalog.fields import UnresolvedField
 from remit.catalog.messages import aliases_of, check_reason, make_message, name_of, owner_of, refuse_unknown
 from remit.catalog.policies import FOREVER, Defaults
-from remit.catalog.quantities import Duration, in_seconds_or_forever, whole
+from remit.catalog.quantities import Duration, flag, in_seconds_or_forever, whole
 from remit.catalog.specs import D, EventSpec, Message
 from remit.errors import CatalogError, nearest
 
@@ -58,7 +58,7 @@ class Event(Message[D]):
         super().__init_subclass__()
         refuse_unknown(cls, unknown, Event.__init_subclass__)
         make_message(cls)
-        if abstract:
+        if flag("abstract", abstract):
             return
         domain = owner_of(cls)
         spec = EventSpec(
@@ -69,8 +69,8 @@ class Event(Message[D]):
             aliases=aliases_of(cls, aliases),
             unscoped=check_reason(f"The unscoped= of {cls.__qualname__}", unscoped),
             ordered_by=_ordered_by(cls, ordered_by),
-            audit_only=audit_only,
-            fact=fact,
+            audit_only=flag("audit_only", audit_only),
+            fact=flag("fact", fact),
             keep=_seconds_kept(keep),
             max_payload=Defaults(max_payload=max_payload).max_payload,
         )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from types import SimpleNamespace
+from typing import Any, Literal, TypeAlias, get_args, get_type_hints
 
+from remit.catalog.names import path_of
 from remit.errors import HandlerShape, InvalidArgument, nearest
 
 Mode: TypeAlias = Literal["async", "thread", "process"]
@@ -26,20 +28,21 @@ class Handler:
     path: str
 
 
-def examine(function: HandlerFunction, message: str, domain: str, mode: Mode | None, argument: str = "job") -> Handler:
-    """Check that a function can be called as a handler in that mode, and describe it.
+def examine(function: HandlerFunction, message: type, owner: type, mode: Mode | None, argument: str = "job") -> Handler:
+    """Check that a function can be called as a handler of a message in that mode, and describe it.
 
-    `message` and `domain` are the names of the classes, `argument` is that of what is handled, for the texts. Raises
+    `owner` is the domain that handles it, `argument` the name of what is handled, for the texts. Raises
     `HandlerShape` and `InvalidArgument`.
     """
     modes = get_args(Mode)
     if mode is not None and mode not in modes:
         raise InvalidArgument(f"mode must be one of {', '.join(modes)}, not {mode!r}.{nearest(mode, modes)}")
     wanted = (
-        f"a handler is `async def handler({argument}: {message}, run: Run[{domain}])`, or the same with plain `def`"
+        f"a handler is `async def handler({argument}: {message.__qualname__}, run: Run[{owner.__qualname__}])`, or the "
+        "same with plain `def`"
     )
     place = place_of(function)
-    problem = _problem(function, mode, argument)
+    problem = _problem(function, mode, argument) or _contradiction(function, message, owner)
     if problem:
         raise HandlerShape(f"{_name(function)} ({place}) {problem}; {wanted}.")
     if mode is None:
@@ -67,6 +70,44 @@ def _problem(function: HandlerFunction, mode: str | None, argument: str) -> str 
     if mode == "process" and not _is_importable(function):
         return 'is not at the top level of its module, so mode="process" cannot import it in the other process'
     return None
+
+
+def _contradiction(function: HandlerFunction, message: type, owner: type) -> str | None:
+    """Say which annotation names another message, or the run of another domain.
+
+    What says less is taken: no annotation, a base class, Any, a name that does not exist at run time. What a wrapper
+    passes on is its own matter.
+    """
+    if not inspect.isroutine(function) or hasattr(function, "__wrapped__"):
+        return None
+    for argument, own in zip(inspect.signature(function).parameters, (message, owner), strict=False):
+        named = _named(_hint(function, argument))
+        if all(_is_declared(each) and not issubclass(message, each) and not issubclass(owner, each) for each in named):
+            others = " or ".join(map(path_of, named))
+            return f"annotates `{argument}` with {others}, and is registered for {path_of(own)}"
+    return None
+
+
+def _hint(function: HandlerFunction, argument: str) -> object:
+    """The annotation of an argument, or None where it cannot be resolved."""
+    try:
+        annotation = function.__annotations__[argument]
+        if isinstance(annotation, str) and not _is_importable(function):
+            return None  # the names of a function or a class around it are out of reach, and may hide the module's
+        alone = SimpleNamespace(__annotations__={argument: annotation})  # others may name what does not exist
+        return get_type_hints(alone, getattr(function, "__globals__", None))[argument]
+    except Exception:  # whatever the names in it raise: it is a note, which nobody has asked to be evaluated
+        return None
+
+
+def _named(hint: object) -> list[Any]:
+    """What a hint is made of: the members of a union, the `Billing` in `Run[Billing]`, or itself."""
+    parts = get_args(hint)
+    return [each for part in parts for each in _named(part)] if parts else [hint]
+
+
+def _is_declared(hint: object) -> bool:
+    return isinstance(hint, type) and "__remit__" in vars(hint)
 
 
 def _takes_two(function: HandlerFunction) -> bool:

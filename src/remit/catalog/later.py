@@ -37,7 +37,7 @@ def later_job(domain: DomainSpec) -> JobSpec:
     options = {**OPTIONS, "name": name}
     job = types.new_class("PublishLater", (Job[domain.owner],), options, lambda space: space.update(body))  # type: ignore[name-defined]
     spec = domain.jobs[name]
-    domain.add_handler(spec, examine(_publisher(domain), job.__qualname__, domain.owner.__qualname__, None))
+    domain.add_handler(spec, examine(_publisher(domain), job, domain.owner, None))
     return spec
 
 

@@ -6,14 +6,14 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Generic, Never, TypeVar, get_args, get_origin
+from typing import Any, Generic, Never, TypeVar, cast, get_args, get_origin
 
 from typing_extensions import get_original_bases
 
 from remit.catalog.fields import UnresolvedField, check_specifiers
-from remit.catalog.names import check_full, check_segment, kebab
+from remit.catalog.names import check_full, check_segment, kebab, path_of
 from remit.catalog.policies import Defaults, Keep, Retry
-from remit.catalog.quantities import Duration, whole
+from remit.catalog.quantities import Duration, flag, whole
 from remit.catalog.specs import D, DomainSpec, JobSpec, Message, Queue
 from remit.errors import CatalogError, OwnershipError, UnknownOption, nearest
 
@@ -62,9 +62,13 @@ class Job(Message[D]):
         super().__init_subclass__()
         refuse_unknown(cls, unknown, Job.__init_subclass__)
         make_message(cls)
-        if abstract:
+        if flag("abstract", abstract):
             return
         domain = owner_of(cls)
+        defaults = Defaults(
+            retry=retry, timeout=timeout, priority=priority, keep=keep, expires=expires, max_payload=max_payload
+        )
+        check_keep(cls.__qualname__, defaults.keep)
         spec = JobSpec(
             message=cls,
             domain=domain.owner,
@@ -73,14 +77,7 @@ class Job(Message[D]):
             aliases=aliases_of(cls, aliases),
             unscoped=check_reason(f"The unscoped= of {cls.__qualname__}", unscoped),
             stated_queue=_queue_of(cls, queue, domain),
-            defaults=Defaults(
-                retry=retry,
-                timeout=timeout,
-                priority=priority,
-                keep=check_keep(cls.__qualname__, keep),
-                expires=expires,
-                max_payload=max_payload,
-            ),
+            defaults=defaults,
         )
         with suppress(UnresolvedField):  # defined further down, perhaps; the application resolves it
             spec.resolve()
@@ -110,6 +107,8 @@ def make_message(cls: type[Message[Any]]) -> None:
         dataclasses.dataclass(frozen=True, kw_only=True)(cls)
     except (TypeError, ValueError) as error:  # a mutable default, above all
         raise CatalogError(f"{cls.__qualname__} cannot be a message: {error}.") from error
+    if "__remit__" in vars(cls) or "__remit__" in {each.name for each in dataclasses.fields(cast("Any", cls))}:
+        raise CatalogError(f"{cls.__qualname__} has a field `__remit__`, which is remit's own; give it another name.")
     check_specifiers(cls)
 
 
@@ -142,7 +141,7 @@ def refuse_unknown(cls: type, unknown: Mapping[str, object], declared: Callable[
     known = [each.name for each in inspect.signature(declared).parameters.values() if each.kind is each.KEYWORD_ONLY]
     for option in unknown:
         raise UnknownOption(
-            f"{cls.__qualname__} has an unknown option {option!r}.{nearest(option, known)} The options are "
+            f"{path_of(cls)} has an unknown option {option!r}.{nearest(option, known)} The options are "
             f"{', '.join(known)}."
         )
 
@@ -192,10 +191,9 @@ def _queue_of(cls: type, queue: object, domain: DomainSpec) -> Queue[Any] | None
     return queue
 
 
-def check_keep(what: str, keep: Keep | None) -> Keep | None:
-    """Pass what one kind of job says about its age. Raises `CatalogError` for what holds for a whole queue."""
+def check_keep(what: str, keep: Keep | None) -> None:
+    """Refuse what one kind of job cannot say about its age. Raises `CatalogError` for what holds for a whole queue."""
     if keep is not None and keep.count is not None:
         raise CatalogError(f"{what} has Keep(count=…), which counts a whole queue; say it on the queue.")
     if keep is not None and keep.dead_age is not None:
         raise CatalogError(f"{what} has Keep(dead_age=…), which holds for a whole queue; say it there.")
-    return keep

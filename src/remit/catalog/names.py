@@ -22,6 +22,7 @@ def kebab(class_name: str) -> str:
 
 def check_segment(what: str, name: str) -> str:
     """Pass one part of a name: lower-kebab-case in ASCII. Raises `CatalogError`, naming `what`."""
+    check_text(what, name)
     if len(name) > _LONGEST or not _SEGMENT.fullmatch(name):
         example = _suggestion(name)
         raise CatalogError(f"{what} {name!r} is not lower-kebab-case in ASCII, as {example!r} is; pass another name=.")
@@ -30,12 +31,24 @@ def check_segment(what: str, name: str) -> str:
 
 def check_full(what: str, name: str) -> str:
     """Pass a whole name, `domain.lower-kebab-case`, of two parts or more. Raises `CatalogError`, naming `what`."""
+    check_text(what, name)
     parts = name.split(".")
     if len(parts) == 1:
         raise CatalogError(f"{what} {name!r} is no whole name; write it with its domain, as in 'billing.{name}'.")
     if len(name) > _LONGEST or not all(_SEGMENT.fullmatch(part) for part in parts):
         raise CatalogError(f"{what} {name!r} is not of the form domain.lower-kebab-case, as 'billing.sync-invoice' is.")
     return name
+
+
+def check_text(what: str, name: object) -> None:
+    """Refuse a name that is no text. Raises `CatalogError`, naming `what`."""
+    if not isinstance(name, str):
+        raise CatalogError(f"{what} {name!r} is no text; write a name, in quotes.")
+
+
+def path_of(declared: type) -> str:
+    """Say where a class was declared: `module:Class`, by which another process imports it, too."""
+    return f"{declared.__module__}:{declared.__qualname__}"
 
 
 @cache

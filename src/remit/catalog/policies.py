@@ -9,19 +9,27 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Literal, cast, get_args
+from typing import Any, Final, Literal, TypeVar, cast, get_args
 
 from remit.catalog.backoff import Backoff, Exponential, Fixed, exponential
 from remit.catalog.quantities import DAY, Duration, in_seconds, in_seconds_or_forever, whole
 from remit.codec import MAX_BYTES
 from remit.errors import InvalidArgument
 
+T = TypeVar("T")
 FIRST_PRIORITY: Final = -32_768
 LAST_PRIORITY: Final = 32_767
 MOST_ATTEMPTS: Final = 1_000_000
 FOREVER: Final = 100 * 365 * DAY
 """Seconds that stand for an age without limit where a number must be stored."""
 LARGEST_PAYLOAD: Final = 2**30
+
+
+def stated(what: str, given: object, form: type[T]) -> T | None:
+    """Pass what was said in its form, or None. Raises `InvalidArgument`, naming `what`."""
+    if given is None or isinstance(given, form):
+        return given
+    raise InvalidArgument(f"{what} must be {form.__name__}(…), not {given!r}.")
 
 
 def check_priority(priority: int) -> int:
@@ -126,6 +134,8 @@ class Defaults:
     max_payload: int | None = None
 
     def __post_init__(self) -> None:
+        stated("retry", self.retry, Retry)
+        stated("keep", self.keep, Keep)
         if self.timeout is not None:
             in_seconds_or_forever("timeout", self.timeout)
         if self.priority is not None:

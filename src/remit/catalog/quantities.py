@@ -52,6 +52,13 @@ def whole(what: str, value: float, least: int, most: int) -> int:
     return value
 
 
+def flag(what: str, value: object) -> bool:
+    """Give a yes or no. Raises `InvalidArgument`, naming `what`: any other value would count as yes."""
+    if not isinstance(value, bool):
+        raise InvalidArgument(f"{what} must be True or False, not {value!r}.")
+    return value
+
+
 def _number(what: str, value: object) -> float:
     if isinstance(value, timedelta):
         return value.total_seconds()

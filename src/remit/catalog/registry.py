@@ -13,7 +13,7 @@ from remit.catalog.domains import Domain
 from remit.catalog.handlers import Handler
 from remit.catalog.later import later_job
 from remit.catalog.names import delivery_line, line
-from remit.catalog.policies import Defaults, LogRetention, Outbox, Policy, resolve
+from remit.catalog.policies import Defaults, LogRetention, Outbox, Policy, resolve, stated
 from remit.catalog.publishing import scope_text
 from remit.catalog.specs import DomainSpec, EventSpec, JobSpec, Message, MessageSpec, Queue, Subscription
 from remit.codec import decode
@@ -49,7 +49,8 @@ class Catalog:
     messages carry; `log` is how long the application's events are kept. Modules that are imported later (handlers,
     above all) may declare more, which the catalog takes in when it is asked.
 
-    Raises `DuplicateName` where two domains claim a name, and `CatalogError` for a field whose type does not exist.
+    Raises `DuplicateName` where two domains claim a name, `CatalogError` for a field whose type does not exist, and
+    `InvalidArgument`.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Catalog:
         log: LogRetention | None = None,
     ) -> None:
         self.domains = tuple(domains)
-        self.defaults = defaults or Defaults()
+        self.defaults = stated("defaults", defaults, Defaults) or Defaults()
         self.scope_keys = _scope_keys(scope)
         self.log = log or Outbox().resolve()
         self._policies: dict[Work | Queue[Any], Policy] = {}

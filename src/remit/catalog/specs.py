@@ -17,9 +17,9 @@ from typing_extensions import TypeVar
 from remit.catalog.contexts import ContextFactory
 from remit.catalog.fields import check_fields
 from remit.catalog.handlers import Handler
-from remit.catalog.names import check_segment, line
+from remit.catalog.names import check_segment, line, path_of
 from remit.catalog.policies import FOREVER, Defaults, Keep, Policy, resolve
-from remit.catalog.quantities import in_seconds_or_forever, whole
+from remit.catalog.quantities import flag, in_seconds_or_forever, whole
 from remit.codec import Codec
 from remit.errors import CatalogError, DuplicateHandler, DuplicateName
 
@@ -90,7 +90,7 @@ class MessageSpec:
     @property
     def path(self) -> str:
         """`module:Class`, where it was declared."""
-        return f"{self.message.__module__}:{self.message.__qualname__}"
+        return path_of(self.message)
 
     def resolve(self) -> None:
         """Resolve the types of the fields, which may name what is defined later. Raises `CatalogError`."""
@@ -252,7 +252,7 @@ class DomainSpec:
     @property
     def path(self) -> str:
         """`module:Class`, by which another process imports the domain."""
-        return f"{self.owner.__module__}:{self.owner.__qualname__}"
+        return path_of(self.owner)
 
     @cached_property
     def _implicit_queue(self) -> Queue[Any]:
@@ -269,7 +269,8 @@ class DomainSpec:
         if short_name in self.queues:
             raise DuplicateName(f"{self.name} already has a queue {short_name!r}; declare it once and import it.")
         name = f"{self.name}.{short_name}"
-        queue: Queue[Any] = Queue(name, self.owner, whole("concurrency", concurrency, 1, 10_000), defaults, lifo)
+        concurrency = whole("concurrency", concurrency, 1, 10_000)
+        queue: Queue[Any] = Queue(name, self.owner, concurrency, defaults, flag("lifo", lifo))
         self.queues[short_name] = queue
         return queue
 
@@ -294,7 +295,7 @@ class DomainSpec:
             if job := self.jobs.get(name):
                 raise DuplicateName(
                     f"the subscription at {subscription.handler.place} is named {name!r}, as the job "
-                    f"{job.message.__qualname__} is, and deliveries are jobs too; give it another name=."
+                    f"{job.path} is, and deliveries are jobs too; give it another name=."
                 )
         self.subscriptions.update(dict.fromkeys(subscription.names, subscription))
 
@@ -321,6 +322,5 @@ def _refuse_taken(taken: Mapping[str, MessageSpec], spec: MessageSpec) -> None:
     for name in spec.names:
         if other := taken.get(name):
             raise DuplicateName(
-                f"{spec.message.__qualname__} and {other.message.__qualname__} are both named {name!r}; "
-                "give one of them another name=."
+                f"{spec.path} and {other.path} are both named {name!r}; give one of them another name=."
             )

@@ -74,7 +74,7 @@ def make_subscription(
 def _aliases(domain: DomainSpec, name: str, aliases: object) -> tuple[str, ...]:
     if not isinstance(aliases, tuple | list):
         raise CatalogError(f"The aliases= of {name} must be a tuple of names, not {aliases!r}.")
-    named = (alias if "." in alias else f"{domain.name}.{alias}" for alias in aliases)
+    named = (alias if "." in str(alias) else f"{domain.name}.{alias}" for alias in aliases)
     return tuple(check_full(f"An alias of {name},", alias) for alias in named)
 
 

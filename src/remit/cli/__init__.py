@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from remit.cli.exits import Exit, complain, exit_of
 from remit.cli.stopping import StopSwitch
+from remit.cli.traces import shown
 from remit.errors import MissingExtra, RemitError
 
 __all__ = ["main"]
@@ -15,7 +16,8 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line, by default this process's own; answers the exit status, which `Exit` lists.
 
-    Errors that remit raises on purpose are one line on stderr. Any other exception is a bug, in the application or
+    Errors that remit raises on purpose are one line on stderr. Of what the application's module raises while it is
+    imported, the traceback is written from its own first line on. Any other exception is a bug, in the application or
     here: it passes, with its traceback.
     """
     words = list(sys.argv[1:] if argv is None else argv)
@@ -31,6 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return Exit.OK
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
+    except Exception as error:
+        if not shown(error):
+            raise
+        return Exit.FAILED
     finally:
         stop.uninstall()
 

@@ -66,7 +66,8 @@ def run(words: list[str], stop: StopSwitch) -> int:
         return Exit.OK if answer is None else int(answer)
     except CycloptsError as error:
         command = " ".join(["remit", *(error.command_chain or ())])
-        raise UsageError(f"{str(error).strip().rstrip('.')}: see {command} --help") from error
+        text = str(error).strip().replace(", ...", " and others").rstrip(".")  # of many commands it names a few
+        raise UsageError(f"{text}: see {command} --help") from error
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter would complain at its end
         return Exit.BROKEN_PIPE

@@ -47,7 +47,10 @@ class Events:
         `after` is None is the last. `limit` is 1 to 1000. Raises `InvalidArgument`.
         """
         if state is not None and state not in set(EventState):
-            raise InvalidArgument(f"{state!r} is no state of an event.{nearest(state, EventState)}")
+            raise InvalidArgument(
+                f"state {state!r} is no state of an event.{nearest(state, EventState)} "
+                f"The states are {', '.join(EventState)}."
+            )
         if not 1 <= limit <= LONGEST_PAGE:
             raise InvalidArgument(f"limit is 1 to {LONGEST_PAGE}, not {limit}")
         if after is not None and not is_id(after):
@@ -145,6 +148,8 @@ class Events:
 
 
 def _missing(id: str) -> str:
+    if not is_id(id):
+        return f"{id!r} is no id of an event: copy one from `remit events list`"
     return f"no event {id!r}: it never existed, was rolled back, or was purged"
 
 

@@ -92,13 +92,13 @@ class Jobs:
         token = new_token()
         return await self._act(id, Command.RETRY, lambda tx: operations.retry(tx, id, token=token))
 
-    async def delete(self, id: str, *, purge: bool = False) -> None:
+    async def delete(self, id: str, *, purge: bool = False) -> State:
         """Hide a job from lists; one that waits is cancelled. The retention of its queue removes it in time.
 
-        `purge=True` removes it at once, with its failures and logs. Raises `JobNotFound`, and `InvalidTransition`
-        for a job that runs: cancel it first.
+        `purge=True` removes it at once, with its failures and logs. Answers the state that it was in. Raises
+        `JobNotFound`, and `InvalidTransition` for a job that runs: cancel it first.
         """
-        await self._apply(id, Command.DELETE, lambda tx: operations.delete(tx, id, purge=purge))
+        return await self._apply(id, Command.DELETE, lambda tx: operations.delete(tx, id, purge=purge))
 
     async def replay(
         self,
@@ -211,7 +211,8 @@ class Jobs:
         await self._apply(id, command, work)
         return await self.get(id)
 
-    async def _apply(self, id: str, command: Command, work: _Commanded) -> None:
+    async def _apply(self, id: str, command: Command, work: _Commanded) -> State:
+        """Do it, and answer the state that the job was in."""
         was, applied = await self._database.run(work) if is_id(id) else (None, False)
         if was is None:
             raise JobNotFound(_missing(id))
@@ -219,9 +220,12 @@ class Jobs:
             states = ", ".join(allowed_for(command))
             hint = "; cancel it first" if was is State.RUNNING else ""
             raise InvalidTransition(f"job {id} is {was}: {command} takes jobs that are {states}{hint}")
+        return was
 
 
 def _missing(id: str) -> str:
+    if not is_id(id):
+        return f"{id!r} is no id of a job: copy one from `remit jobs list`"
     return f"there is no job {id}: it was never committed, or its retention has passed"
 
 
@@ -229,7 +233,9 @@ def _state(state: str) -> str:
     try:
         return State(state).value
     except ValueError:
-        raise InvalidArgument(f"state {state!r} is no state of a job.{nearest(state, list(State))}") from None
+        raise InvalidArgument(
+            f"state {state!r} is no state of a job.{nearest(state, list(State))} The states are {', '.join(State)}."
+        ) from None
 
 
 def _before(at: datetime | None) -> int | None:

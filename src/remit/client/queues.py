@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -56,12 +56,18 @@ class Queues:
         """Claim no more from a queue; what runs, runs on. Raises `InvalidArgument` for a queue nobody knows."""
         known = {record.name for record in await self.list()}
         if queue not in known:
-            raise InvalidArgument(f"there is no queue {queue!r}.{nearest(queue, known)}")
+            raise InvalidArgument(no_queue(queue, known))
         await self._database.run(lambda tx: operations.pause(tx, queue, by=by), atomic=False)
 
     async def resume(self, queue: str) -> bool:
         """Claim from a queue again; False when it was not paused."""
         return await self._database.run(lambda tx: operations.resume(tx, queue), atomic=False)
+
+
+def no_queue(queue: str, known: Collection[str]) -> str:
+    """Say that nobody knows a queue, and which one was meant, or which there are."""
+    others = f" The queues are {', '.join(sorted(known))}." if known else ""
+    return f"there is no queue {queue!r}.{nearest(queue, known) or others}"
 
 
 async def _list(tx: Transaction, declared: Iterable[str], window: float) -> builtins.list[QueueRecord]:

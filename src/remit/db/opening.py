@@ -14,11 +14,12 @@ def open_store(url: str, *, schema: str = "remit", pooler: bool = False, now: in
     `sqlite:///file.db` or `postgresql://…`; a driver named in the scheme (`postgresql+psycopg://`) is ignored. `now`
     stops the clock for tests, in microseconds. Raises `ConfigurationError` and `MissingExtra`.
     """
-    scheme = url.partition("://")[0].partition("+")[0]
+    scheme = url.partition(":")[0].partition("+")[0]
     if "://" not in url or scheme not in _SCHEMES:
+        hint = " The `://` is missing." if scheme in _SCHEMES else nearest(scheme, _SCHEMES)
         raise ConfigurationError(
             f"{url.rpartition('@')[2]!r} is no database URL that remit knows: use sqlite:///file.db or "
-            f"postgresql://user@host/database.{nearest(scheme, _SCHEMES)}"
+            f"postgresql://user@host/database.{hint}"
         )
     if scheme == "sqlite":
         from remit.db.sqlite import SqliteStore

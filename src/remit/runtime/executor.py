@@ -354,7 +354,7 @@ class Executor:
         if slot is None or slot.abandoned:
             return
         slot.abandoned = True
-        self._telemetry.thread_stuck(run.name, run.job_id, "it swallowed its cancellation")
+        self._telemetry.cancellation_swallowed(run.name, run.job_id)
         outcome = self._outcome(run, asyncio.CancelledError())
         self._leave(run, slot)
         self._leave_suspect(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import types
 from collections.abc import AsyncIterator, Sequence
@@ -134,6 +135,22 @@ def test_a_misspelled_keyword_is_named_with_the_nearest() -> None:
         class Billing(Domain, nmae="x"): ...  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    "options, error, reason",
+    [
+        ({"name": 5}, CatalogError, "The name of the domain Bad, 5 is no text; write a name, in quotes."),
+        ({"package": 5}, CatalogError, "The package= of Bad, 5 is no text; write a name, in quotes."),
+        ({"handlers": math}, CatalogError, "The handlers= of Bad, <module 'math'"),
+        ({"retry": 5}, InvalidArgument, "retry must be Retry(…), not 5."),
+        ({"keep": 5}, InvalidArgument, "keep must be Keep(…), not 5."),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused(options: dict[str, Any], error: type[Exception], reason: str) -> None:
+    with pytest.raises(error) as refused:
+        types.new_class("Bad", (Domain,), options)
+    assert str(refused.value).startswith(reason)
+
+
 def test_a_name_that_is_no_name_is_refused() -> None:
     with pytest.raises(CatalogError, match=r"^The name of the domain .*Billing, 'Bill.ing' is not lower-kebab-case"):
 
@@ -251,6 +268,18 @@ async def test_enqueue_passes_a_checked_request_and_the_transaction(shop: Shop) 
     assert given is tx
     assert request.spec is shop.SyncInvoice.__remit__
     assert (request.payload, request.delay, request.priority) == ('{"invoice_id":"1"}', 3.0, 4)
+
+
+async def test_one_message_is_not_several(shop: Shop) -> None:
+    message = shop.SyncInvoice(invoice_id="1")
+    for wrong in (message, shop.SyncInvoice, None):
+        for verb in ("enqueue", "publish"):
+            with pytest.raises(InvalidArgument) as refused:
+                await getattr(shop.billing, f"{verb}_many")(wrong)
+            assert str(refused.value) == (
+                f"{verb}_many takes several messages, as in {verb}_many([…]), not {wrong!r}; for one there is {verb}."
+            )
+    assert shop.door.sent == []
 
 
 def test_the_blocking_face_does_the_same(shop: Shop) -> None:

@@ -159,15 +159,15 @@ def test_a_misspelled_option_is_named_with_the_nearest() -> None:
             n: int
 
     assert str(refused.value) == (
-        "test_a_misspelled_option_is_named_with_the_nearest.<locals>.Paid has an unknown option 'orderd_by'. Did you "
-        "mean 'ordered_by'? The options are name, version, aliases, ordered_by, audit_only, fact, unscoped, keep, "
-        "max_payload, abstract."
+        f"{__name__}:test_a_misspelled_option_is_named_with_the_nearest.<locals>.Paid has an unknown option "
+        "'orderd_by'. Did you mean 'ordered_by'? The options are name, version, aliases, ordered_by, audit_only, fact, "
+        "unscoped, keep, max_payload, abstract."
     )
 
 
 @pytest.mark.parametrize("option", ["queue", "retry", "timeout", "priority", "expires"])
 def test_an_event_has_no_options_of_a_job(option: str) -> None:
-    with pytest.raises(UnknownOption, match=f"^Bad has an unknown option '{option}'"):
+    with pytest.raises(UnknownOption, match=f"^{types.__name__}:Bad has an unknown option '{option}'"):
         types.new_class("Bad", (Event[Billing],), {option: None})
 
 
@@ -175,6 +175,9 @@ def test_an_event_has_no_options_of_a_job(option: str) -> None:
     "options, error, reason",
     [
         ({"name": "paid"}, CatalogError, "The name= of Bad, 'paid' is no whole name; write it with its domain"),
+        ({"abstract": "no"}, InvalidArgument, "abstract must be True or False, not 'no'."),
+        ({"audit_only": "no"}, InvalidArgument, "audit_only must be True or False, not 'no'."),
+        ({"fact": 1}, InvalidArgument, "fact must be True or False, not 1."),
         ({"name": "a.B"}, CatalogError, "The name= of Bad, 'a.B' is not of the form domain.lower-kebab-case"),
         ({"aliases": "a.b"}, CatalogError, "The aliases= of Bad must be a tuple of whole names, not 'a.b'."),
         ({"aliases": ("b",)}, CatalogError, "An alias of Bad, 'b' is no whole name"),
@@ -220,7 +223,7 @@ def test_two_events_cannot_have_one_name() -> None:
         class Other(Event[Billing], aliases=("billing.invoice-settled",)): ...
 
     assert str(refused.value) == (
-        "test_two_events_cannot_have_one_name.<locals>.Other and InvoicePaid are both named "
+        f"{__name__}:test_two_events_cannot_have_one_name.<locals>.Other and {__name__}:InvoicePaid are both named "
         "'billing.invoice-settled'; give one of them another name=."
     )
 

@@ -4,15 +4,40 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
 import pytest
 
+from remit.catalog import D, Domain, Job, Message, Owner, Run
 from remit.catalog.handlers import HandlerFunction, examine, place_of
 from remit.errors import HandlerShape, InvalidArgument
 
+if TYPE_CHECKING:
+    from shop.elsewhere import Loose  # type: ignore[import-not-found]
+
 HERE = __name__
 WANTED = "a handler is `async def handler(job: Sync, run: Run[Billing])`, or the same with plain `def`."
+
+
+class Billing(Domain): ...
+
+
+class Catalog(Domain): ...
+
+
+class Other(Domain): ...
+
+
+class BillingJob(Job[D], abstract=True): ...
+
+
+class Sync(BillingJob[Billing]): ...
+
+
+class Remind(BillingJob[Billing]): ...
+
+
+class Index(Job[Catalog]): ...
 
 
 def blocking(job: object, run: object) -> None: ...
@@ -22,7 +47,7 @@ async def asynchronous(job: object, run: object) -> None: ...
 
 
 def look(function: HandlerFunction, mode: Any = None) -> Any:
-    return examine(function, "Sync", "Billing", mode)
+    return examine(function, Sync, Billing, mode)
 
 
 def test_async_def_runs_on_the_loop_and_def_in_a_thread() -> None:
@@ -124,4 +149,118 @@ def test_a_process_cannot_import_the_script_that_is_run() -> None:
 
     build.__module__, build.__qualname__ = "__main__", "build"
     with pytest.raises(HandlerShape, match="is in the script that is run"):
-        examine(build, "Sync", "Billing", "process")
+        examine(build, Sync, Billing, "process")
+
+
+async def of_another_job(job: Remind, run: Run[Billing]) -> None: ...
+
+
+async def of_two_other_jobs(job: Remind | Index, run: Run[Billing]) -> None: ...
+
+
+def of_another_domain(job: Sync, run: Run[Catalog]) -> None: ...
+
+
+def of_two_other_domains(message: Sync, it: Run[Catalog] | Run[Other]) -> None: ...
+
+
+async def of_any_job_of_another_domain(job: Job[Catalog], run: Run[Billing]) -> None: ...
+
+
+async def loosely_wrong(job: Remind, run: Loose) -> Loose: ...
+
+
+@pytest.mark.parametrize(
+    "function, argument, named, own",
+    [
+        (of_another_job, "job", "Remind", "Sync"),
+        (of_two_other_jobs, "job", f"Remind or {HERE}:Index", "Sync"),
+        (of_another_domain, "run", "Catalog", "Billing"),
+        (of_two_other_domains, "it", f"Catalog or {HERE}:Other", "Billing"),
+        (of_any_job_of_another_domain, "job", "Catalog", "Sync"),
+        (loosely_wrong, "job", "Remind", "Sync"),
+    ],
+)
+def test_what_is_annotated_for_something_else_is_refused(function: Any, argument: str, named: str, own: str) -> None:
+    with pytest.raises(HandlerShape) as refused:
+        look(function)
+    assert str(refused.value) == (
+        f"{function.__qualname__} ({place_of(function)}) annotates `{argument}` with {HERE}:{named}, and is registered "
+        f"for {HERE}:{own}; {WANTED}"
+    )
+
+
+def test_a_method_and_an_annotation_that_is_no_text_are_seen_through() -> None:
+    class Desk:
+        def handle(self, job: object, run: object) -> None: ...
+
+    Desk.handle.__annotations__["job"] = Remind
+    with pytest.raises(HandlerShape, match=f"annotates `job` with {HERE}:Remind, and is registered for {HERE}:Sync"):
+        look(Desk().handle)
+
+
+async def right(job: Sync, run: Run[Billing]) -> None: ...
+
+
+async def of_a_base(job: BillingJob[Billing], run: Run[Owner[Any]]) -> None: ...
+
+
+async def of_any_job(job: Job[Any], run: Run) -> None: ...
+
+
+async def of_a_message(job: Message[Any], run: Run[Any]) -> None: ...
+
+
+async def of_several(job: Sync | Index, run: Run[Billing] | Run[Catalog]) -> None: ...
+
+
+async def of_several_in_the_old_way(job: "Union[Index, Sync]", run: Run[D]) -> None: ...  # noqa: UP007, UP037
+
+
+async def annotated(job: Annotated[Sync, "once"], run: Any) -> None: ...
+
+
+async def loose(job: Loose, run: Run[Nowhere]) -> Loose: ...  # type: ignore[name-defined]  # noqa: F821
+
+
+async def broken(job: 1 / 0, run: int.nothing) -> None: ...  # type: ignore[valid-type, name-defined]
+
+
+async def of_what_it_is_given(*arguments: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        right,
+        of_a_base,
+        of_any_job,
+        of_a_message,
+        of_several,
+        of_several_in_the_old_way,
+        annotated,
+        loose,
+        broken,
+        of_what_it_is_given,
+        lambda job, run: None,
+        functools.partial(lambda more, job, run: None, 1),
+    ],
+)
+def test_what_is_annotated_for_it_or_says_less_is_taken(function: HandlerFunction) -> None:
+    assert look(function).function is function
+
+
+def test_what_a_wrapper_passes_on_is_its_own_matter() -> None:
+    @functools.wraps(of_another_job)
+    async def wrapper(job: Any, run: Any) -> None:
+        await of_another_job(Remind(), run)
+
+    assert look(wrapper).function is wrapper
+
+
+def test_a_name_that_hides_one_of_the_module_is_not_taken_for_it() -> None:
+    class Remind(Job[Billing], name="billing.remind-me"): ...
+
+    async def remind(job: Remind, run: Run[Billing]) -> None: ...
+
+    assert examine(remind, Remind, Billing, None).function is remind

@@ -87,6 +87,7 @@ def test_the_exports_are_these() -> None:
         "running_domain",
         "scope_text",
         "spec_of",
+        "stated",
         "take_recorded",
         "traceparent",
     }

@@ -195,9 +195,9 @@ def test_a_misspelled_option_is_named_with_the_nearest() -> None:
             n: int
 
     assert str(refused.value) == (
-        "test_a_misspelled_option_is_named_with_the_nearest.<locals>.Late has an unknown option 'timeuot'. Did you "
-        "mean 'timeout'? The options are name, version, aliases, queue, retry, timeout, priority, keep, expires, "
-        "max_payload, unscoped, abstract."
+        f"{__name__}:test_a_misspelled_option_is_named_with_the_nearest.<locals>.Late has an unknown option "
+        "'timeuot'. Did you mean 'timeout'? The options are name, version, aliases, queue, retry, timeout, priority, "
+        "keep, expires, max_payload, unscoped, abstract."
     )
 
 
@@ -205,6 +205,11 @@ def test_a_misspelled_option_is_named_with_the_nearest() -> None:
     "options, error, reason",
     [
         ({"name": "paid"}, CatalogError, "The name= of Bad, 'paid' is no whole name; write it with its domain"),
+        ({"name": 5}, CatalogError, "The name= of Bad, 5 is no text; write a name, in quotes."),
+        ({"aliases": (5,)}, CatalogError, "An alias of Bad, 5 is no text; write a name, in quotes."),
+        ({"retry": 5}, InvalidArgument, "retry must be Retry(…), not 5."),
+        ({"keep": 5}, InvalidArgument, "keep must be Keep(…), not 5."),
+        ({"abstract": "no"}, InvalidArgument, "abstract must be True or False, not 'no'."),
         ({"name": "a.B"}, CatalogError, "The name= of Bad, 'a.B' is not of the form domain.lower-kebab-case"),
         ({"aliases": "a.b"}, CatalogError, "The aliases= of Bad must be a tuple of whole names, not 'a.b'."),
         ({"aliases": ("b",)}, CatalogError, "An alias of Bad, 'b' is no whole name"),
@@ -234,8 +239,8 @@ def test_two_classes_cannot_have_one_name() -> None:
             n: int
 
     assert str(refused.value) == (
-        "test_two_classes_cannot_have_one_name.<locals>.Other and SyncInvoice are both named 'billing.sync-invoice'; "
-        "give one of them another name=."
+        f"{__name__}:test_two_classes_cannot_have_one_name.<locals>.Other and {__name__}:SyncInvoice are both named "
+        "'billing.sync-invoice'; give one of them another name=."
     )
 
 
@@ -244,6 +249,16 @@ def test_a_class_whose_name_is_no_name_asks_for_one() -> None:
 
         class Größe(Job[Billing]):  # noqa: PLC2401
             n: int
+
+
+def test_the_attribute_of_remit_is_no_field() -> None:
+    with pytest.raises(CatalogError, match=r"Bad has a field `__remit__`, which is remit's own; give it another name"):
+
+        class Bad(Job[Billing]):
+            __remit__: str  # type: ignore[misc, assignment]
+
+    with pytest.raises(CatalogError, match=r"Worse has a field `__remit__`, which is remit's own"):
+        types.new_class("Worse", (Job[Billing],), {"abstract": True}, lambda body: body.update(__remit__=5))
 
 
 def test_an_init_of_its_own_is_refused() -> None:

@@ -77,6 +77,8 @@ def test_a_function_may_be_a_backoff() -> None:
 @pytest.mark.parametrize(
     "declare, arguments, reason",
     [
+        (Defaults, {"retry": 5}, "retry must be Retry(…), not 5."),
+        (Defaults, {"keep": 0}, "keep must be Keep(…), not 0."),
         (Retry, {"attempts": 0}, "attempts must be a whole number from 1 to 1,000,000, not 0."),
         (Retry, {"attempts": True}, "attempts must be a whole number from 1 to 1,000,000, not True."),
         (

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from remit import Remit
 from remit.catalog import Catalog, Defaults, Domain, Event, Job, JobDied, Keep, Outbox, Retry, delivery_line, line
 from remit.catalog.policies import FOREVER
 from remit.catalog.quantities import DAY
-from remit.errors import CatalogError, DuplicateName, MissingHandler, PayloadError, UnknownJob
+from remit.errors import CatalogError, DuplicateName, InvalidArgument, MissingHandler, PayloadError, UnknownJob
 
 
 def one_domain(name: str = "billing", **options: Any) -> tuple[Any, Any]:
@@ -55,6 +56,20 @@ def test_two_domains_cannot_have_jobs_of_one_name() -> None:
 def test_only_domains_are_taken(wrong: Any) -> None:
     with pytest.raises(CatalogError, match=r"^domains= takes instances, as in `billing = Billing\(\)`, not "):
         Catalog([wrong])
+
+
+@pytest.mark.parametrize("wrong", [5, 0, Defaults, {"priority": 3}])
+def test_defaults_are_a_value_of_their_own(wrong: Any) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        Catalog([], wrong)
+    assert str(refused.value) == f"defaults must be Defaults(…), not {wrong!r}."
+
+
+@pytest.mark.parametrize("option, form", [("defaults", "Defaults"), ("outbox", "Outbox"), ("rail", "Rail")])
+def test_what_an_application_is_told_is_checked_where_it_is_told(option: str, form: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        Remit("sqlite://", domains=[], **{option: 5})  # type: ignore[arg-type]
+    assert str(refused.value) == f"{option} must be {form}(…), not 5."
 
 
 def test_a_field_that_cannot_be_found_is_refused_when_the_application_is_composed() -> None:

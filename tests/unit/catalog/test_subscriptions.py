@@ -175,7 +175,7 @@ def test_a_subscription_cannot_be_named_like_a_job(shop: Shop, name: str, aliase
         shop.on(name=name, aliases=aliases)
     assert str(refused.value) == (
         f"the subscription at {__file__}:{note.__code__.co_firstlineno} is named 'catalog.{taken}', as the job "
-        "Shop.__init__.<locals>.Rebuild is, and deliveries are jobs too; give it another name=."
+        f"{__name__}:Shop.__init__.<locals>.Rebuild is, and deliveries are jobs too; give it another name=."
     )
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from remit import Remit
+from remit import Remit, schema
 from remit.db.opening import open_store
 from remit.db.postgres import PostgresStore
 from remit.db.sqlite import SqliteStore
-from remit.db.sqlite.place import file_system, local_path
+from remit.db.sqlite.place import file_system, local_path, obstacle
 from remit.db.store import Capability
-from remit.errors import ConfigurationError
+from remit.errors import ConfigurationError, StoreError
 
 
 def test_a_file_is_opened_when_it_is_used(tmp_path: Path) -> None:
@@ -71,6 +71,9 @@ def test_a_pooler_takes_away_what_needs_a_session() -> None:
         ("mysql://ada:secret@db.example/shop", "^'db.example/shop' is no database URL that remit knows"),
         ("mysql://ada:p@secret@db.example/shop", "^'db.example/shop' is no database URL"),
         ("sqlit:///shop.db", "Did you mean 'sqlite'"),
+        ("postgres", "^'postgres' is no database URL .*database. The `://` is missing.$"),
+        ("sqlite:shop.db", "^'sqlite:shop.db' is no database URL .*database. The `://` is missing.$"),
+        ("postgresql:/u:secret@h/d", "^'h/d' is no database URL .*database. The `://` is missing.$"),
         ("shop.db", "^'shop.db' is no database URL"),
         ("", "is no database URL"),
         ("sqlite://shop.db", "has two slashes: write sqlite:///shop.db"),
@@ -117,6 +120,46 @@ def test_a_file_does_not_load_the_driver_of_a_server() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout == "[]\n"
+
+
+def test_a_file_that_cannot_be_opened_is_named_with_the_reason(tmp_path: Path) -> None:
+    text = tmp_path / "passwd"
+    text.write_text("root:x:0:0:root:/root:/bin/bash\n" * 40)
+    missing = tmp_path / "no" / "such"
+    reasons = {
+        text: "it is not an SQLite file; correct the URL, or move that file away",
+        tmp_path: "it is a directory; name a file in it",
+        missing / "x.db": f"the folder {missing} does not exist, or cannot be reached; create it, or correct the URL",
+        text / "x.db": f"{text} is a file; correct the URL",
+    }
+    for path, reason in reasons.items():
+        with pytest.raises(StoreError) as refused:
+            schema.check(open_store(f"sqlite:///{path}"))
+        assert str(refused.value) == f"{path} cannot be opened: {reason}"
+    assert list(tmp_path.iterdir()) == [text]  # nobody creates the folder of a misspelled path
+
+
+@pytest.mark.parametrize(
+    "kept, reason",
+    [
+        ("", "there is no permission to write in the folder {folder}, where SQLite keeps its log; grant it"),
+        ("x.db", "there is no permission to read and write it; grant it"),
+    ],
+)
+def test_a_permission_that_lacks_is_named(
+    kept: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what the system answers about it: whoever runs the tests may be root."""
+    path = tmp_path / "x.db"
+    path.touch()
+    monkeypatch.setattr(os, "access", lambda each, mode: mode == os.F_OK or each != tmp_path / kept)
+    assert obstacle(path) == reason.format(folder=tmp_path)
+
+
+def test_a_file_without_an_obstacle_is_told_with_the_words_of_sqlite(tmp_path: Path) -> None:
+    (tmp_path / "x.db-wal").mkdir()
+    with pytest.raises(StoreError, match=r"x\.db cannot be opened: .* \(SQLITE_[A-Z_]+\)$"):
+        schema.check(open_store(f"sqlite:///{tmp_path / 'x.db'}"))
 
 
 def test_the_file_system_of_a_path_is_known() -> None:

@@ -79,13 +79,13 @@ def test_a_server_that_is_not_there() -> None:
 def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
     (tmp_path / "shop.db").mkdir()
     database = open_store(f"sqlite:///{tmp_path / 'shop.db'}").blocking(Role.CLIENT)
-    with pytest.raises(StoreUnavailable, match="unable to open database file"):
+    with pytest.raises(StoreUnavailable, match="it is a directory; name a file in it"):
         database.run(jobs.store)
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "shop.db").write_bytes(b"no database, but long enough to be looked at" * 100)
-    with pytest.raises(StoreError, match="file is not a database"):
+    with pytest.raises(StoreError, match="it is not an SQLite file"):
         open_store(f"sqlite:///{tmp_path / 'shop.db'}").blocking(Role.CLIENT).run(jobs.store)
 
 

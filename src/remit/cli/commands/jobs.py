@@ -30,7 +30,7 @@ from remit.cli.paging import gather
 from remit.cli.views.jobs import job_sheet, job_table
 from remit.errors import EventNotFound
 from remit.jobs.model import JobRecord
-from remit.jobs.states import State
+from remit.jobs.states import FINAL, State
 
 group = App(name="jobs", help="List jobs, show one, retry, cancel and delete them.", help_epilogue="")
 
@@ -136,14 +136,14 @@ def delete(
     ] = False,
     json: AsJson = False,
 ) -> int:
-    """Hide jobs that do not run from lists; their retention removes them in time."""
+    """Hide jobs from lists; their retention removes them in time. Those that wait are cancelled, and never run."""
+    gone = "removed" if purge else "hidden"
 
-    def act(face: SyncRemit, id: str) -> str:
-        face.jobs.delete(id, purge=purge)
-        return id
+    def act(face: SyncRemit, id: str) -> dict[str, str]:
+        ended = face.jobs.delete(id, purge=purge) in FINAL
+        return {"id": id, "done": gone if ended else f"cancelled and {gone}"}
 
-    done = "removed" if purge else "deleted"
-    return each(ids, app, json, act, lambda id, _: say(f"{id} {done}"), lambda id: {"id": id, "done": done})
+    return each(ids, app, json, act, lambda job, _: say(f"{job['id']} {job['done']}"), lambda job: job)
 
 
 def _write_state(record: JobRecord, _: bool) -> None:

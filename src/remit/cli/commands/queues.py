@@ -12,7 +12,7 @@ from remit.cli.exits import QueueNotFound
 from remit.cli.options import AppPath, AsJson, By, QueueNames, Window
 from remit.cli.output import say, tell
 from remit.cli.views.queues import queue_table
-from remit.errors import nearest
+from remit.client.queues import no_queue
 
 group = App(name="queues", help="List queues, pause and resume them.", help_epilogue="")
 
@@ -60,7 +60,7 @@ def _check(face: SyncRemit, names: list[str]) -> None:
     known = {record.name for record in face.queues.list()}
     for name in names:
         if name not in known:
-            raise QueueNotFound(f"there is no queue {name!r}.{nearest(name, known)}")
+            raise QueueNotFound(no_queue(name, known))
 
 
 def _report(names: list[str], what: str, json: bool) -> None:

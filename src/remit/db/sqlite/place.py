@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -29,6 +30,22 @@ def local_path(place: str) -> Path:
             "use a local disk, or PostgreSQL for several machines"
         )
     return path
+
+
+def obstacle(path: Path) -> str | None:
+    """Say why no file can be opened or made there, and what to do, or None where nothing is seen."""
+    folder = path.parent
+    if not os.access(folder, os.F_OK):
+        return f"the folder {folder} does not exist, or cannot be reached; create it, or correct the URL"
+    if not folder.is_dir():
+        return f"{folder} is a file; correct the URL"
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return f"there is no permission to write in the folder {folder}, where SQLite keeps its log; grant it"
+    if path.is_dir():
+        return "it is a directory; name a file in it"
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        return "there is no permission to read and write it; grant it"
+    return None
 
 
 def _throwaway() -> Path:

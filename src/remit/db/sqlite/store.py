@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from functools import partial
@@ -21,11 +22,11 @@ from remit.db.sqlite.connection import (
     writing,
 )
 from remit.db.sqlite.courtesy import Courtesy
-from remit.db.sqlite.place import local_path
+from remit.db.sqlite.place import local_path, obstacle
 from remit.db.statements import Dialect
 from remit.db.store import Bell, Capability, MigrationTarget, Ring
 from remit.db.transaction import Role, Transaction
-from remit.errors import ConfigurationError, nearest
+from remit.errors import ConfigurationError, RemitError, nearest
 
 OLDEST = (3, 38, 0)
 LONGEST_BUSY_TIMEOUT = 86_400.0
@@ -86,7 +87,7 @@ class SqliteStore:
         try:
             return connect(str(self.path), busy_timeout=patience, synchronous=synchronous)
         except sqlite3.Error as error:
-            raise translate(error) from error
+            raise _unopened(self.path, error) from error
 
     def blocking(self, role: Role) -> BlockingSqlite:
         manners = partial(Courtesy, self.sidecar / "turn.lock", self._courtesy)
@@ -105,7 +106,7 @@ class SqliteStore:
         return handles.adopt(handle, "sqlite", self.schema, lambda params: {"now": self._clock(), **params})
 
     def schema_version(self) -> int | None:
-        if not self.path.exists():
+        if not os.access(self.path, os.F_OK):
             return None
         connection = self.connect()
         try:
@@ -114,7 +115,6 @@ class SqliteStore:
             connection.close()
 
     def migrate(self, steps: Callable[[MigrationTarget], None]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = self.connect()
         try:
             with writing(connection):
@@ -123,6 +123,18 @@ class SqliteStore:
             raise translate(error) from error
         finally:
             connection.close()
+
+
+def _unopened(path: Path, error: sqlite3.Error) -> RemitError:
+    """What keeps a file from being opened, which SQLite says without its name and without the reason."""
+    said = translate(error)
+    if error.sqlite_errorname == "SQLITE_NOTADB":
+        reason: object = "it is not an SQLite file; correct the URL, or move that file away"
+    elif error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_IOERR")):
+        reason = obstacle(path) or said
+    else:
+        return said
+    return type(said)(f"{path} cannot be opened: {reason}")
 
 
 def _number(option: str, text: str, unit: str, most: float) -> float:
