@@ -19,7 +19,7 @@ from remit.db.sqlite import SqliteStore
 from remit.db.statements import Dialect
 from remit.db.store import Store
 from remit.db.transaction import Role
-from remit.errors import StoreError, WrongSchema
+from remit.errors import StoreError, StoreUnavailable, WrongSchema
 from remit.jobs import operations as jobs
 from remit.schema import Migration
 from tests.conformance.desk import TABLES, Desk
@@ -217,9 +217,12 @@ def test_a_file_is_migrated_without_asking(sqlite_url: str) -> None:
     assert store.schema_version() == schema.latest("sqlite")
 
 
-def test_a_file_in_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_yet_is_made_by_who_migrates_alone(tmp_path: Path) -> None:
     store = open_store(f"sqlite:///{tmp_path / 'data' / 'deep' / 'remit.db'}")
-    schema.check(store)
+    with pytest.raises(StoreUnavailable, match="deep does not exist, or cannot be reached; create it, or correct the"):
+        schema.check(store)
+    assert list(tmp_path.iterdir()) == []
+    schema.migrate(store)
     assert store.schema_version() == schema.latest("sqlite")
 
 

@@ -136,7 +136,7 @@ def test_a_file_that_cannot_be_opened_is_named_with_the_reason(tmp_path: Path) -
         with pytest.raises(StoreError) as refused:
             schema.check(open_store(f"sqlite:///{path}"))
         assert str(refused.value) == f"{path} cannot be opened: {reason}"
-    assert list(tmp_path.iterdir()) == [text]  # nobody creates the folder of a misspelled path
+    assert list(tmp_path.iterdir()) == [text]  # opening creates no folder of a misspelled path
 
 
 @pytest.mark.parametrize(

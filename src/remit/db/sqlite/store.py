@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote
@@ -106,8 +107,8 @@ class SqliteStore:
         return handles.adopt(handle, "sqlite", self.schema, lambda params: {"now": self._clock(), **params})
 
     def schema_version(self) -> int | None:
-        if not os.access(self.path, os.F_OK):
-            return None
+        if os.access(self.path.parent, os.F_OK) and not os.access(self.path, os.F_OK):
+            return None  # without its folder it is a misspelled path, which is told: only `migrate` makes folders
         connection = self.connect()
         try:
             return _Target(connection).version()
@@ -115,6 +116,8 @@ class SqliteStore:
             connection.close()
 
     def migrate(self, steps: Callable[[MigrationTarget], None]) -> None:
+        with suppress(OSError):  # what is in the way, connecting says
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = self.connect()
         try:
             with writing(connection):
