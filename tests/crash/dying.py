@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -32,6 +33,7 @@ class Fate:
     number: int = 1
     when: When = "before"
     calls: Counter[str] = field(default_factory=Counter)
+    counting: threading.Lock = field(default_factory=threading.Lock)
     dead: bool = False
     died: asyncio.Event = field(default_factory=asyncio.Event)
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
@@ -42,9 +44,11 @@ class Fate:
 
     def call(self, name: str) -> bool:
         """One call begins; answers whether the process dies after its commit."""
-        self.check()
-        self.calls[name] += 1
-        if (name, self.calls[name]) != (self.name, self.number):
+        with self.counting:
+            self.check()
+            self.calls[name] += 1
+            number = self.calls[name]
+        if (name, number) != (self.name, self.number):
             return False
         if self.when == "before":
             self.die()

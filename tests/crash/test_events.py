@@ -6,48 +6,32 @@ effects inside the database exactly once.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from typing import get_args
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from remit import Remit
 from remit.db.opening import open_store
 from remit.errors import StoreError
-from remit.runtime.worker import Worker
 from tests.crash import bazaar
-from tests.crash.dying import DyingStore, Fate, When
-from tests.crash.test_every_call import PATIENCE, World, both_stores
+from tests.crash.calls import COMES_LATE, FIRST_LIFE, WAY, struck
+from tests.crash.dying import Fate, When
+from tests.crash.test_every_call import World, both_stores, each, either_way, perhaps, say, strike, surely
 
-WAY = {
-    "publish": 1,
-    "lock_subscriptions": 1,
-    "declare": 1,
-    "pending": 1,
-    "dispatch": 2,
-    "release": 3,
-    "lanes": 1,
-    "claim": 1,
-    "finish": 2,
-    "commit": 1,
-    "prune_kept": 1,
-    "purge_events": 2,
-    "subscriptions": 1,
-}
-"""The calls on the way, and how many of each are tried: the later ones differ from the first in nothing."""
-OFTEN = {"lanes", "prune_kept", "purge_events", "subscriptions", "pending"}
-"""Calls that come by themselves, if need be after everything was delivered."""
 WANTED = {"bazaar.opened": ("look", "record", "forward"), "bazaar.entered": ("admit",), "bazaar.passed": ("hear",)}
 
 
 class Way(World):
     """A database, and the publishers and workers that come and go on it."""
 
-    def app(self, fate: Fate) -> Remit:
-        self.monkeypatch.setattr("remit.app.open_store", lambda *_, **__: DyingStore(self.store, fate))
-        return Remit(self.url, domains=[bazaar.bazaar], prune_every=0.05)
+    domain = bazaar.bazaar
+    prune_every = 0.05
+
+    async def begin_again(self) -> None:
+        bazaar.forget()
+        await self.empty(
+            "{job}", "{turn}", "{delivery}", "{event}", "{subscription}", "{worker}", "{leader}", "effect"
+        )  # fmt: skip
 
     async def send(self, fate: Fate) -> None:
         app = self.app(fate)
@@ -58,24 +42,12 @@ class Way(World):
                     *(bazaar.Entered(n=n, gate="north") for n in range(4)),
                     bazaar.Entered(n=0, gate="south"),
                 ])  # fmt: skip
+                await bazaar.bazaar.publish(bazaar.Entered(n=1, gate="south"))
             except StoreError:
                 assert fate.dead
             finally:
                 await app._connections.close()
         self.sent = {str(id): name for id, name in await self.desk.execute("SELECT id, name FROM {event}")}
-
-    async def quiet(self, worker: Worker, fate: Fate) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while not fate.dead and (
-                len(worker.ledger)
-                or len(worker.completer)
-                or (fate.name in OFTEN and fate.calls[fate.name] < fate.number and self.comes(fate.name))
-                or await self.left()
-            ):
-                await asyncio.sleep(0.002)
-
-    def comes(self, name: str) -> bool:
-        return name != "pending" or self.store.dialect == "sqlite"
 
     async def left(self) -> bool:
         """Whether there is something to dispatch, to move on, to run or, where its time is over, to purge."""
@@ -123,6 +95,7 @@ UNION ALL SELECT event, subscription FROM {delivery}
 async def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Way]:
     url: str = request.getfixturevalue(f"empty_{request.param}")
     monkeypatch.setattr("remit.runtime.purger.AGAIN", 0.05)
+    monkeypatch.setattr("remit.runtime.promoter.LONGEST_SLEEP", 0.05)
     one = Way(open_store(url), url, monkeypatch)
     await one.desk.execute("DROP TABLE IF EXISTS effect")
     await one.desk.execute("CREATE TABLE effect (job text NOT NULL)")
@@ -130,23 +103,26 @@ async def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         yield one
 
 
-async def begin_again(world: Way) -> None:
-    bazaar.forget()
-    for table in ("{job}", "{turn}", "{delivery}", "{event}", "{subscription}", "{worker}", "{leader}", "effect"):
-        await world.desk.execute(f"DELETE FROM {table}")
+@each(WAY, surely)
+@either_way
+async def test_a_crash_at_any_call_on_the_way_of_an_event(
+    world: Way, name: str, numbers: Sequence[int], when: When
+) -> None:
+    assert await strike(world, Way.first_life, name, numbers, when) == [], "a number that was not made"
+
+
+@each(WAY, perhaps)
+@either_way
+async def test_a_crash_at_a_call_on_the_way_that_may_come(
+    world: Way, name: str, numbers: Sequence[int], when: When
+) -> None:
+    say(name, await strike(world, Way.first_life, name, numbers, when))
 
 
 @both_stores
-@pytest.mark.parametrize("when", get_args(When))
-@pytest.mark.parametrize("name", WAY)
-async def test_a_crash_at_any_call_on_the_way_of_an_event(world: Way, name: str, when: When) -> None:
-    for number in range(1, WAY[name] + 1):
-        await begin_again(world)
-        fate = Fate(name, number, when)
-        await world.send(fate)
-        if not fate.dead:
-            await world.live(fate)
-        assert fate.dead or number > 1 or not world.comes(name), f"nobody calls {name}"
-        await world.funeral()
-        await world.live(Fate())
-        await world.judge()
+async def test_whatever_is_called_on_the_way_is_struck(world: Way) -> None:
+    await world.begin_again()
+    fate = Fate()
+    await world.first_life(fate)
+    await world.judge()
+    assert set(fate.calls) - COMES_LATE <= struck(world.store.dialect, FIRST_LIFE, WAY)
