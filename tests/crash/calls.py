@@ -44,8 +44,8 @@ FIRST_LIFE = _tables(
         "held": ONCE,
         "rescue": ONCE,
         "heads": TWICE,
-        "claim": Tries((1, 2, 4), perhaps=(6,)),
-        "finish": Tries((1, 2, 3, 4, 6), perhaps=(8,)),
+        "claim": Tries((1, 2, 3), perhaps=(6,)),
+        "finish": Tries((1, 2, 3, 5), perhaps=(6, 8)),
         "promote": TWICE,
         "begin": TWICE,
         "execute": TWICE,
@@ -59,7 +59,7 @@ FIRST_LIFE = _tables(
         "prune_kept": ONCE,
     },
     sqlite={"beats": TWICE},  # the worker looks whether it is registered, too: its counter stands in a file
-    postgres={"beats": ONCE, "claim": Tries((1, 2, 4), perhaps=(9,))},
+    postgres={"beats": ONCE, "claim": Tries((1, 2, 3), perhaps=(9,))},
 )
 """Of the application that sends, and of the worker that comes first."""
 
@@ -68,12 +68,12 @@ SECOND_LIFE = _tables(
         "elect": ONCE,
         "rescue": ONCE,
         "claim": Tries((1, 3)),
-        "finish": Tries((1, 2, 4, 6), perhaps=(8,)),
+        "finish": Tries((1, 2, 3, 5), perhaps=(8,)),
         "begin": TWICE,
         "commit": TWICE,
     },
     sqlite={"start_suspect": TWICE},
-    postgres={"start_suspect": Tries((1, 2, 3), perhaps=(4, 5)), "claim": Tries((1, 3), perhaps=(9,))},
+    postgres={"start_suspect": Tries((1, 2), perhaps=(3, 5)), "claim": Tries((1, 3), perhaps=(9,))},
 )
 """Of the worker that comes after a crash, with suspects among its jobs; what it does like the first is tried there."""
 
@@ -110,7 +110,7 @@ UNSTRUCK = {
     **dict.fromkeys(
         [
             "cancel", "retry", "delete", "purge", "replay", "pause", "resume", "retire", "retry_event",
-            "begin_filling", "fill", "end_filling",
+            "begin_filling", "fill", "end_filling", "cancel_many",
         ],
         "a person's command: no worker's life sends it, and who gave it hears of the error",
     ),
@@ -118,6 +118,7 @@ UNSTRUCK = {
         [
             "get", "list", "failures", "logs", "count_dead", "unfinished", "paused", "waiting", "ended", "dead",
             "workers", "leaders", "outbox", "get_event", "list_events", "event_deliveries", "count_log",
+            "delivering", "cancellable",
         ],
         "only reads, for people",
     ),

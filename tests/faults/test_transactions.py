@@ -92,7 +92,10 @@ def test_fault_91_a_worker_that_started_on_an_empty_never_analysed_table(postgre
     site.database.execute("ALTER TABLE remit.job SET (autovacuum_enabled = off)")
     worker = site.worker().ready()
     site.await_final(site.send(Note(number=1)))
-    sessions = "SELECT pid FROM pg_stat_activity WHERE application_name IN ('remit:claim', 'remit:complete')"
+    sessions = (
+        "SELECT pid FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name IN ('remit:claim', 'remit:complete')"
+    )
     before = set(site.database.execute(sessions))
     site.app.sync.queues.pause("yard.quick")
     for first in range(0, 4_000, 2_000):
