@@ -95,3 +95,9 @@ async def async_engine(async_place: tuple[Place, str]) -> AsyncIterator[AsyncEng
     engine = create_async_engine(place.address(driver), poolclass=NullPool)
     yield engine
     await engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgres_template(migrated_postgres_template: str) -> str:
+    """Every test here would migrate its database."""
+    return migrated_postgres_template

@@ -49,3 +49,9 @@ def own_fair(own_postgres_server: PostgresServer, tmp_path: Path) -> Iterator[Fa
     """On a server that may be stopped."""
     with Fair(own_postgres_server.create_database(), tmp_path / "site") as fair:
         yield fair
+
+
+@pytest.fixture(scope="session")
+def postgres_template(migrated_postgres_template: str) -> str:
+    """Every test here would migrate its database."""
+    return migrated_postgres_template

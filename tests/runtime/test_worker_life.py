@@ -175,9 +175,9 @@ async def test_a_worker_without_a_handler_for_a_job_does_not_start(store_url: st
             pass
 
 
-async def test_a_worker_on_a_database_without_a_schema_says_which_command_to_run(postgres_url: str) -> None:
+async def test_a_worker_on_a_database_without_a_schema_says_which_command_to_run(bare_postgres_url: str) -> None:
     with pytest.raises(WrongSchema, match="run `remit migrate`"):
-        async with Remit(postgres_url, domains=[bare_domain]).worker():
+        async with Remit(bare_postgres_url, domains=[bare_domain]).worker():
             pass
 
 

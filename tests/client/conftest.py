@@ -1,0 +1,9 @@
+"""What an application does with its jobs and events."""
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def postgres_template(migrated_postgres_template: str) -> str:
+    """Every test here would migrate its database."""
+    return migrated_postgres_template
