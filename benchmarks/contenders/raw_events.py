@@ -232,7 +232,7 @@ class RawEventsSqlite(_RawEvents, SqliteCallers):
 
 
 class PoliteEventsSqlite(RawEventsSqlite):
-    name = "raw SQL, polite"
+    name = "raw SQL polite"
     settings = "after each batch it pauses for as long as that took, as a relay does, so that others can write"
     measures = frozenset({Measure.FAN_OUT})
     polite = True

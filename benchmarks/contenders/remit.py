@@ -78,8 +78,8 @@ class RemitSqlite(_Remit):
 
 
 class AloneSqlite(RemitSqlite):
-    name = "remit, courtesy=0"
-    settings = "workers do not pause for the application"
+    name = "remit alone"
+    settings = "courtesy=0: workers do not pause for the application"
     measures = frozenset({Measure.DRAIN})
     options = "?courtesy=0"
 

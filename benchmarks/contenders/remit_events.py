@@ -187,8 +187,8 @@ class RemitEventsSqlite(_RemitEvents, SqliteCallers):
 
 
 class AloneEventsSqlite(RemitEventsSqlite):
-    name = "remit, courtesy=0"
-    settings = "workers do not pause for the application; the queue of the five subscriptions is paused"
+    name = "remit alone"
+    settings = "courtesy=0: workers do not pause for the application; the queue of the five subscriptions is paused"
     measures = frozenset({Measure.FAN_OUT})
     options = "?courtesy=0"
 
@@ -214,23 +214,23 @@ class _Rail(_RemitEvents):
 
 
 class RailPostgres(_Rail, RemitEventsPostgres):
-    name = "rail, at full speed"
+    name = "rail at full speed"
     settings = "publish_soon, by a process that does nothing else"
 
 
 class PacedRailPostgres(RailPostgres):
-    name = "rail, 1,000/s"
+    name = "rail at 1000/s"
     settings = "publish_soon, a thousand times a second"
     pace = 1_000.0
 
 
 class RailSqlite(_Rail, RemitEventsSqlite):
-    name = "rail, at full speed"
+    name = "rail at full speed"
     settings = "publish_soon, by a process that does nothing else"
 
 
 class PacedRailSqlite(RailSqlite):
-    name = "rail, 1,000/s"
+    name = "rail at 1000/s"
     settings = "publish_soon, a thousand times a second"
     pace = 1_000.0
 
