@@ -1,6 +1,7 @@
 """Fixtures that every test may use: fresh databases on both engines, and the servers behind them."""
 
 import logging
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from tests.servers import FAST, PgBouncer, PostgresServer, Proxy
 
 settings.register_profile("remit", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("remit")
+
+for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:  # by nohup, or in the background of a script: children inherit it
+        signal.signal(_number, _handler)
 
 _NO_PGBOUNCER = "pgbouncer is not installed (apt-get install pgbouncer)"
 
