@@ -196,6 +196,8 @@ class AloneEventsSqlite(RemitEventsSqlite):
 class _Rail(_RemitEvents):
     """Its process is no worker, but a producer that publishes until it is killed."""
 
+    name = "rail at full speed"
+    settings = "publish_soon, by a process that does nothing else"
     measures = frozenset({Measure.RAIL_LOSS})
     pace: float | None = None
     """Events a second; None for as many as it can."""
@@ -213,26 +215,26 @@ class _Rail(_RemitEvents):
                     await asyncio.sleep(early)
 
 
-class RailPostgres(_Rail, RemitEventsPostgres):
-    name = "rail at full speed"
-    settings = "publish_soon, by a process that does nothing else"
-
-
-class PacedRailPostgres(RailPostgres):
+class _PacedRail(_Rail):
     name = "rail at 1000/s"
     settings = "publish_soon, a thousand times a second"
     pace = 1_000.0
+
+
+class RailPostgres(_Rail, RemitEventsPostgres):
+    """At full speed."""
+
+
+class PacedRailPostgres(_PacedRail, RemitEventsPostgres):
+    """A thousand a second."""
 
 
 class RailSqlite(_Rail, RemitEventsSqlite):
-    name = "rail at full speed"
-    settings = "publish_soon, by a process that does nothing else"
+    """At full speed."""
 
 
-class PacedRailSqlite(RailSqlite):
-    name = "rail at 1000/s"
-    settings = "publish_soon, a thousand times a second"
-    pace = 1_000.0
+class PacedRailSqlite(_PacedRail, RemitEventsSqlite):
+    """A thousand a second."""
 
 
 class AgedPostgres(RemitEventsPostgres):
