@@ -306,7 +306,7 @@ class Executor:
             case Interruption.LOST:
                 return None
             case Interruption.SHUTDOWN:
-                return Interrupted()
+                return Interrupted(began=True)
             case Interruption.TIMEOUT:
                 error = timed_out(run.policy.timeout or 0)
             case None:

@@ -175,7 +175,7 @@ class ProcessCrew:
             case Interruption.LOST:
                 return None, None
             case Interruption.SHUTDOWN:
-                return Interrupted(), None
+                return Interrupted(began=True), None
             case Interruption.TIMEOUT:
                 error: BaseException = timed_out(run.policy.timeout or 0)
             case _:
