@@ -125,8 +125,8 @@ def test_two_files_are_an_error(depot: Depot, remit: Command, tmp_path: Path) ->
 def test_the_options_are_stable() -> None:
     """Each is a variable in somebody's deployment."""
     assert options_of(build(StopSwitch())) == {
-        "after", "app", "baseline", "baseline-file", "by", "cancel", "canvas", "check", "dead-before", "deleted",
-        "domain", "dry-run", "event", "format", "grace", "in-flight", "interval", "job", "json", "label", "lease",
-        "limit", "log-format", "log-level", "output", "processes", "purge", "queue", "rate", "reason", "rule", "since",
-        "sql", "state", "to", "traceback", "until", "watch", "window", "yes",
+        "after", "app", "baseline", "baseline-file", "by", "cache", "cache-dir", "cancel", "canvas", "check",
+        "dead-before", "deleted", "domain", "dry-run", "event", "format", "grace", "in-flight", "interval", "job",
+        "json", "label", "lease", "limit", "log-format", "log-level", "output", "processes", "purge", "queue",
+        "rate", "reason", "rule", "since", "sql", "state", "to", "traceback", "until", "watch", "window", "yes",
     }  # fmt: skip
