@@ -127,6 +127,7 @@ def test_the_options_are_stable() -> None:
     assert options_of(build(StopSwitch())) == {
         "after", "app", "baseline", "baseline-file", "by", "cancel", "canvas", "check", "dead-before", "deleted",
         "domain", "dry-run", "event", "format", "grace", "in-flight", "interval", "job", "json", "label", "lease",
-        "limit", "log-format", "log-level", "max-tasks-per-child", "output", "processes", "purge", "queue", "rate", "reason", "rule", "since",
+        "limit", "log-format", "log-level", "max-tasks-per-child", "output", "processes", "purge", "queue", "rate",
+            "reason", "rule", "since",
         "sql", "state", "to", "traceback", "until", "watch", "window", "yes",
     }  # fmt: skip

@@ -245,7 +245,8 @@ class Executor:
             self._settle(run, outcome, error)
 
     def _begin(self, run: LiveRun) -> None:
-        """From now on the run uses up its time."""
+        """The handler begins: from now on the run uses up its time."""
+        run.began = True
         if run.policy.timeout is not None:
             self.watchdog.watch(run, run.policy.timeout)
 
@@ -318,7 +319,7 @@ class Executor:
             case Interruption.LOST:
                 return None
             case Interruption.SHUTDOWN:
-                return Interrupted()
+                return Interrupted(began=run.began)
             case Interruption.TIMEOUT:
                 error = timed_out(run.policy.timeout or 0)
             case None:

@@ -90,6 +90,7 @@ class LiveRun(Run[Any]):
     completion = Completion.NONE
     stamp = 0
     deadline = 0.0
+    began = False
     stop: Callable[[], object] | None = None
     told: Callable[[], None] | None = None
     _cancelled = False
