@@ -23,7 +23,8 @@ def test_the_application_may_stand_first_and_the_payload_on_standard_input(
     depot: Depot, remit: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO('{"shelf": "B7"}'))
-    result = remit("enqueue", "depot.app:make_app", "depot.recount", "-", "--delay", "60", "--json")
+    result = remit("enqueue", "depot.app:make_app", "depot.recount", "@-", "--delay", "60", "--json")
+    assert result.err == ""
     [job] = remit("jobs", "show", result.json["id"], "--json").json["jobs"]
     assert (job["state"], job["payload"]) == ("scheduled", {"shelf": "B7"})
 
@@ -42,6 +43,7 @@ def test_an_id_of_ones_own_sends_once(depot: Depot, remit: Command) -> None:
         (("depot.pack", "{", "x"), "takes the name of a job and its payload"),
         (("depot.pak",), "Did you mean 'depot.pack'?"),
         (("depot.pack", "{number"), "the payload is not JSON"),
+        (("depot.pack", "@missing.json"), "missing.json cannot be read: No such file"),
         (("depot.pack", "[1]"), "the payload is list: write a JSON object"),
         (("depot.lose", "{}"), "number"),
         (("depot.pack", '{"number": "many"}'), "number"),

@@ -44,6 +44,7 @@ OUTCOMES: list[Outcome] = [
     GaveUp("no"),
     Snoozed(4),
     Interrupted(),
+    Interrupted(began=True),
 ]
 ENDS: list[Outcome | str] = [*OUTCOMES, "started", "started", "held", "held"]
 COMMANDS = ["wait", "wait", "wait", "promote", "promote", "die", "rescue", "rescue", "replay", "prune", "pause"]

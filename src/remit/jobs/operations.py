@@ -101,6 +101,8 @@ def _outcome(ended: Ended) -> dict[str, Any]:
     }
     if transition.delay is not None:
         outcome["delay"] = transition.delay
+    if transition.began:
+        outcome["began"] = True
     if transition.result is not None:
         outcome["result"] = transition.result
     if transition.reason is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -36,7 +37,8 @@ def enqueue(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Send one job: NAME is its whole name, PAYLOAD a JSON object of its fields, or - to read it from standard input.
+    """Send one job: NAME is its whole name, PAYLOAD a JSON object of its fields, @FILE, or @- for standard
+    input.
 
     The payload is checked as in Python. The id of the job is written to standard output.
     """
@@ -68,9 +70,14 @@ def enqueue(
 
 
 def _payload(text: str) -> dict[str, Any]:
-    source = "standard input" if text == "-" else "the payload"
+    source = "the payload"
     try:
-        payload = jsonlib.loads(sys.stdin.read() if text == "-" else text)
+        if text.startswith("@"):
+            source = "standard input" if text == "@-" else text[1:]
+            text = sys.stdin.read() if text == "@-" else Path(text[1:]).read_text("utf-8")
+        payload = jsonlib.loads(text)
+    except OSError as error:
+        raise UsageError(f"{source} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise UsageError(f"{source} is not JSON: {error}") from error
     if not isinstance(payload, dict):

@@ -92,7 +92,8 @@ WHERE NOT EXISTS (SELECT FROM remit.queue WHERE name = line.queue AND paused_at 
 
 -- name: claim
 -- Takes the heads of each line that is not held, in order. A worker whose row is gone claims nothing: the sweeper that
--- deletes the row waits for this share lock, and finds what was claimed. What has expired ends here, unclaimed.
+-- deletes the row waits for this share lock, and finds what was claimed. What has expired ends
+-- here, without a run.
 WITH alive AS MATERIALIZED (
     SELECT id, remit.clock(:now::bigint) AS now FROM remit.worker WHERE id = :worker::uuid FOR KEY SHARE
 ),
@@ -117,7 +118,7 @@ claimed AS (
     SET state = CASE WHEN job.expires_at <= alive.now THEN 'cancelled' ELSE 'running' END,
         worker = CASE WHEN job.expires_at <= alive.now THEN NULL ELSE alive.id END,
         finished_at = CASE WHEN job.expires_at <= alive.now THEN alive.now END,
-        reason = CASE WHEN job.expires_at <= alive.now THEN 'expired before it was claimed' END,
+        reason = CASE WHEN job.expires_at <= alive.now THEN 'expired before its first run' END,
         token = :token::bigint,
         claimed_at = alive.now
     FROM alive
@@ -140,14 +141,15 @@ FROM claimed LEFT JOIN LATERAL (
 
 -- name: finish
 -- Compare-and-set on the token alone: with the state in the predicate the planner goes through the index of running
--- rows, whose dead entries pile up. What waits again although its cancellation was asked for is cancelled instead.
+-- rows, whose dead entries pile up. What waits again although its cancellation was asked for is cancelled instead. An
+-- expiry bounds the start of the first run: what has run waits without one.
 -- Messages of a run are sent if, and only if, its outcome landed. A death is an event (see catalog/builtin.py), except
 -- that of a delivery of such an event.
 WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
 outcome AS MATERIALIZED (
     SELECT * FROM json_to_recordset(:outcomes::text::json) AS outcome (
         id uuid, token bigint, attempt integer, state text, failures integer, delay double precision, result text,
-        reason text, kind text, message text, traceback text
+        reason text, began boolean, kind text, message text, traceback text
     )
 ),
 landed AS (
@@ -159,6 +161,7 @@ landed AS (
             ELSE outcome.reason END,
         run_at = CASE WHEN outcome.state = 'scheduled' THEN clock.now + outcome.delay * interval '1 second'
             ELSE job.run_at END,
+        expires_at = CASE WHEN outcome.state = 'scheduled' OR outcome.began THEN NULL ELSE job.expires_at END,
         failures = outcome.failures,
         result = outcome.result,
         suspect = CASE WHEN outcome.state = 'ready' THEN least(job.suspect, 1) ELSE 0 END,
@@ -308,7 +311,8 @@ SELECT
 
 -- name: rescue
 -- Rows of workers that are registered no more. A first rescue charges nobody and makes suspects; the crash of a suspect
--- that had started is charged. A row that a caller's transaction pins is left to the next sweep.
+-- that had started is charged. A rescued job may have run, so it expires no more. A row that a caller's transaction pins is
+-- left to the next sweep.
 WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
 lost AS MATERIALIZED (
     SELECT id, token AS lost_token, worker AS lost_worker, suspect = 2 AS crashed, failures + (suspect = 2)::int AS charged
@@ -325,6 +329,7 @@ rescued AS (
         finished_at = CASE WHEN cancel_at IS NOT NULL OR crashed AND charged >= attempts THEN clock.now END,
         reason = CASE WHEN cancel_at IS NULL AND crashed AND charged >= attempts
             THEN 'killed its worker in ' || charged || ' of ' || attempts || ' attempts' ELSE reason END,
+        expires_at = NULL,
         failures = charged,
         suspect = 1,
         worker = NULL,

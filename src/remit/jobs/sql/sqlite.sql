@@ -64,7 +64,7 @@ WHERE NOT EXISTS (
 
 -- name: claim
 -- Takes the best of one line after the other, in order. A worker whose row is gone claims nothing. What has expired ends
--- here, unclaimed. A delivery has its payload from its event.
+-- here, without a run. A delivery has its payload from its event.
 WITH line AS MATERIALIZED (
     SELECT
         value ->> 'line' AS line, value ->> 'queue' AS queue, value ->> 'quota' AS quota,
@@ -90,7 +90,7 @@ UPDATE remit_job
 SET state = CASE WHEN expires_at <= :now THEN 'cancelled' ELSE 'running' END,
     worker = CASE WHEN expires_at <= :now THEN NULL ELSE :worker END,
     finished_at = CASE WHEN expires_at <= :now THEN :now END,
-    reason = CASE WHEN expires_at <= :now THEN 'expired before it was claimed' END,
+    reason = CASE WHEN expires_at <= :now THEN 'expired before its first run' END,
     token = :token,
     claimed_at = :now
 WHERE rowid IN (SELECT row FROM head WHERE place <= quota)
@@ -108,15 +108,17 @@ RETURNING
     priority, lane, run_at;
 
 -- name: finish
--- Compare-and-set on the token. What waits again although its cancellation was asked for is cancelled instead. Messages
--- of a run are sent if, and only if, its outcome landed: then its row bears this statement's stamp. A death is an event
--- (see catalog/builtin.py), except that of a delivery of such an event.
+-- Compare-and-set on the token. What waits again although its cancellation was asked for is cancelled instead. An expiry
+-- bounds the start of the first run: what has run waits without one. Messages of a run are sent if, and only if, its
+-- outcome landed: then its row bears this statement's stamp. A death is an event (see catalog/builtin.py), except that of
+-- a delivery of such an event.
 UPDATE remit_job
 SET state = CASE WHEN cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN 'cancelled' ELSE outcome.state END,
     finished_at = CASE WHEN cancel_at IS NOT NULL OR outcome.delay IS NULL THEN :now END,
     reason = CASE WHEN cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN remit_job.reason ELSE outcome.reason END,
     run_at = CASE WHEN outcome.state = 'scheduled' THEN CAST(:now + outcome.delay * 1000000 AS INTEGER)
         ELSE remit_job.run_at END,
+    expires_at = CASE WHEN outcome.state = 'scheduled' OR outcome.began THEN NULL ELSE expires_at END,
     failures = outcome.failures,
     result = outcome.result,
     suspect = CASE WHEN outcome.state = 'ready' THEN min(suspect, 1) ELSE 0 END,
@@ -125,7 +127,8 @@ SET state = CASE WHEN cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN '
 FROM (
     SELECT
         value ->> 'id' AS id, value ->> 'token' AS token, value ->> 'state' AS state, value ->> 'failures' AS failures,
-        value ->> 'delay' AS delay, value ->> 'result' AS result, value ->> 'reason' AS reason
+        value ->> 'delay' AS delay, value ->> 'result' AS result, value ->> 'reason' AS reason,
+        value ->> 'began' AS began
     FROM json_each(:outcomes)
 ) AS outcome
 WHERE remit_job.id = outcome.id AND remit_job.token = outcome.token
@@ -232,7 +235,8 @@ SELECT changes(), (
 
 -- name: rescue
 -- Rows of workers that are registered no more. A first rescue charges nobody and makes suspects; the crash of a suspect
--- that had started is charged. The index is named, or SQLite would go through all jobs for the sake of the order.
+-- that had started is charged. A rescued job may have run, so it expires no more. The index is named, or SQLite would go
+-- through all jobs for the sake of the order.
 SELECT
     id,
     CASE WHEN cancel_at IS NOT NULL THEN 'cancelled' WHEN suspect = 2 AND failures + 1 >= attempts THEN 'dead'
@@ -283,6 +287,7 @@ SET state = CASE WHEN cancel_at IS NOT NULL THEN 'cancelled'
     finished_at = CASE WHEN cancel_at IS NOT NULL OR suspect = 2 AND failures + 1 >= attempts THEN :now END,
     reason = CASE WHEN cancel_at IS NULL AND suspect = 2 AND failures + 1 >= attempts
         THEN 'killed its worker in ' || (failures + 1) || ' of ' || attempts || ' attempts' ELSE reason END,
+    expires_at = NULL,
     failures = failures + (suspect = 2),
     suspect = 1,
     worker = NULL,
