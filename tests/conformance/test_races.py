@@ -69,7 +69,7 @@ async def old_and_dead(desk: Desk) -> str:
     return id
 
 
-EVERYTHING: dict[str, Any] = dict.fromkeys(["domain", "queue", "name", "reason", "before", "after"])
+EVERYTHING: dict[str, Any] = dict.fromkeys(["domain", "queue", "name", "reason", "ended_before", "after"])
 PRUNE: dict[str, Any] = {"queue": QUEUE, "age": 1.0, "dead": True, "limit": 10}
 
 

@@ -11,12 +11,14 @@ reaches a later run, and nothing has to be taken back, which before Python 3.13 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from remit.catalog import Handler, Origin, Owner, Policy, Subscription, Work, current_origin, running_domain
 from remit.codec import ENCODING
+from remit.db import forks
 from remit.db.transaction import Database
 from remit.errors import StoreBusy, StoreUnavailable, UndecodablePayload
 from remit.jobs import operations
@@ -25,9 +27,9 @@ from remit.jobs.states import Completed, Failed, Failure, GaveUp, Interrupted, O
 from remit.runtime.completer import Completer
 from remit.runtime.intake import Intake
 from remit.runtime.ledger import Ledger
-from remit.runtime.outcomes import describe, outcome_of, storable, timed_out
+from remit.runtime.outcomes import RemoteError, describe, outcome_of, storable, timed_out
 from remit.runtime.prober import Prober
-from remit.runtime.processes import ProcessCrew
+from remit.runtime.processes import ProcessDied, ProcessPool
 from remit.runtime.runs import Completion, Interruption, LiveRun, Services
 from remit.runtime.settlement import Settlement, settle
 from remit.runtime.threads import Raised, ThreadCrew
@@ -75,7 +77,7 @@ class Executor:
         ledger: Callable[[], Ledger],
         database: Database,
         services: Services,
-        processes: ProcessCrew,
+        processes: ProcessPool,
     ) -> None:
         self._entries = entries
         self._intakes = intakes
@@ -89,6 +91,7 @@ class Executor:
         self._services = services
         self._telemetry = services.telemetry
         self._processes = processes
+        self._pid = os.getpid()
         self._threads = ThreadCrew()
         self.suspect: LiveRun | None = None
         """The suspect that runs, or is about to. There is one at a time, see `Ledger.suspect`."""
@@ -234,7 +237,7 @@ class Executor:
                 case "thread":
                     outcome, error = await self._call_thread(entry, message, run)
                 case _:
-                    outcome, error = await self._processes.call(entry.handler.path, run, lambda: self._begin(run))
+                    outcome, error = await self._call_process(entry, run)
         finally:
             running_domain.reset(token)
             current_origin.reset(origin)
@@ -245,7 +248,8 @@ class Executor:
             self._settle(run, outcome, error)
 
     def _begin(self, run: LiveRun) -> None:
-        """From now on the run uses up its time."""
+        """The handler begins: from now on the run uses up its time."""
+        run.began = True
         if run.policy.timeout is not None:
             self.watchdog.watch(run, run.policy.timeout)
 
@@ -277,7 +281,9 @@ class Executor:
                 raise
             return self._outcome(run, error), error
         except BaseException as error:
+            forks.end_if_forked(self._pid, error)
             return self._outcome(run, error), error
+        forks.end_if_forked(self._pid)
         return self._success(run, returned), None
 
     async def _call_thread(
@@ -297,6 +303,13 @@ class Executor:
             return self._outcome(run, returned.error), returned.error
         return self._success(run, returned), None
 
+    async def _call_process(self, entry: Entry, run: LiveRun) -> tuple[Outcome | None, BaseException | None]:
+        try:
+            completed = await self._processes.call(entry.handler.path, run, lambda: self._begin(run))
+        except (ProcessDied, RemoteError) as error:
+            return self._outcome(run, error), error
+        return None if run.interruption is Interruption.LOST else completed, None
+
     # --- what came of it
 
     def _success(self, run: LiveRun, returned: object) -> Outcome | None:
@@ -309,7 +322,7 @@ class Executor:
             case Interruption.LOST:
                 return None
             case Interruption.SHUTDOWN:
-                return Interrupted(began=True)
+                return Interrupted(began=run.began)
             case Interruption.TIMEOUT:
                 error = timed_out(run.policy.timeout or 0)
             case None:

@@ -89,6 +89,7 @@ class LiveRun(Run[Any]):
     completion = Completion.NONE
     stamp = 0
     deadline = 0.0
+    began = False
     stop: Callable[[], object] | None = None
     told: Callable[[], None] | None = None
     _cancelled = False
@@ -200,12 +201,6 @@ class LiveRun(Run[Any]):
             self._cancelled = True
             if self.told is not None:
                 self.told()
-
-    def keep_log(self, level: int, created: float, message: str) -> None:
-        """Keep a line that was logged in another process."""
-        record = logging.LogRecord(self.name, level, "", 0, message, (), None)
-        record.created = created
-        self._services.journal(self.job_id, self.attempt, record)
 
     def interrupt(self, why: Interruption) -> None:
         """Stop the run from outside, once; only a lost lease overrules another reason."""
