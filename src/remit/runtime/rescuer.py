@@ -63,8 +63,8 @@ class Rescuer(StoreLoop):
 
     async def _sweep(self) -> int:
         rescued = await self.ask(lambda tx: jobs.rescue(tx, token=new_token(), limit=BATCH))
-        for id, state, crashed in rescued:
-            self._telemetry.rescued(id, state, crashed)
+        for job in rescued:
+            self._telemetry.rescued(job.name, job.id, job.state, job.worker, job.charged)
         if rescued:
             self._rescued()
         return len(rescued)
