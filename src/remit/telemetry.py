@@ -114,7 +114,6 @@ class Telemetry:
         log.error("job dead: %s %s: %s", name, id, text, extra=fields(job=name, job_id=id, reason=text))
 
     def expired(self, id: str) -> None:
-        self.counts["cancelled"] += 1
         log.info("job expired before its first run: %s", id, extra=fields(job_id=id))
 
     def lease_lost(self, name: str, id: str) -> None:

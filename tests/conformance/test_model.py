@@ -108,7 +108,7 @@ class Twins:
         token = new_token()
         claims, expired = self.does(jobs.claim, asked, worker=worker, token=token)
         wanted, late = self.model.claim(asked, worker, token, self.now)
-        assert ([claim.id for claim in claims], expired) == (wanted, late)
+        assert ([claim.id for claim in claims], [claim.id for claim in expired]) == (wanted, late)
         for claim, end in zip(claims, itertools.cycle(ends), strict=False):
             job = self.model.jobs[claim.id]
             assert (claim.failures, claim.attempts, claim.suspect) == (job.failures, job.attempts, job.suspect > 0)

@@ -299,7 +299,7 @@ class Stage:
 
         async def claim(tx: Transaction) -> Answer:
             claims, expired = await jobs.claim(tx, asked, worker=worker, token=of["claim"])
-            return [claim.id for claim in claims], expired
+            return [claim.id for claim in claims], [claim.id for claim in expired]
 
         def finish(name: str, outcome: Any) -> Both:
             stamp = of[name]

@@ -231,6 +231,8 @@ class Ended(Struct):
     events: Sequence[dict[str, Any]] = ()
     turn: tuple[str, int] | None = None
     """Of a delivery to an ordered subscription: the subscription's id, and the lane that may move on."""
+    name: str = ""
+    """The job's, for people."""
 
     @property
     def ordered(self) -> bool:

@@ -72,22 +72,19 @@ async def heads(tx: Transaction, lines: Iterable[tuple[int, str]], *, suspects: 
 
 async def claim(
     tx: Transaction, allotments: Sequence[Allotment], *, worker: str, token: int, suspects: bool = True
-) -> tuple[list[Claim], list[str]]:
-    """Take jobs to run, best first; nobody else will get them. Beside them, the ids of jobs that had expired.
+) -> tuple[list[Claim], list[Claim]]:
+    """Take jobs to run, best first; nobody else will get them. Beside them, those that had expired: they have ended.
 
     Without `suspects`, those are left to others.
     """
     rows = await tx.fetch(queries.CLAIM, lines=document(allotments), worker=worker, token=token, suspects=suspects)
     rows.sort(key=_POSITION)
     claims: list[Claim] = []
-    expired: list[str] = []
+    expired: list[Claim] = []
     for row in rows:
         id, state, line, failures, attempts, suspect, encoding, payload, backoff, correlation, name, trace, *rest = row
-        if state == State.RUNNING:
-            held = id, token, line, failures, attempts, suspect > 0, encoding, payload, backoff, correlation, name
-            claims.append(Claim(*held, trace, rest[0]))
-        else:
-            expired.append(id)
+        held = id, token, line, failures, attempts, suspect > 0, encoding, payload, backoff, correlation, name
+        (claims if state == State.RUNNING else expired).append(Claim(*held, trace, rest[0]))
     return claims, expired
 
 
