@@ -11,11 +11,13 @@ from typing import Any, Final
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a message inherits from the run that sends it. `causation` is the job that runs."""
+    """What a message inherits from the run that sends it. `causation` is the id of its job, `job` the name of that."""
 
     correlation: str
     causation: str
     traceparent: str | None = None
+    job: str = ""
+    attempt: int = 0
 
 
 current_origin: Final[ContextVar[Origin | None]] = ContextVar("remit_origin", default=None)

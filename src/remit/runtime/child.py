@@ -29,7 +29,7 @@ from remit.db.transaction import BlockingDatabase, Role
 from remit.errors import CatalogError
 from remit.jobs.model import Claim
 from remit.jobs.states import Completed, Outcome
-from remit.runtime import signals
+from remit.runtime import logcontext, signals
 from remit.runtime.frames import (
     CHANNEL_CLOSED,
     Call,
@@ -73,6 +73,7 @@ class Child:
             channel.cut_off()
         channel.parent = setup.worker
         _take_paths(setup)
+        logcontext.install()
         self._config = setup.config
         self._catalog = self._config.catalog()
         self._gate = Gate(self._catalog, self._refuse)
@@ -113,7 +114,7 @@ class Child:
         except BaseException as error:
             return _ended(ending(_not_prepared(call, error)))
         token = running_domain.set(run.domain)
-        origin = current_origin.set(Origin(call.correlation, call.id, call.traceparent))
+        origin = current_origin.set(Origin(call.correlation, call.id, call.traceparent, run.name, run.attempt))
         self._channel.send(Started())
         try:
             returned = function(message, run)

@@ -232,7 +232,7 @@ class Executor:
         if entry.handler.mode != "process":
             self._begin(run)
         token = running_domain.set(entry.domain)
-        origin = current_origin.set(Origin(run.claim.correlation, run.claim.id, run.claim.traceparent))
+        origin = current_origin.set(_origin(run))
         try:
             match entry.handler.mode:
                 case "async":
@@ -420,6 +420,11 @@ class Executor:
             await asyncio.wait(tasks, timeout=1.0)
         self._threads.close()
         await self._processes.close()
+
+
+def _origin(run: LiveRun) -> Origin:
+    claim = run.claim
+    return Origin(claim.correlation, claim.id, claim.traceparent, run.name, run.attempt)
 
 
 def _is_doomed(task: asyncio.Task[Any]) -> bool:
