@@ -11,7 +11,9 @@ import socket
 import struct
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, ExitStack
+from contextvars import copy_context
 from typing import Any
 
 import msgspec
@@ -27,6 +29,7 @@ from remit.jobs.states import Failure
 from remit.runtime.gate import Gate
 from remit.runtime.outcomes import LONGEST_MESSAGE, describe, lineage, storable
 from remit.runtime.processes import READY, Call, Log, Reply, Surroundings
+from remit.runtime.returned import finished_without_loop
 from remit.runtime.runs import LiveRun, Services
 from remit.telemetry import Telemetry
 
@@ -48,6 +51,7 @@ class Child:
         self._catalog = self._surroundings.catalog()
         self._gate = Gate(self._catalog, self._refuse)
         self._store: Store | None = None
+        self._variables = copy_context()
 
     def serve(self) -> None:
         threading.Thread(target=self._listen, daemon=True, name="remit-parent").start()
@@ -92,15 +96,11 @@ class Child:
         except BaseException as error:
             return self._failed(error, None)
         self._run = run
-        token = running_domain.set(run.domain)
-        origin = current_origin.set(Origin(call.correlation, call.id, call.traceparent))
         try:
-            returned = function(message, run)
+            returned = run.variables.run(_call, function, message, run)
         except BaseException as error:
             return self._raised(error, run)
         finally:
-            running_domain.reset(token)
-            current_origin.reset(origin)
             self._run = None
         return self._reply("completed", run, result=run.returned(returned))
 
@@ -121,7 +121,8 @@ class Child:
             gate=self._gate,
             journal=self._journal,
         )
-        return LiveRun(claim, work, policy, domain.instance, self._context(domain), call.worker, services)
+        context = self._context(domain)
+        return LiveRun(claim, work, policy, domain.instance, context, call.worker, services, self._variables.copy())
 
     def _opened(self) -> Store:
         if self._store is None:
@@ -173,6 +174,13 @@ class Child:
             kind, completion, stamp, messages=sent.messages if sent else [], events=sent.events if sent else [],
             logs=self._logs, refusals=self._refusals, **rest,
         )  # fmt: skip
+
+
+def _call(function: Callable[[Any, Any], Any], message: object, run: LiveRun) -> object:
+    """Call a handler, in the context of its run."""
+    running_domain.set(run.domain)
+    current_origin.set(Origin(run.claim.correlation, run.claim.id, run.claim.traceparent))
+    return finished_without_loop(function(message, run))
 
 
 def _find(path: str) -> Any:

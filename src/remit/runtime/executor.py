@@ -5,14 +5,18 @@ outside by `interrupt`: an async handler is cancelled, a process killed, a threa
 a run that was given up is refused.
 
 A task that was cancelled, by us or by its own handler, takes no other job: a new one takes its place. So nothing of it
-reaches a later run, and nothing has to be taken back, which before Python 3.13 cannot be done in full.
+reaches a later run, and nothing has to be taken back, which before Python 3.13 cannot be done in full. Each run has a
+context of variables of its own, see `isolation.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from contextvars import copy_context
 from dataclasses import dataclass
+from types import CoroutineType
 from typing import Any
 
 from remit.catalog import Handler, Origin, Owner, Policy, Subscription, Work, current_origin, running_domain
@@ -24,10 +28,12 @@ from remit.jobs.model import Claim, Ended
 from remit.jobs.states import Completed, Failed, Failure, GaveUp, Interrupted, Outcome, Skipped, decide
 from remit.runtime.completer import Completer
 from remit.runtime.intake import Intake
+from remit.runtime.isolation import contain, driven
 from remit.runtime.ledger import Ledger
 from remit.runtime.outcomes import describe, outcome_of, storable, timed_out
 from remit.runtime.prober import Prober
 from remit.runtime.processes import ProcessCrew
+from remit.runtime.returned import PLAIN, finished, finished_in_thread
 from remit.runtime.runs import Completion, Interruption, LiveRun, Services, turn_of
 from remit.runtime.threads import Raised, ThreadCrew
 from remit.runtime.watchdog import Watchdog
@@ -95,9 +101,13 @@ class Executor:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self.active: dict[str, LiveRun] = {}
+        self._variables = copy_context()
+        self._release: Callable[[], None] | None = None
         self.watchdog = Watchdog(self.abandon, services.telemetry)
 
     def start(self) -> None:
+        self._variables = copy_context()
+        self._release = contain(asyncio.get_running_loop())
         self.watchdog.start()
         for intake in self._intakes.values():
             for _ in range(intake.concurrency):
@@ -130,8 +140,8 @@ class Executor:
             claim = await intake.take()
             try:
                 await self._handle(claim, slot)
-            except (Exception, asyncio.CancelledError) as error:
-                if self._torn_down:
+            except BaseException as error:
+                if self._torn_down or isinstance(error, GeneratorExit):
                     raise
                 self._failed(claim, slot, error)
             finally:
@@ -149,8 +159,9 @@ class Executor:
         if not ledger.knows(claim.id, claim.token):
             return  # fenced, or released, while it waited
         entry = self._entries[claim.line]
+        variables = self._variables.copy()
         try:
-            message = _load(entry, claim)
+            message = variables.run(_load, entry, claim)
         except UndecodablePayload as error:
             self._telemetry.undecodable(claim.name, claim.id, error)
             reason = storable(error, 1000)
@@ -158,7 +169,7 @@ class Executor:
             return
         domain = entry.domain
         context = self._contexts.get(domain.__remit__.name)
-        run = LiveRun(claim, entry.spec, entry.policy, domain, context, ledger.worker, self._services)
+        run = LiveRun(claim, entry.spec, entry.policy, domain, context, ledger.worker, self._services, variables)
         if (outcome := self._unwanted(entry.spec, message, run)) is not None:
             self._put(claim, outcome)
             return
@@ -177,8 +188,8 @@ class Executor:
         if not isinstance(spec, Subscription) or spec.condition_call is None:
             return None
         try:
-            wanted = spec.condition_call(message)
-        except Exception as error:
+            wanted = run.variables.run(spec.condition_call, message)
+        except BaseException as error:
             return self._outcome(run, error)
         return None if wanted else Skipped("its where= does not want this event")
 
@@ -222,19 +233,9 @@ class Executor:
         self._quiet.clear()
         if entry.handler.mode != "process":
             self._begin(run)
-        token = running_domain.set(entry.domain)
-        origin = current_origin.set(Origin(run.claim.correlation, run.claim.id, run.claim.traceparent))
         try:
-            match entry.handler.mode:
-                case "async":
-                    outcome, error = await self._call_async(entry, message, run, slot)
-                case "thread":
-                    outcome, error = await self._call_thread(entry, message, run)
-                case _:
-                    outcome, error = await self._processes.call(entry.handler.path, run, lambda: self._begin(run))
+            outcome, error = await self._call(entry, message, run, slot)
         finally:
-            running_domain.reset(token)
-            current_origin.reset(origin)
             self._leave(run, slot)
         if slot.abandoned:
             self._telemetry.late(run.name, run.job_id)
@@ -259,40 +260,60 @@ class Executor:
         if not self.active and not self._starting:
             self._quiet.set()
 
-    async def _call_async(
+    # --- the call
+
+    async def _call(
         self, entry: Entry, message: Any, run: LiveRun, slot: Slot
     ) -> tuple[Outcome | None, BaseException | None]:
-        task = slot.task
-        assert task is not None
-        run.stop = task.cancel
+        """Call the handler in the context of its run; answer the outcome, and the error if there was one."""
+        if entry.handler.mode == "process":
+            return await self._processes.call(entry.handler.path, run, lambda: self._begin(run))
+        call = self._call_async if entry.handler.mode == "async" else self._call_thread
         try:
-            returned = await entry.handler.function(message, run)
-            if run.interruption is None and _is_doomed(task):
-                raise asyncio.CancelledError("the handler cancelled its own task")
+            returned = await driven(run.variables, call(entry, message, run, slot))
         except asyncio.CancelledError as error:
             if run.interruption is None and self._torn_down:
                 raise
             return self._outcome(run, error), error
         except BaseException as error:
             return self._outcome(run, error), error
+        if isinstance(returned, Raised):
+            return self._outcome(run, returned.error), returned.error
         return self._success(run, returned), None
 
-    async def _call_thread(
-        self, entry: Entry, message: Any, run: LiveRun
-    ) -> tuple[Outcome | None, BaseException | None]:
-        future = self._threads.call(entry.handler.function, message, run)
+    async def _call_async(self, entry: Entry, message: Any, run: LiveRun, slot: Slot) -> object:
+        _enter(entry, run)
+        task = slot.task
+        assert task is not None
+        run.stop = task.cancel
+        returned = entry.handler.function(message, run)
+        if isinstance(returned, CoroutineType):
+            returned = await returned
+        if type(returned) not in PLAIN:
+            returned = await finished(returned)
+        if run.interruption is None and _is_doomed(task):
+            raise asyncio.CancelledError("the handler cancelled its own task")
+        return returned
+
+    async def _call_thread(self, entry: Entry, message: Any, run: LiveRun, _: Slot) -> object:
+        _enter(entry, run)
+        loop = asyncio.get_running_loop()
+        awaited: list[Future[Any]] = []
+
+        def call() -> object:
+            return finished_in_thread(entry.handler.function(message, run), loop, awaited.append)
 
         def leave_behind() -> None:
+            if awaited and awaited[0].cancel():
+                return  # the thread waits for what the loop cancels now
             if not future.done():
                 why = run.interruption.value if run.interruption else "stopped"
                 self._telemetry.thread_stuck(run.name, run.job_id, why)
                 future.set_result(Raised(asyncio.CancelledError()))
 
+        future = self._threads.call(call)
         run.stop = leave_behind
-        returned = await future
-        if isinstance(returned, Raised):
-            return self._outcome(run, returned.error), returned.error
-        return self._success(run, returned), None
+        return await future
 
     # --- what came of it
 
@@ -312,7 +333,8 @@ class Executor:
             case None:
                 pass
         claim = run.claim
-        return outcome_of(
+        return run.variables.copy().run(
+            outcome_of,
             error,
             name=run.name,
             policy=run.policy,
@@ -396,8 +418,17 @@ class Executor:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=1.0)
+        if self._release is not None:
+            self._release()
+            self._release = None
         self._threads.close()
         await self._processes.close()
+
+
+def _enter(entry: Entry, run: LiveRun) -> None:
+    """Say, in the context of a run, for whom it runs and where it came from."""
+    running_domain.set(entry.domain)
+    current_origin.set(Origin(run.claim.correlation, run.claim.id, run.claim.traceparent))
 
 
 def _is_doomed(task: asyncio.Task[Any]) -> bool:
