@@ -75,7 +75,7 @@ async def made_blocking(job: Any, run: Run[Any]) -> str:
 def consumed(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapper(*args: Any) -> Any:
-        return list(function(*args))[0]
+        return next(function(*args))
 
     return wrapper
 
@@ -93,6 +93,22 @@ def wrapped_generator(job: Any, run: Run[Any]) -> Iterator[str]:
 @logged
 async def wrapped_async_generator(job: Any, run: Run[Any]) -> AsyncIterator[str]:
     yield "ran"
+
+
+def unfinished(job: Any, run: Run[Any]) -> str:
+    return "not all of it"
+
+
+def finishing(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any) -> Any:
+        function(*args)
+        return "ran"
+
+    return wrapper
+
+
+beside = finishing(unfinished)
 
 
 def generator(job: Any, run: Run[Any]) -> Iterator[str]:
@@ -124,7 +140,7 @@ async def delegates_unawaited(job: Any, run: Run[Any]) -> Awaitable[str]:
 @types.coroutine
 def old_coroutine(job: Any, run: Run[Any]) -> Iterator[Any]:
     yield from asyncio.sleep(0).__await__()
-    return "ran"  # noqa: B901
+    return "ran"
 
 
 class Awaits:
@@ -200,6 +216,7 @@ SHAPES: Final[dict[str, Any]] = {
     "consumed generator": consumed_generator,
     "wrapped generator": wrapped_generator,
     "wrapped async generator": wrapped_async_generator,
+    "wrapper beside what it wraps": beside,
     "generator": generator,
     "async generator": async_generator,
     "manager": manager,

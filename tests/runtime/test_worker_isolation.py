@@ -21,9 +21,7 @@ def _clean() -> None:
     isolated.tenants_of_conditions.clear()
 
 
-@pytest.mark.parametrize(
-    "kind, seen", [(OnLoop, 4), (InThread, 2), (InProcess, 2)], ids=["async", "thread", "process"]
-)
+@pytest.mark.parametrize("kind, seen", [(OnLoop, 4), (InThread, 2), (InProcess, 2)], ids=["async", "thread", "process"])
 async def test_a_run_does_not_see_the_context_variables_of_the_one_before(
     store_url: str, kind: type[OnLoop | InThread | InProcess], seen: int
 ) -> None:

@@ -23,6 +23,7 @@ EXPECTED: dict[str, tuple[str, str, str, str]] = {
     "consumed generator": (RUNS, RUNS, RUNS, RUNS),
     "wrapped generator": (FAILS, FAILS, FAILS, FAILS),
     "wrapped async generator": (FAILS, FAILS, FAILS, FAILS),
+    "wrapper beside what it wraps": (RUNS, RUNS, RUNS, RUNS),
     "generator": (REFUSED, REFUSED, REFUSED, REFUSED),
     "async generator": (REFUSED, REFUSED, REFUSED, REFUSED),
     "manager": (FAILS, FAILS, FAILS, FAILS),
@@ -73,7 +74,9 @@ async def test_every_shape_in_every_mode_runs_or_fails_in_words(store_url: str) 
     loops = {("made blocking", None), ("made blocking", "async")}
     assert {key for key, kind in kinds.items() if kind != "remit.errors.HandlerShape"} == loops
     assert {kinds[key] for key in loops} == {"RuntimeError"}
-    assert "asyncio.run() cannot be called from a running event loop" in records["made blocking", None].errors[0].message
+    assert (
+        "asyncio.run() cannot be called from a running event loop" in records["made blocking", None].errors[0].message
+    )
 
 
 def test_a_class_is_refused_in_words() -> None:

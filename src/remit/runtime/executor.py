@@ -12,15 +12,17 @@ context of variables of its own, see `isolation.py`.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from types import CoroutineType
 from typing import Any
 
 from remit.catalog import Handler, Origin, Owner, Policy, Subscription, Work, current_origin, running_domain
 from remit.codec import ENCODING
+from remit.db import forks
 from remit.db.transaction import Database
 from remit.errors import StoreBusy, StoreUnavailable, UndecodablePayload
 from remit.jobs import operations
@@ -28,11 +30,11 @@ from remit.jobs.model import Claim, Ended
 from remit.jobs.states import Completed, Failed, Failure, GaveUp, Interrupted, Outcome, Skipped, decide
 from remit.runtime.completer import Completer
 from remit.runtime.intake import Intake
-from remit.runtime.isolation import contain, driven
+from remit.runtime.isolation import begin, contain
 from remit.runtime.ledger import Ledger
 from remit.runtime.outcomes import describe, outcome_of, storable, timed_out
 from remit.runtime.prober import Prober
-from remit.runtime.processes import ProcessCrew
+from remit.runtime.processes import ProcessPool
 from remit.runtime.returned import PLAIN, finished, finished_in_thread
 from remit.runtime.runs import Completion, Interruption, LiveRun, Services, turn_of
 from remit.runtime.threads import Raised, ThreadCrew
@@ -56,13 +58,15 @@ class Entry:
 class Slot:
     """One task that runs jobs of one queue."""
 
-    __slots__ = ("abandoned", "intake", "run", "task")
+    __slots__ = ("abandoned", "intake", "returned", "run", "task")
 
     def __init__(self, intake: Intake) -> None:
         self.intake = intake
         self.task: asyncio.Task[None] | None = None
         self.run: LiveRun | None = None
         self.abandoned = False
+        self.returned: object = None
+        """What the handler returned, until its outcome is made of it."""
 
 
 class Executor:
@@ -79,7 +83,7 @@ class Executor:
         ledger: Callable[[], Ledger],
         database: Database,
         services: Services,
-        processes: ProcessCrew,
+        processes: ProcessPool,
     ) -> None:
         self._entries = entries
         self._intakes = intakes
@@ -92,6 +96,7 @@ class Executor:
         self._services = services
         self._telemetry = services.telemetry
         self._processes = processes
+        self._pid = os.getpid()
         self._threads = ThreadCrew()
         self.suspect: LiveRun | None = None
         """The suspect that runs, or is about to. There is one at a time, see `Ledger.suspect`."""
@@ -101,12 +106,15 @@ class Executor:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self.active: dict[str, LiveRun] = {}
-        self._variables = copy_context()
+        self._variables: dict[Owner[Any], Context] = {}
+        """Of each domain: the worker's own context variables, and whose handlers run. A run begins with a copy."""
         self._release: Callable[[], None] | None = None
         self.watchdog = Watchdog(self.abandon, services.telemetry)
 
     def start(self) -> None:
-        self._variables = copy_context()
+        for domain in {entry.domain for entry in self._entries.values()}:
+            self._variables[domain] = copy_context()
+            self._variables[domain].run(running_domain.set, domain)
         self._release = contain(asyncio.get_running_loop())
         self.watchdog.start()
         for intake in self._intakes.values():
@@ -159,7 +167,8 @@ class Executor:
         if not ledger.knows(claim.id, claim.token):
             return  # fenced, or released, while it waited
         entry = self._entries[claim.line]
-        variables = self._variables.copy()
+        domain = entry.domain
+        variables = self._variables[domain].copy()
         try:
             message = variables.run(_load, entry, claim)
         except UndecodablePayload as error:
@@ -167,7 +176,6 @@ class Executor:
             reason = storable(error, 1000)
             self._put(claim, GaveUp(reason, Failure("UndecodablePayload", reason)))
             return
-        domain = entry.domain
         context = self._contexts.get(domain.__remit__.name)
         run = LiveRun(claim, entry.spec, entry.policy, domain, context, ledger.worker, self._services, variables)
         if (outcome := self._unwanted(entry.spec, message, run)) is not None:
@@ -266,23 +274,26 @@ class Executor:
         self, entry: Entry, message: Any, run: LiveRun, slot: Slot
     ) -> tuple[Outcome | None, BaseException | None]:
         """Call the handler in the context of its run; answer the outcome, and the error if there was one."""
-        if entry.handler.mode == "process":
-            return await self._processes.call(entry.handler.path, run, lambda: self._begin(run))
-        call = self._call_async if entry.handler.mode == "async" else self._call_thread
+        error: BaseException | None = None
         try:
-            returned = await driven(run.variables, call(entry, message, run, slot))
-        except asyncio.CancelledError as error:
-            if run.interruption is None and self._torn_down:
+            if entry.handler.mode == "process":
+                slot.returned = await self._processes.call(entry.handler.path, run, lambda: self._begin(run))
+            else:
+                call = self._call_async if entry.handler.mode == "async" else self._call_thread
+                if (rest := begin(run.variables, call(entry, message, run, slot))) is not None:
+                    await rest
+        except BaseException as raised:
+            if isinstance(raised, asyncio.CancelledError) and run.interruption is None and self._torn_down:
                 raise
-            return self._outcome(run, error), error
-        except BaseException as error:
-            return self._outcome(run, error), error
+            error = raised
+        returned, slot.returned = slot.returned, None
         if isinstance(returned, Raised):
-            return self._outcome(run, returned.error), returned.error
-        return self._success(run, returned), None
+            error = returned.error
+        forks.end_if_forked(self._pid, error)
+        return (self._success(run, returned), None) if error is None else (self._outcome(run, error), error)
 
-    async def _call_async(self, entry: Entry, message: Any, run: LiveRun, slot: Slot) -> object:
-        _enter(entry, run)
+    async def _call_async(self, entry: Entry, message: Any, run: LiveRun, slot: Slot) -> None:
+        current_origin.set(_origin(run.claim))
         task = slot.task
         assert task is not None
         run.stop = task.cancel
@@ -293,10 +304,10 @@ class Executor:
             returned = await finished(returned)
         if run.interruption is None and _is_doomed(task):
             raise asyncio.CancelledError("the handler cancelled its own task")
-        return returned
+        slot.returned = returned
 
-    async def _call_thread(self, entry: Entry, message: Any, run: LiveRun, _: Slot) -> object:
-        _enter(entry, run)
+    async def _call_thread(self, entry: Entry, message: Any, run: LiveRun, slot: Slot) -> None:
+        current_origin.set(_origin(run.claim))
         loop = asyncio.get_running_loop()
         awaited: list[Future[Any]] = []
 
@@ -313,14 +324,14 @@ class Executor:
 
         future = self._threads.call(call)
         run.stop = leave_behind
-        return await future
+        slot.returned = await future
 
     # --- what came of it
 
     def _success(self, run: LiveRun, returned: object) -> Outcome | None:
         if run.interruption is Interruption.LOST:
             return None
-        return Completed(run.returned(returned))
+        return returned if isinstance(returned, Completed) else Completed(run.returned(returned))
 
     def _outcome(self, run: LiveRun, error: BaseException) -> Outcome | None:
         match run.interruption:
@@ -425,10 +436,8 @@ class Executor:
         await self._processes.close()
 
 
-def _enter(entry: Entry, run: LiveRun) -> None:
-    """Say, in the context of a run, for whom it runs and where it came from."""
-    running_domain.set(entry.domain)
-    current_origin.set(Origin(run.claim.correlation, run.claim.id, run.claim.traceparent))
+def _origin(claim: Claim) -> Origin:
+    return Origin(claim.correlation, claim.id, claim.traceparent)
 
 
 def _is_doomed(task: asyncio.Task[Any]) -> bool:

@@ -12,32 +12,41 @@ from __future__ import annotations
 import asyncio
 import types
 import weakref
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, cast
 
 from remit.catalog import running_domain
 
-T = TypeVar("T")
+_ENDED: Final = object()
+
+
+def begin(context: Context, coroutine: Coroutine[Any, Any, None]) -> Awaitable[None] | None:
+    """Take the first step of a coroutine in this context; answer the rest, to be awaited, or None where it has ended.
+
+    A handler that never waits takes one step. `next` with a default needs no exception to say that it was the last.
+    """
+    steps = coroutine.__await__()
+    awaited = context.run(next, steps, _ENDED)
+    return None if awaited is _ENDED else _driven(context, steps, awaited)
 
 
 @types.coroutine
-def driven(context: Context, coroutine: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
-    """Await a coroutine, each step of it in this context."""
-    step: Callable[[Any], Any] = coroutine.send
-    argument: Any = None
-    while True:
+def _driven(context: Context, steps: Generator[Any, Any, None], awaited: object) -> Generator[Any, Any, None]:
+    """Take the other steps in this context, each when what the one before awaits is there."""
+    while awaited is not _ENDED:
         try:
-            awaited = context.run(step, argument)
-        except StopIteration as stop:
-            return cast("T", stop.value)
-        try:
-            step, argument = coroutine.send, (yield awaited)
+            yield awaited
         except GeneratorExit:
-            context.run(coroutine.close)
+            context.run(steps.close)
             raise
         except BaseException as error:
-            step, argument = coroutine.throw, error
+            try:
+                awaited = context.run(steps.throw, error)
+            except StopIteration:
+                return
+        else:
+            awaited = context.run(next, steps, _ENDED)
 
 
 class TaskExited(BaseException):

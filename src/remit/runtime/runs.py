@@ -202,12 +202,6 @@ class LiveRun(Run[Any]):
             if self.told is not None:
                 self.told()
 
-    def keep_log(self, level: int, created: float, message: str) -> None:
-        """Keep a line that was logged in another process."""
-        record = logging.LogRecord(self.name, level, "", 0, message, (), None)
-        record.created = created
-        self._services.journal(self.job_id, self.attempt, record)
-
     def interrupt(self, why: Interruption) -> None:
         """Stop the run from outside, once; only a lost lease overrules another reason."""
         if self.interruption is None or why is Interruption.LOST:
