@@ -226,9 +226,9 @@ class Remit:
     ) -> Worker:
         """A worker in this process: `async with app.worker():`, or `await app.worker().run()`.
 
-        `lease` and `grace`, in seconds, and `max_tasks_per_child` overrule the application's. A worker judges
-        the others by its own lease, so all that share a store should have one. Raises `AlreadyBound` and `InvalidArgument`; what keeps it from starting
-        (`WrongSchema`, `MissingHandler` …) is raised when it starts.
+        `lease` and `grace`, in seconds, and `max_tasks_per_child` overrule the application's. A worker judges the
+        others by its own lease, so all that share a store should have one. Raises `AlreadyBound` and `InvalidArgument`;
+        what keeps it from starting (`WrongSchema`, `MissingHandler` …) is raised when it starts.
         """
         self._take_domains()
         settings = _limited(_set(self._settings, lease=lease, grace=grace), max_tasks_per_child)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -65,15 +66,17 @@ def test_the_same_under_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with app.sync:
         ref = lab.sync.enqueue(Crunch())
         command = [sys.executable, "-m", "remit.cli", "worker", "laboratory:app"]
-        with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as worker:
-            try:
-                until(lambda: app.sync.jobs.get(ref.id).state.is_final, "the job has ended")
-                assert worker.poll() is None
-            finally:
-                worker.terminate()
-                _, log = worker.communicate(timeout=PATIENCE)
-        assert app.sync.jobs.get(ref.id).result == [-signal.SIGTERM] * 10, log.decode()
-    assert worker.returncode == 0
+        worker = subprocess.Popen(command, cwd=tmp_path, start_new_session=True)
+        try:
+            until(lambda: app.sync.jobs.get(ref.id).state.is_final, "the job has ended")
+            assert worker.poll() is None
+            worker.terminate()
+            assert worker.wait(PATIENCE) == 0
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait()
+        assert app.sync.jobs.get(ref.id).result == [-signal.SIGTERM] * 10
 
 
 @pytest.mark.parametrize("kind", [ReturnTwice, ReturnTwiceInThread])
@@ -112,4 +115,4 @@ def test_a_fork_that_outlives_its_killed_worker_keeps_no_session_of_it(postgres_
     victim.kill()
     until(lambda: sessions() == 0, "the sessions of the worker have ended")
     assert alive(fork)
-    os.kill(fork, signal.SIGKILL)
+    site.open("a")

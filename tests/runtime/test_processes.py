@@ -268,11 +268,12 @@ async def test_the_import_of_a_handler_is_no_time_of_the_job(sqlite_url: str, tm
 async def test_an_import_that_never_ends_is_a_failure_and_its_process_is_ended(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "LONGEST_PREPARATION", 1.0)
     (tmp_path / "hold").touch()
     async with working(sqlite_url, mill) as (app, _):
+        used = (await ground(app, "pid", tmp_path)).result
+        monkeypatch.setattr(processes, "LONGEST_PREPARATION", 1.0)
         record = await ended(app, await mill.enqueue(Heavy(folder=str(tmp_path))))
-        await gone(int((tmp_path / "importing").read_text()))
+        await gone(used)
     assert record.errors[0].message == (
         "the process of the handler was not ready after 1 s: that is how long it may take to import "
         "tests.runtime.mill_heavy:heavy and to open the context of its domain"

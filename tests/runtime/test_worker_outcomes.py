@@ -11,7 +11,7 @@ import pytest
 
 from remit import DeadLetter, Domain, Job, JobRef, Remit, Retry, RetryAfter, Run, Skip, Snooze, fixed
 from remit.jobs.model import LogRecord
-from tests.runtime.working import all_ended, ended, in_state, until, working
+from tests.runtime.working import all_ended, ended, in_state, opened, until, working
 
 
 class Mill(Domain[None]):
@@ -250,6 +250,20 @@ async def test_a_backoff_function_that_raises_does_not_cost_the_job(
         record = await in_state(app, await mill.enqueue(CustomBroken()), "scheduled")
         assert record.failures == 1
     assert "backoff function failed, the default is used: mill.custom-broken" in caplog.text
+
+
+async def test_a_run_that_a_shutdown_interrupts_has_begun_and_expires_no_more(store_url: str) -> None:
+    async def hangs(job: Any, run: Run[Mill]) -> None:
+        await asyncio.sleep(3600)
+
+    Behaviour.does = hangs
+    async with opened(store_url, mill, grace=0.01) as app:
+        refs = [await mill.enqueue(Grind(number=number), expires=3600) for number in range(40)]
+        async with app.worker() as worker:
+            await until(lambda: len(worker.executor.active) == 10)
+            running = set(worker.executor.active)
+        expiring = {ref.id for ref in refs if (await app.jobs.get(ref.id)).expires_at is not None}
+    assert expiring == {ref.id for ref in refs} - running
 
 
 async def test_a_backoff_for_one_call_overrules_the_policy(store_url: str) -> None:

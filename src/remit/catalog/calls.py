@@ -48,7 +48,8 @@ class EnqueueOptions(TypedDict, total=False, closed=True):  # closed: else ty le
     """`exponential(…)` or `fixed(…)`, stored with the job; a function cannot be stored and stands on the class."""
 
     expires: Duration | datetime | None
-    """How long after it is due, or until when, the job may start; later it is cancelled."""
+    """How long after it is due, or until when, the first run may start; later the job is cancelled. Retries are not
+    subject to it."""
 
     keep: Duration | None
     """How long the job is kept after it completed."""

@@ -120,14 +120,19 @@ class Snoozed(Struct, frozen=True, tag=True):
 
 
 class Interrupted(Struct, frozen=True, tag=True):
-    """The worker took the run back: it shuts down, or never started it. Costs nothing."""
+    """The worker gave the job back, at no cost: it shuts down. `began` says whether the handler had been called."""
+
+    began: bool = False
 
 
 Outcome: TypeAlias = Completed | Skipped | Failed | GaveUp | Snoozed | Interrupted
 
 
 class Transition(Struct, frozen=True):
-    """What a running job becomes. `delay` is in seconds from the database's now, for the states that wait."""
+    """What a running job becomes. `delay` is in seconds from the database's now, for the states that wait.
+
+    `began` says that the handler was called in a run that was interrupted; with every other outcome it was.
+    """
 
     state: State
     failures: int
@@ -135,6 +140,7 @@ class Transition(Struct, frozen=True):
     result: str | None = None
     reason: str | None = None
     failure: Failure | None = None
+    began: bool = False
 
 
 def decide(outcome: Outcome, *, failures: int, attempts: int) -> Transition:
@@ -151,7 +157,7 @@ def decide(outcome: Outcome, *, failures: int, attempts: int) -> Transition:
         case Snoozed(seconds):
             return Transition(State.SCHEDULED, failures, delay=max(0.0, seconds))
         case Interrupted():
-            return Transition(State.READY, failures, delay=0.0)
+            return Transition(State.READY, failures, delay=0.0, began=outcome.began)
         case GaveUp(reason, failure):
             return Transition(State.DEAD, failures + 1, reason=reason, failure=failure)
         case Failed(failure, retry_in):

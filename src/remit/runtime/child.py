@@ -97,6 +97,8 @@ class Child:
                         self._calls.put(None)
                     case Call():
                         self._calls.put(frame)
+                    case Setup():
+                        pass  # it comes once, before all others
         finally:
             self._channel.cut_off()
 

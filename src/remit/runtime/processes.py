@@ -268,7 +268,7 @@ class _Child(asyncio.Protocol):
             case Log() | Refused():
                 self._hear(frame)
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self._hung_up = True
         if self._exited:
             self._over()

@@ -46,6 +46,7 @@ from remit.runtime.relay import Relay
 from remit.runtime.rescuer import Rescuer
 from remit.runtime.runs import Interruption, Services
 from remit.runtime.service import Loop
+from remit.runtime.settlement import Settlement
 from remit.runtime.signals import give_back, take
 from remit.runtime.usher import Usher
 from remit.runtime.watch import Watch
@@ -290,10 +291,12 @@ class Worker:
         telemetry = self.telemetry
         self.usher = Usher(databases.usher, self._wake_producer, telemetry)
         self.promoter = Promoter(databases.leader, self._wake_producer, telemetry)
-        told = self.promoter.wake_in, self.usher.tell
-        self.completer = Completer(databases.complete, self._ledger, telemetry, *told)
-        self.ordered_completer = OrderedCompleter(databases.turn, self._ledger, telemetry, *told)
-        self.prober = Prober(databases.handler, self.completer, self._ledger, telemetry)
+        self.settlement = Settlement(
+            self._ledger, telemetry, self.promoter.wake_in, self.usher.tell, self.usher.tell_any
+        )
+        self.completer = Completer(databases.complete, self._ledger, self.settlement, telemetry)
+        self.ordered_completer = OrderedCompleter(databases.turn, self._ledger, self.settlement, telemetry)
+        self.prober = Prober(databases.handler, self.completer, self._ledger, self.settlement)
         self.journal = Journal(databases.leader, telemetry)
         services = Services(
             store=self.store,
@@ -310,6 +313,7 @@ class Worker:
             self.completer,
             self.ordered_completer,
             self.prober,
+            self.settlement,
             self._ledger,
             databases.complete,
             services,
@@ -330,6 +334,7 @@ class Worker:
             self.leader,
             interval,
             self._wake_producer,
+            self.settlement,
             telemetry,
             self.store.sidecar,
         )
@@ -338,7 +343,9 @@ class Worker:
         self.pruner = Pruner(database, self.leader, retentions, otherwise, settings.prune_every, telemetry)
         self.purger = Purger(database, self.leader, settings.log, settings.prune_every, telemetry)
         self.registrar = Registrar(database, self.catalog, self.leader, telemetry)
-        self.reconciler = Reconciler(database, self._ledger, self.executor.active, self._adopt, interval, telemetry)
+        self.reconciler = Reconciler(
+            database, self._ledger, self.executor.active, self._adopt, self.settlement, interval, telemetry
+        )
         self.leader.on_elected += [self.rescuer.wake, self.pruner.wake, self.purger.wake, self.registrar.wake]
 
     def _ledger(self) -> Ledger:
@@ -420,7 +427,6 @@ class Worker:
 
     async def _live_again(self) -> None:
         """A new id, a new registration, a new heartbeat; the parts go on."""
-        await self.prober.kill()
         await self.heartbeat.stop()
         fresh, pause = Ledger(self._wake_producer), 0.1
         while True:

@@ -98,6 +98,7 @@ def test_transitions_in_full() -> None:
     assert decide(Skipped("gone"), failures=1, attempts=3) == Transition(State.SKIPPED, 1, reason="gone")
     assert decide(Snoozed(7), failures=1, attempts=3) == Transition(State.SCHEDULED, 1, delay=7.0)
     assert decide(Interrupted(), failures=1, attempts=3) == Transition(State.READY, 1, delay=0.0)
+    assert decide(Interrupted(began=True), failures=1, attempts=3) == Transition(State.READY, 1, delay=0.0, began=True)
     assert decide(Failed(boom, 5.0), failures=1, attempts=3) == Transition(State.SCHEDULED, 2, delay=5.0, failure=boom)
     assert decide(GaveUp("no", boom), failures=1, attempts=3) == Transition(State.DEAD, 2, reason="no", failure=boom)
     assert decide(Failed(boom, 5.0), failures=2, attempts=3) == Transition(
