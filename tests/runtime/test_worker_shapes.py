@@ -71,7 +71,7 @@ async def test_every_shape_in_every_mode_runs_or_fails_in_words(store_url: str) 
         if end != REFUSED
     }
     kinds = {key: record.errors[0].kind for key, record in records.items() if record.state == "dead"}
-    loops = {("made blocking", None), ("made blocking", "async")}
+    loops: set[tuple[str, Mode | None]] = {("made blocking", None), ("made blocking", "async")}
     assert {key for key, kind in kinds.items() if kind != "remit.errors.HandlerShape"} == loops
     assert {kinds[key] for key in loops} == {"RuntimeError"}
     assert (

@@ -12,11 +12,13 @@ from msgspec import Struct
 
 
 class Origin(Struct, frozen=True):
-    """What a message inherits from the run that sends it. `causation` is the job that runs."""
+    """What a message inherits from the run that sends it. `causation` is the id of its job, `job` the name of that."""
 
     correlation: str
     causation: str
     traceparent: str | None = None
+    job: str = ""
+    attempt: int = 0
 
 
 current_origin: Final[ContextVar[Origin | None]] = ContextVar("remit_origin", default=None)

@@ -30,7 +30,7 @@ from remit.db.transaction import BlockingDatabase, Role
 from remit.errors import CatalogError
 from remit.jobs.model import Claim
 from remit.jobs.states import Completed, Outcome
-from remit.runtime import signals
+from remit.runtime import logcontext, signals
 from remit.runtime.frames import (
     CHANNEL_CLOSED,
     Call,
@@ -74,6 +74,7 @@ class Child:
         assert isinstance(setup, Setup)
         channel.parent = setup.worker
         _take_paths(setup)
+        logcontext.install()
         self._config = setup.config
         self._catalog = self._config.catalog()
         self._gate = Gate(self._catalog, self._refuse)
@@ -283,7 +284,7 @@ def _not_prepared(call: Call, error: BaseException) -> NotPrepared:
 def _call(function: Callable[[Any, Any], Any], message: object, run: LiveRun) -> object:
     """Call a handler, in the context of its run."""
     running_domain.set(run.domain)
-    current_origin.set(Origin(run.claim.correlation, run.claim.id, run.claim.traceparent))
+    current_origin.set(Origin(run.claim.correlation, run.job_id, run.claim.traceparent, run.name, run.attempt))
     return finished_without_loop(function(message, run))
 
 

@@ -297,7 +297,7 @@ class Executor:
         return (self._success(run, returned), None) if error is None else (self._outcome(run, error), error)
 
     async def _call_async(self, entry: Entry, message: Any, run: LiveRun, slot: Slot) -> None:
-        current_origin.set(_origin(run.claim))
+        current_origin.set(_origin(run))
         task = slot.task
         assert task is not None
         run.stop = task.cancel
@@ -311,7 +311,7 @@ class Executor:
         slot.returned = returned
 
     async def _call_thread(self, entry: Entry, message: Any, run: LiveRun, slot: Slot) -> None:
-        current_origin.set(_origin(run.claim))
+        current_origin.set(_origin(run))
         loop = asyncio.get_running_loop()
         awaited: list[Future[Any]] = []
 
@@ -438,8 +438,9 @@ class Executor:
         await self._processes.close()
 
 
-def _origin(claim: Claim) -> Origin:
-    return Origin(claim.correlation, claim.id, claim.traceparent)
+def _origin(run: LiveRun) -> Origin:
+    claim = run.claim
+    return Origin(claim.correlation, claim.id, claim.traceparent, run.name, run.attempt)
 
 
 def _is_doomed(task: asyncio.Task[Any]) -> bool:
