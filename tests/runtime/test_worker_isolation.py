@@ -210,7 +210,7 @@ async def test_a_condition_or_a_backoff_that_would_end_the_process_costs_a_try(
         assert (record.failures, record.result) == (1, "wanted")
         await in_state(app, await asylum.enqueue(EscapeInBackoff()), "scheduled")
         assert worker.health()["ok"]
-    assert "backoff function failed, the default is used: asylum.escape-in-backoff: SystemExit(4)" in caplog.text
+    assert "backoff function failed, the default is used: asylum.escape-in-backoff: SystemExit: 4" in caplog.text
 
 
 @pytest.mark.filterwarnings("error")

@@ -70,8 +70,9 @@ class Child:
         self._cancelled = 0
         self._contexts: dict[str, object] = {}
         self._stack = ExitStack()
-        setup = next(self._frames)
-        assert isinstance(setup, Setup)
+        setup = next(self._frames, None)
+        if not isinstance(setup, Setup):
+            channel.cut_off()
         channel.parent = setup.worker
         _take_paths(setup)
         logcontext.install()

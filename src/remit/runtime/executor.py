@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextvars import Context, copy_context
@@ -99,7 +100,7 @@ class Executor:
         self._services = services
         self._telemetry = services.telemetry
         self._processes = processes
-        self._pid = os.getpid()
+        self._pid, self._thread = os.getpid(), threading.get_ident()
         self._threads = ThreadCrew()
         self.suspect: LiveRun | None = None
         """The suspect that runs, or is about to. There is one at a time, see `Ledger.suspect`."""
@@ -115,10 +116,12 @@ class Executor:
         self.watchdog = Watchdog(self.abandon, services.telemetry)
 
     def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
         for domain in {entry.domain for entry in self._entries.values()}:
             self._variables[domain] = copy_context()
             self._variables[domain].run(running_domain.set, domain)
-        self._release = contain(asyncio.get_running_loop())
+        self._release = contain(self._loop)
+        forks.in_children(self)
         self.watchdog.start()
         for intake in self._intakes.values():
             for _ in range(intake.concurrency):
@@ -377,6 +380,11 @@ class Executor:
         self._completer.put(settle(claim, self._entries[claim.line].spec, outcome))
 
     # --- from outside
+
+    def forked(self) -> None:
+        """A handler forked on the event loop. Its copy of the loop must not go on working for this worker."""
+        if threading.get_ident() == self._thread:
+            self._loop.call_soon(forks.end_if_forked, self._pid)
 
     def abandon(self, run: LiveRun) -> None:
         """An async handler did not let itself be cancelled: replace its slot, refuse what may still come of it."""
