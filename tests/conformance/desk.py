@@ -93,6 +93,7 @@ def an_event(**changes: Any) -> dict[str, Any]:
 def a_subscription(name: str = "catalog.unlock", **changes: Any) -> dict[str, Any]:
     """A row as `remit.outbox.rows.subscription_row` gives it; `where` is written as its condition."""
     where: dict[str, Sequence[object]] | None = changes.pop("where", None)
+    condition = None if where is None else {field: [text(one) for one in where[field]] for field in where}
     row: dict[str, Any] = {
         "name": name,
         "aliases": [],
@@ -102,7 +103,7 @@ def a_subscription(name: str = "catalog.unlock", **changes: Any) -> dict[str, An
         "domain": name.split(".", maxsplit=1)[0],
         "queue": QUEUE,
         "events": text([PAID]),
-        "condition": None if where is None else text({field: [text(one) for one in where[field]] for field in where}),
+        "condition": None if condition is None else text({"1": condition}),
         "ordered_by": None,
         "on_dead": "block",
         "stale_after": 3600.0,

@@ -124,7 +124,7 @@ async def examine(app: Remit, worker: Worker, processes: int) -> Banner:
         grace=worker.settings.grace,
         queues={name: queue.concurrency for name, queue in app.catalog.queues.items()},
         jobs=jobs,
-        subscriptions=sorted(one.name for one in app.catalog.subscriptions),
+        subscriptions=sorted({one.name for one in app.catalog.subscriptions}),
         keep=worker.settings.log.keep,
         outbox=waiting,
         publishes=any(domain.__remit__.events for domain in app.catalog.domains),
@@ -219,5 +219,5 @@ def _unheard(app: Remit, known: list[SubscriptionRecord]) -> set[str]:
     """Events that no subscription hears, of this application or of another on the same database."""
     elsewhere = {name for each in known if each.retired_at is None and not each.vanished for name in each.events}
     heard = {name for each in app.catalog.subscriptions for name in each.event.names} | elsewhere
-    declared = [spec for domain in app.catalog.domains for spec in domain.__remit__.events.values()]
+    declared = [spec for domain in app.catalog.domains for spec in domain.__remit__.events.all]
     return {spec.name for spec in declared if not spec.audit_only and heard.isdisjoint(spec.names)}

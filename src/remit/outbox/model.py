@@ -123,7 +123,8 @@ class Waiting:
 class SubscriptionRecord:
     """A subscription as the store knows it.
 
-    `events` are the names that it hears, `former` the names that it had. `declared` says whether this application still
+    `events` are the names that it hears, `former` the names that it had. `conditions` holds, by version of the event,
+    the JSON texts that each field may have, where `where=` is a mapping. `declared` says whether this application still
     declares it; None where it belongs to a domain that this application does not have. `under_way` counts deliveries
     by state: `waiting`, `scheduled`, `ready`, `running` and `dead`.
     """
@@ -134,7 +135,7 @@ class SubscriptionRecord:
     domain: str
     queue: str
     events: tuple[str, ...]
-    condition: dict[str, list[str]] | None
+    conditions: dict[int, dict[str, list[str]]]
     ordered_by: str | None
     on_dead: str
     stale_after: float

@@ -153,7 +153,7 @@ def _subscription(
         domain=domain,
         queue=queue,
         events=tuple(json.loads(events)),
-        condition=None if condition is None else _condition(condition),
+        conditions={} if condition is None else _conditions(condition),
         ordered_by=ordered_by,
         on_dead=on_dead,
         stale_after=stale_after,
@@ -167,8 +167,11 @@ def _subscription(
     )
 
 
-def _condition(text: str) -> dict[str, list[str]]:
-    return {field: [each for each in texts if each != ABSENT] for field, texts in json.loads(text).items()}
+def _conditions(text: str) -> dict[int, dict[str, list[str]]]:
+    return {
+        int(version): {field: [each for each in texts if each != ABSENT] for field, texts in fields.items()}
+        for version, fields in json.loads(text).items()
+    }
 
 
 async def retire(tx: Transaction, name: str) -> tuple[str, int] | None:

@@ -86,7 +86,8 @@ class Child:
         try:
             function = _find(call.path)
             owner: type[Owner[Any]] = _find(call.domain)
-            work: Work = owner.__remit__.subscriptions.get(call.name) or _find(call.job).__remit__
+            declared = _find(call.job).__remit__
+            work: Work = owner.__remit__.subscriptions.find(call.name, declared.version) or declared
             message = work.codec.load(call.payload)
             run = self._live_run(call, work, owner)
         except BaseException as error:

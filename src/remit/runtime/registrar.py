@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from remit.catalog import Catalog
+from remit.catalog import Catalog, Subscription
 from remit.db.transaction import Database, Transaction
 from remit.outbox import operations
 from remit.outbox.model import Differences
@@ -29,7 +29,10 @@ async def differences(tx: Transaction, catalog: Catalog) -> Differences:
 
 
 def _rows(catalog: Catalog) -> list[dict[str, Any]]:
-    return [subscription_row(each, catalog.policy(each)) for each in catalog.subscriptions]
+    versions: dict[str, list[Subscription]] = {}
+    for each in catalog.subscriptions:
+        versions.setdefault(each.name, []).append(each)
+    return [subscription_row(one, catalog.policy(one[0])) for one in versions.values()]
 
 
 class Registrar(StoreLoop):

@@ -97,7 +97,7 @@ chosen AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT coalesce(array_agg(listener.id), '{}') AS listeners FROM listener
         WHERE listener.event_name = event.name
-            AND (listener.condition IS NULL OR remit.meets(event.payload, listener.condition))
+            AND (listener.condition IS NULL OR remit.meets(event.payload, listener.condition, event.version))
             AND NOT EXISTS (  -- a back-fill was faster, and the pruner too
                 SELECT FROM remit.delivery WHERE delivery.event = event.id AND delivery.subscription = listener.id
             )
@@ -525,7 +525,7 @@ page AS MATERIALIZED (
 ),
 wanted AS MATERIALIZED (
     SELECT page.*, listener.ordered_by IS NOT NULL AND page.lane IS NOT NULL AS ordered FROM page, listener
-    WHERE (listener.condition IS NULL OR remit.meets(page.payload, listener.condition))
+    WHERE (listener.condition IS NULL OR remit.meets(page.payload, listener.condition, page.version))
         AND NOT EXISTS (
             SELECT FROM remit.delivery
             WHERE delivery.event = page.id AND delivery.subscription = listener.id

@@ -81,7 +81,7 @@ CROSS JOIN remit_event AS event ON event.seq = taken.seq
 CROSS JOIN temp.remit_listener AS listener ON listener.name = event.name
 CROSS JOIN remit_subscription AS subscription ON subscription.id = listener.subscription
 WHERE (subscription.condition IS NULL OR NOT EXISTS (
-        SELECT 1 FROM json_each(subscription.condition) AS field
+        SELECT 1 FROM json_each(subscription.condition, '$."' || event.version || '"') AS field
         WHERE NOT EXISTS (
             SELECT 1 FROM json_each(field.value) AS allowed
             WHERE allowed.value = coalesce(event.payload -> ('$."' || field.key || '"'), '')
@@ -468,7 +468,7 @@ FROM temp.remit_page AS page
 CROSS JOIN remit_event AS event ON event.seq = page.seq
 JOIN remit_subscription AS subscription ON subscription.id = :subscription AND subscription.retired_at IS NULL
 WHERE (subscription.condition IS NULL OR NOT EXISTS (
-        SELECT 1 FROM json_each(subscription.condition) AS field
+        SELECT 1 FROM json_each(subscription.condition, '$."' || event.version || '"') AS field
         WHERE NOT EXISTS (
             SELECT 1 FROM json_each(field.value) AS allowed
             WHERE allowed.value = coalesce(event.payload -> ('$."' || field.key || '"'), '')

@@ -71,7 +71,7 @@ CREATE TABLE remit.subscription (
     domain text NOT NULL,
     queue text NOT NULL,
     events text NOT NULL,               -- JSON: the name of the event, and its aliases
-    condition text,                     -- JSON: fields, and the texts that each may have; an empty one: it may be missing
+    condition text,                     -- JSON, by version: fields, and the texts that each may have; '': it may be missing
     ordered_by text,
     on_dead text NOT NULL CHECK (on_dead IN ('block', 'pass')),
     stale_after double precision NOT NULL,
@@ -166,11 +166,11 @@ CREATE FUNCTION remit.new_id(moment timestamptz) RETURNS uuid LANGUAGE sql VOLAT
 RETURN (lpad(to_hex((extract(epoch FROM moment) * 1000)::bigint), 12, '0') || '7'
     || substr(replace(gen_random_uuid()::text, '-', ''), 14))::uuid;
 
--- Whether a payload meets a condition: JSON text against JSON text, field by field; what is missing has the text ''. JSON
--- may hold \u0000 where a text of PostgreSQL may not; nobody writes \ufffd, since it needs no escape.
-CREATE FUNCTION remit.meets(payload text, condition text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- Whether a payload meets the condition for its version: JSON text against JSON text, field by field; what is missing has
+-- the text ''. JSON may hold \u0000 where a text of PostgreSQL may not; nobody writes \ufffd, since it needs no escape.
+CREATE FUNCTION remit.meets(payload text, condition text, version integer) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN NOT EXISTS (
-    SELECT FROM json_each(condition::json) AS wanted
+    SELECT FROM json_each(condition::json -> version::text) AS wanted
     WHERE NOT EXISTS (
         SELECT FROM json_array_elements_text(wanted.value) AS allowed
         WHERE replace(allowed, '\u0000', '\ufffd')
