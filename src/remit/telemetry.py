@@ -149,6 +149,12 @@ class Telemetry:
             name, present, revision,
         )  # fmt: skip
 
+    def unknown_event(self, name: str, version: int, count: int) -> None:
+        log.warning(
+            "%d events %s v%d wait for a release that declares them: "
+            "start a worker of that release, or run `remit migrate` with it", count, name, version
+        )  # fmt: skip
+
     def event_failed(self, name: str, id: str, attempt: int, error: str, retry_in: float) -> None:
         self.counts["event_failed"] += 1
         log.warning("event not dispatched, retry in %.1f s: %s %s, attempt %d: %s", retry_in, name, id, attempt, error)

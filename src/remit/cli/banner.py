@@ -79,7 +79,7 @@ class Banner:
             ("  lease", f"{self.lease:g} s; runs get {self.grace:g} s to end at a stop"),
             ("  queues", self._queues() if self.queues else "none: no domain of this application declares a job"),
         ]
-        if self.publishes or self.subscriptions or self.outbox.pending:
+        if self.publishes or self.subscriptions or self.outbox.pending or self.outbox.unknown:
             pairs.append(("  events", self._events()))
         pairs += [(Text("  warning", "yellow"), warning) for warning in self.warnings]
         return Group(head, facts(pairs))
@@ -89,6 +89,7 @@ class Banner:
         heard = count(len(self.subscriptions), "subscription") if self.subscriptions else "no subscriptions"
         kept = f"{span(self.keep)} after their last delivery" if self.keep < FOREVER else "for ever"
         waiting = f"; {count(self.outbox.pending, 'event')} pending" if self.outbox.pending else ""
+        waiting += f"; {count(self.outbox.unknown, 'unknown event')}" if self.outbox.unknown else ""
         return f"{heard}; relayed here, kept {kept}{waiting}"
 
     def _queues(self) -> Table:

@@ -130,7 +130,7 @@ def _delivery(record: DeliveryRecord) -> dict[str, Any]:
 
 
 def outbox(record: OutboxRecord) -> dict[str, Any]:
-    return {"pending": record.pending, "lag_seconds": record.lag, "dead": record.dead}
+    return {"pending": record.pending, "lag_seconds": record.lag, "dead": record.dead, "unknown": record.unknown}
 
 
 def conditions(record: SubscriptionRecord) -> dict[int, dict[str, list[Any]]]:

@@ -18,9 +18,13 @@ Lane: TypeAlias = tuple[str, int]
 
 
 class EventState(StrEnum):
-    """Where an event stands in the outbox."""
+    """Where an event stands in the outbox.
+
+    An event is unknown while no worker, and no `remit migrate`, of a release that declares it has been at this store.
+    """
 
     PENDING = "pending"
+    UNKNOWN = "unknown"
     DISPATCHED = "dispatched"
     DEAD = "dead"
 
@@ -103,11 +107,12 @@ class EventPage:
 
 @dataclass(frozen=True, slots=True)
 class OutboxRecord:
-    """How the relay keeps up: `pending` events, the age of the oldest in seconds (`lag`), and `dead` ones."""
+    """How the relay keeps up: `pending` events, the age of the oldest in seconds (`lag`), `dead` and `unknown` ones."""
 
     pending: int
     lag: float | None
     dead: int
+    unknown: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,14 +189,17 @@ class Differences:
 
 
 class Dispatched(Struct, frozen=True):
-    """What one turn of the relay did: how many events it looked at, how many it dispatched, how many jobs it made, and
-    which lanes of ordered subscriptions have something new.
+    """What one turn of the relay did.
+
+    How many events it looked at, how many it dispatched, how many jobs it made, which lanes of ordered subscriptions
+    have something new, and how many events it set aside as unknown.
     """
 
     seen: int
     events: int
     jobs: int
     lanes: tuple[Lane, ...]
+    unknown: int
 
 
 class Filling(Struct, frozen=True):

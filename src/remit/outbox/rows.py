@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, cast
 
-from remit.catalog import Policy, PublishRequest, Subscription, delivery_line
+from remit.catalog import EventSpec, Policy, PublishRequest, Subscription, delivery_line
 from remit.codec import ENCODING, encode
 from remit.db.statements import document
 from remit.jobs.ids import new_id
@@ -69,6 +69,14 @@ def subscription_row(versions: Sequence[Subscription], policy: Policy) -> dict[s
     }
     fingerprint = blake2b(document(row).encode(), digest_size=16).hexdigest()
     return {"id": new_id(), **row, "fingerprint": fingerprint}
+
+
+def event_types(events: Iterable[EventSpec]) -> list[dict[str, Any]]:
+    """What makes events known to the relay: each by its name, with the names that it had; and by each of those."""
+    specs = list(events)
+    former = {(name, spec.version): None for spec in specs for name in spec.aliases}
+    own = {(spec.name, spec.version): [name for name in spec.aliases if name != spec.name] for spec in specs}
+    return [{"name": name, "version": version, "former": names} for (name, version), names in {**former, **own}.items()]
 
 
 ABSENT = ""

@@ -125,8 +125,8 @@ def test_a_version_that_a_subscription_cannot_handle_is_named_before_it_waits(sh
         shop.catalog.check_handlers()
     assert str(refused.value) == (
         f"The subscription catalogue.unlock has a handler for version 2 of billing.invoice-paid, at {__file__}:"
-        f"{second.__code__.co_firstlineno}, and none for version 1, whose deliveries would wait. Add one under the same "
-        'name, `@<domain>.on(Shop.__init__.<locals>.PaidV1, name="unlock")`, or remove the class '
+        f"{second.__code__.co_firstlineno}, and none for version 1, whose deliveries would wait. Add one under the "
+        'same name, `@<domain>.on(Shop.__init__.<locals>.PaidV1, name="unlock")`, or remove the class '
         f"{__name__}:Shop.__init__.<locals>.PaidV1."
     )
 
