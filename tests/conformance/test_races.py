@@ -69,7 +69,7 @@ async def old_and_dead(desk: Desk) -> str:
     return id
 
 
-EVERYTHING: dict[str, Any] = dict.fromkeys(["domain", "queue", "name", "reason", "before", "after"])
+EVERYTHING: dict[str, Any] = dict.fromkeys(["domain", "queue", "name", "reason", "ended_before", "after"])
 PRUNE: dict[str, Any] = {"queue": QUEUE, "age": 1.0, "dead": True, "limit": 10}
 
 
@@ -291,7 +291,7 @@ class Stage:
 
         async def claim(tx: Transaction) -> Answer:
             claims, expired = await jobs.claim(tx, asked, worker=worker, token=of["claim"])
-            return [claim.id for claim in claims], expired
+            return [claim.id for claim in claims], [claim.id for claim in expired]
 
         def finish(name: str, outcome: Any) -> Both:
             stamp = of[name]

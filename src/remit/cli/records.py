@@ -53,6 +53,7 @@ def job(record: JobRecord) -> dict[str, Any]:
         "event": record.event,
         "subscription": record.name if record.event else None,
         "reason": record.reason,
+        "last_error": record.last_error,
         "payload": _parsed(record.payload_text),
         "result": _parsed(record.result_text),
     }

@@ -33,6 +33,7 @@ class Orders:
     log_level: logs.LogLevel = "info"
     log_format: logs.LogFormat = "text"
     processes: int = 1
+    max_tasks_per_child: int | None = None
     number: int | None = None
 
     @property
@@ -78,7 +79,10 @@ class _Service:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        worker = self._app.worker(lease=self._orders.lease, grace=self._orders.grace)
+        orders = self._orders
+        worker = self._app.worker(
+            lease=orders.lease, grace=orders.grace, max_tasks_per_child=orders.max_tasks_per_child
+        )
 
         def asked() -> None:
             worker.request_stop()  # the first stops it, the second hurries it

@@ -87,39 +87,39 @@ class Failure(Struct, frozen=True):
     traceback: str | None = None
 
 
-class Completed(Struct, frozen=True):
+class Completed(Struct, frozen=True, tag=True):
     """The handler returned; `result` is JSON text or nothing."""
 
     result: str | None = None
 
 
-class Skipped(Struct, frozen=True):
+class Skipped(Struct, frozen=True, tag=True):
     """The handler found that there is nothing to do."""
 
     reason: str
 
 
-class Failed(Struct, frozen=True):
+class Failed(Struct, frozen=True, tag=True):
     """The handler raised, ran out of time, or asked to be retried. `retry_in` is in seconds."""
 
     failure: Failure
     retry_in: float
 
 
-class GaveUp(Struct, frozen=True):
+class GaveUp(Struct, frozen=True, tag=True):
     """The handler, or its policy, said that no retry can help."""
 
     reason: str
     failure: Failure | None = None
 
 
-class Snoozed(Struct, frozen=True):
+class Snoozed(Struct, frozen=True, tag=True):
     """The handler asked to run again later, at no cost in attempts."""
 
     seconds: float
 
 
-class Interrupted(Struct, frozen=True):
+class Interrupted(Struct, frozen=True, tag=True):
     """The worker gave the job back, at no cost: it shuts down. `began` says whether the handler had been called."""
 
     began: bool = False

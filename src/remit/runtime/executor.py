@@ -11,24 +11,27 @@ reaches a later run, and nothing has to be taken back, which before Python 3.13 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from remit.catalog import Handler, Origin, Owner, Policy, Subscription, Work, current_origin, running_domain
 from remit.codec import ENCODING
+from remit.db import forks
 from remit.db.transaction import Database
 from remit.errors import StoreBusy, StoreUnavailable, UndecodablePayload
 from remit.jobs import operations
-from remit.jobs.model import Claim, Ended
-from remit.jobs.states import Completed, Failed, Failure, GaveUp, Interrupted, Outcome, Skipped, decide
+from remit.jobs.model import Claim
+from remit.jobs.states import Completed, Failed, Failure, GaveUp, Interrupted, Outcome, Skipped, State
 from remit.runtime.completer import Completer
 from remit.runtime.intake import Intake
 from remit.runtime.ledger import Ledger
-from remit.runtime.outcomes import describe, outcome_of, storable, timed_out
+from remit.runtime.outcomes import RemoteError, describe, outcome_of, storable, timed_out
 from remit.runtime.prober import Prober
-from remit.runtime.processes import ProcessCrew
-from remit.runtime.runs import Completion, Interruption, LiveRun, Services, turn_of
+from remit.runtime.processes import ProcessDied, ProcessPool
+from remit.runtime.runs import Completion, Interruption, LiveRun, Services
+from remit.runtime.settlement import Settlement, settle
 from remit.runtime.threads import Raised, ThreadCrew
 from remit.runtime.watchdog import Watchdog
 
@@ -70,10 +73,11 @@ class Executor:
         completer: Completer,
         ordered_completer: Completer,
         prober: Prober,
+        settlement: Settlement,
         ledger: Callable[[], Ledger],
         database: Database,
         services: Services,
-        processes: ProcessCrew,
+        processes: ProcessPool,
     ) -> None:
         self._entries = entries
         self._intakes = intakes
@@ -81,11 +85,13 @@ class Executor:
         self._completer = completer
         self._ordered_completer = ordered_completer
         self._prober = prober
+        self._settlement = settlement
         self._ledger = ledger
         self._database = database
         self._services = services
         self._telemetry = services.telemetry
         self._processes = processes
+        self._pid = os.getpid()
         self._threads = ThreadCrew()
         self.suspect: LiveRun | None = None
         """The suspect that runs, or is about to. There is one at a time, see `Ledger.suspect`."""
@@ -193,7 +199,7 @@ class Executor:
         started = False
         try:
             started = await self._note_start(claim, ledger)
-            if started and self._closing:
+            if started and (self._closing or ledger.fenced):
                 started = False
                 self.give_back([claim])
         finally:
@@ -231,7 +237,7 @@ class Executor:
                 case "thread":
                     outcome, error = await self._call_thread(entry, message, run)
                 case _:
-                    outcome, error = await self._processes.call(entry.handler.path, run, lambda: self._begin(run))
+                    outcome, error = await self._call_process(entry, run)
         finally:
             running_domain.reset(token)
             current_origin.reset(origin)
@@ -242,7 +248,8 @@ class Executor:
             self._settle(run, outcome, error)
 
     def _begin(self, run: LiveRun) -> None:
-        """From now on the run uses up its time."""
+        """The handler begins: from now on the run uses up its time."""
+        run.began = True
         if run.policy.timeout is not None:
             self.watchdog.watch(run, run.policy.timeout)
 
@@ -274,7 +281,9 @@ class Executor:
                 raise
             return self._outcome(run, error), error
         except BaseException as error:
+            forks.end_if_forked(self._pid, error)
             return self._outcome(run, error), error
+        forks.end_if_forked(self._pid)
         return self._success(run, returned), None
 
     async def _call_thread(
@@ -294,6 +303,13 @@ class Executor:
             return self._outcome(run, returned.error), returned.error
         return self._success(run, returned), None
 
+    async def _call_process(self, entry: Entry, run: LiveRun) -> tuple[Outcome | None, BaseException | None]:
+        try:
+            completed = await self._processes.call(entry.handler.path, run, lambda: self._begin(run))
+        except (ProcessDied, RemoteError) as error:
+            return self._outcome(run, error), error
+        return None if run.interruption is Interruption.LOST else completed, None
+
     # --- what came of it
 
     def _success(self, run: LiveRun, returned: object) -> Outcome | None:
@@ -306,7 +322,7 @@ class Executor:
             case Interruption.LOST:
                 return None
             case Interruption.SHUTDOWN:
-                return Interrupted(began=True)
+                return Interrupted(began=run.began)
             case Interruption.TIMEOUT:
                 error = timed_out(run.policy.timeout or 0)
             case None:
@@ -322,29 +338,22 @@ class Executor:
         )
 
     def _settle(self, run: LiveRun, outcome: Outcome | None, error: BaseException | None) -> None:
-        claim = run.claim
         if run.completion is Completion.COMMITTED:
-            self._ledger().drop(claim.id, claim.token)
-            self._completer.tell_turn(turn_of(claim, run.spec))
-            self._telemetry.ended("completed")
+            self._settlement.landed(run.end(Completed()), State.COMPLETED)
             if error is not None:
                 self._telemetry.after_completion(run.name, run.job_id, error)
         elif run.completion is Completion.PROVISIONAL:
-            self._prober.put(run, None if error is None else outcome)
+            self._prober.put(run, None if isinstance(outcome, Completed) else outcome)
         elif outcome is None:
-            self._ledger().drop(claim.id, claim.token)
-            self._telemetry.lease_lost(run.name, run.job_id)
+            self._settlement.refused(run.end(Interrupted()))
         else:
-            self._put(claim, outcome, run)
+            ended = run.end(outcome)
+            completer = self._ordered_completer if ended.ordered else self._completer
+            completer.put(ended)
 
-    def _put(self, claim: Claim, outcome: Outcome, run: LiveRun | None = None) -> None:
-        transition = decide(outcome, failures=claim.failures, attempts=claim.attempts)
-        turn = turn_of(claim, self._entries[claim.line].spec)
-        ended = Ended(claim.id, claim.token, claim.failures + 1, transition, [], claim.attempts, turn=turn)
-        if run is not None and isinstance(outcome, Completed):
-            ended.messages, ended.events = run.messages, run.events
-        completer = self._ordered_completer if ended.ordered else self._completer
-        completer.put(ended, claim.name)
+    def _put(self, claim: Claim, outcome: Outcome) -> None:
+        """End a claim whose handler was not called."""
+        self._completer.put(settle(claim, self._entries[claim.line].spec, outcome))
 
     # --- from outside
 
@@ -361,6 +370,11 @@ class Executor:
         self._settle(run, outcome, asyncio.CancelledError())
         slot.intake.done()
         self._open_slot(slot.intake)
+
+    def expired(self, claim: Claim) -> None:
+        """The statement that claimed it found that its time was up, and ended it."""
+        self._telemetry.expired(claim.id)
+        self._settlement.landed(settle(claim, self._entries[claim.line].spec, Interrupted()), State.CANCELLED)
 
     def give_back(self, claims: Iterable[Claim]) -> None:
         """Return what has not started, at no cost."""

@@ -1,10 +1,12 @@
-"""From what a handler did to an outcome: one value, decided in one place."""
+"""From what a handler did to an outcome: one value, decided in one place, for every mode of handlers."""
 
 from __future__ import annotations
 
 import random
 import traceback
 from typing import Any
+
+from msgspec import Struct
 
 from remit.catalog import Policy, exponential, parse_backoff, retry_delay
 from remit.jobs.signals import DeadLetter, RetryAfter, Skip, Snooze
@@ -16,11 +18,31 @@ LONGEST_TRACEBACK = 16_000
 _CUT = "\n… {count:,} characters left out …\n"
 
 
+class Raised(Struct, frozen=True, tag=True):
+    """An exception of the handler's own, whose outcome depends on the policy. `lineage` names its class and bases."""
+
+    failure: Failure
+    lineage: tuple[str, ...]
+
+
 def outcome_of(
     error: BaseException, *, name: str, policy: Policy, failures: int, backoff: str | None, telemetry: Telemetry
 ) -> Outcome:
     """What a run that raised amounts to. `failures` is what the job was charged before it."""
+    ended = ending(error)
+    if not isinstance(ended, Raised):
+        return ended
+    failure = ended.failure
+    if policy.give_up_on and _is_any(error, ended, policy.give_up_on):
+        return GaveUp(f"{failure.kind}: {failure.message}", failure)
+    return Failed(failure, _delay(error, name, policy, failures + 1, backoff, telemetry))
+
+
+def ending(error: BaseException) -> Outcome | Raised:
+    """What an exception says by itself about the end of its run, in whatever process it was raised."""
     match error:
+        case RemoteError():
+            return error.ending
         case Skip():
             return Skipped(storable(error.reason, LONGEST_MESSAGE))
         case Snooze():
@@ -30,11 +52,7 @@ def outcome_of(
         case RetryAfter():
             return Failed(Failure("RetryAfter", storable(error.reason, LONGEST_MESSAGE)), error.seconds)
         case _:
-            pass
-    failure = error.failure if isinstance(error, RemoteFailure) else describe(error)
-    if policy.give_up_on and _is_any(error, policy.give_up_on):
-        return GaveUp(f"{failure.kind}: {failure.message}", failure)
-    return Failed(failure, _delay(error, name, policy, failures + 1, backoff, telemetry))
+            return Raised(describe(error), lineage(type(error)))
 
 
 def _delay(
@@ -77,13 +95,13 @@ def storable(text: Any, longest: int) -> str:
     return clean[:half] + _CUT.format(count=len(clean) - 2 * half) + clean[-half:]
 
 
-class RemoteFailure(Exception):
-    """A failure in another process: what is known of it, standing in for the exception."""
+class RemoteError(Exception):
+    """What a handler raised in another process: what is known of it, standing in for the exception."""
 
-    def __init__(self, failure: Failure, kinds: tuple[str, ...]) -> None:
-        super().__init__(f"{failure.kind}: {failure.message}")
-        self.failure = failure
-        self.kinds = kinds
+    def __init__(self, ending: Outcome | Raised) -> None:
+        failure = ending.failure if isinstance(ending, Raised) else None
+        super().__init__(f"{failure.kind}: {failure.message}" if failure else repr(ending))
+        self.ending = ending
 
 
 def lineage(kind: type[BaseException]) -> tuple[str, ...]:
@@ -91,7 +109,7 @@ def lineage(kind: type[BaseException]) -> tuple[str, ...]:
     return tuple(f"{each.__module__}.{each.__qualname__}" for each in kind.__mro__)
 
 
-def _is_any(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
-    if isinstance(error, RemoteFailure):
-        return any(lineage(kind)[0] in error.kinds for kind in kinds)
+def _is_any(error: BaseException, raised: Raised, kinds: tuple[type[BaseException], ...]) -> bool:
+    if isinstance(error, RemoteError):
+        return any(lineage(kind)[0] in raised.lineage for kind in kinds)
     return isinstance(error, kinds)

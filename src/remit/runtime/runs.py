@@ -25,7 +25,6 @@ from remit.catalog import (
     Policy,
     PublishOptions,
     Run,
-    Subscription,
     SyncRun,
     SyncRunTransaction,
     Work,
@@ -41,10 +40,10 @@ from remit.jobs import operations
 from remit.jobs.ids import new_id, new_token
 from remit.jobs.model import Claim, Ended, moment
 from remit.jobs.rows import row
-from remit.jobs.states import Completed, decide
-from remit.outbox.model import Lane
+from remit.jobs.states import Completed, Outcome
 from remit.outbox.rows import event_row
 from remit.runtime.gate import Gate
+from remit.runtime.settlement import settle
 from remit.telemetry import Telemetry
 
 LONG_TRANSACTION = 1.0
@@ -90,6 +89,7 @@ class LiveRun(Run[Any]):
     completion = Completion.NONE
     stamp = 0
     deadline = 0.0
+    began = False
     stop: Callable[[], object] | None = None
     told: Callable[[], None] | None = None
     _cancelled = False
@@ -191,18 +191,16 @@ class LiveRun(Run[Any]):
 
     # --- what the executor uses
 
+    def end(self, outcome: Outcome) -> Ended:
+        """The end of the run, with what it sends if that is to complete."""
+        return settle(self.claim, self.spec, outcome, self.messages, self.events)
+
     def ask_cancel(self) -> None:
         """Somebody asked the job to stop."""
         if not self._cancelled:
             self._cancelled = True
             if self.told is not None:
                 self.told()
-
-    def keep_log(self, level: int, created: float, message: str) -> None:
-        """Keep a line that was logged in another process."""
-        record = logging.LogRecord(self.name, level, "", 0, message, (), None)
-        record.created = created
-        self._services.journal(self.job_id, self.attempt, record)
 
     def interrupt(self, why: Interruption) -> None:
         """Stop the run from outside, once; only a lost lease overrules another reason."""
@@ -253,10 +251,7 @@ class LiveRun(Run[Any]):
         if self.interruption is not None:
             raise LeaseLost(f"the run of {self.name} {self.claim.id} was stopped ({self.interruption.value})")
         self.stamp = new_token()
-        transition = decide(
-            Completed(self.result_text(result)), failures=self.claim.failures, attempts=self.claim.attempts
-        )
-        return Ended(self.claim.id, self.claim.token, self.attempt, transition, self.messages, events=self.events)
+        return self.end(Completed(self.result_text(result)))
 
     def _check_open(self, what: str) -> None:
         if self.completion is not Completion.NONE:
@@ -266,14 +261,6 @@ class LiveRun(Run[Any]):
         seconds = time.monotonic() - begun
         if seconds > LONG_TRANSACTION and Capability.SEVERAL_WRITERS not in self._services.store.capabilities:
             self._services.telemetry.long_transaction(self.name, self.claim.id, seconds)
-
-
-def turn_of(claim: Claim, work: Work) -> Lane | None:
-    """Of a delivery to an ordered subscription: the lane that may move on when it has ended."""
-    if claim.envelope is None or not isinstance(work, Subscription) or work.ordered_by is None:
-        return None
-    *_, subscription, lane = decode(claim.envelope)
-    return None if lane is None else (subscription, lane)
 
 
 def _envelope(text: str) -> Envelope:

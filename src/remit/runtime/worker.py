@@ -26,6 +26,7 @@ from remit.jobs import operations as jobs
 from remit.runtime import operations
 from remit.runtime.completer import Completer, OrderedCompleter
 from remit.runtime.executor import Entry, Executor
+from remit.runtime.frames import ChildConfig
 from remit.runtime.gate import Gate
 from remit.runtime.heartbeat import BEATS_PER_LEASE, Heartbeat
 from remit.runtime.intake import Intake
@@ -33,7 +34,7 @@ from remit.runtime.journal import Journal
 from remit.runtime.leader import Leader
 from remit.runtime.ledger import Ledger
 from remit.runtime.prober import Prober
-from remit.runtime.processes import ProcessCrew, Surroundings
+from remit.runtime.processes import ProcessPool
 from remit.runtime.producer import Producer
 from remit.runtime.promoter import Promoter
 from remit.runtime.pruner import Pruner
@@ -45,6 +46,8 @@ from remit.runtime.relay import Relay
 from remit.runtime.rescuer import Rescuer
 from remit.runtime.runs import Interruption, Services
 from remit.runtime.service import Loop
+from remit.runtime.settlement import Settlement
+from remit.runtime.signals import give_back, take
 from remit.runtime.usher import Usher
 from remit.runtime.watch import Watch
 from remit.telemetry import Refusals, Telemetry, log
@@ -60,13 +63,15 @@ class WorkerSettings:
     `lease`: seconds after which a worker that shows no life may be declared dead (default 30). It beats five times as
     often, and stops itself a fifth earlier. `grace`: seconds that runs may take to end at a shutdown (default 30);
     then they are interrupted, at no cost in attempts. `prune_every`: seconds between two rounds of the pruner and the
-    purger (60). `log`: how long events are kept.
+    purger (60). `log`: how long events are kept. `max_tasks_per_child`: after how many jobs the child process of a
+    process-mode handler is replaced (never, by default), because its memory grows, say.
     """
 
     log: LogRetention = field(default_factory=Outbox().resolve)
     lease: float = 30.0
     grace: float = 30.0
     prune_every: float = 60.0
+    max_tasks_per_child: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,7 @@ class Worker:
         store: Store,
         catalog: Catalog,
         settings: WorkerSettings,
-        surroundings: Surroundings,
+        child_config: ChildConfig,
         refusals: Refusals | None = None,
     ) -> None:
         self.store = store
@@ -123,7 +128,7 @@ class Worker:
         self.settings = settings
         self.ledger = Ledger(self._wake_producer)
         self.telemetry = Telemetry(self.ledger.worker)
-        self._surroundings = surroundings
+        self._child_config = child_config
         self._refusals = refusals or Refusals()
         self._entries: dict[int, Entry] = {}
         self._known: dict[tuple[str, int], Entry] = {}
@@ -170,14 +175,14 @@ class Worker:
         """Start, work until a signal or `request_stop`, stop."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.request_stop)
+            take(number, lambda *_: loop.call_soon_threadsafe(self.request_stop))
         try:
             await self.start()
             await self._stop.wait()
             await self.stop()
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
+                give_back(number)
 
     def request_stop(self) -> None:
         """Ask for a graceful stop; asked again, for an immediate one."""
@@ -286,10 +291,12 @@ class Worker:
         telemetry = self.telemetry
         self.usher = Usher(databases.usher, self._wake_producer, telemetry)
         self.promoter = Promoter(databases.leader, self._wake_producer, telemetry)
-        told = self.promoter.wake_in, self.usher.tell
-        self.completer = Completer(databases.complete, self._ledger, telemetry, *told)
-        self.ordered_completer = OrderedCompleter(databases.turn, self._ledger, telemetry, *told)
-        self.prober = Prober(databases.handler, self.completer, self._ledger, telemetry)
+        self.settlement = Settlement(
+            self._ledger, telemetry, self.promoter.wake_in, self.usher.tell, self.usher.tell_any
+        )
+        self.completer = Completer(databases.complete, self._ledger, self.settlement, telemetry)
+        self.ordered_completer = OrderedCompleter(databases.turn, self._ledger, self.settlement, telemetry)
+        self.prober = Prober(databases.handler, self.completer, self._ledger, self.settlement)
         self.journal = Journal(databases.leader, telemetry)
         services = Services(
             store=self.store,
@@ -306,10 +313,11 @@ class Worker:
             self.completer,
             self.ordered_completer,
             self.prober,
+            self.settlement,
             self._ledger,
             databases.complete,
             services,
-            ProcessCrew(self._surroundings, telemetry, self._refusals),
+            ProcessPool(self._child_config, self._refusals, self.journal.write, self.settings.max_tasks_per_child),
         )
         self.producer = Producer(
             self.store, databases.claim, self._intakes, self._ledger, self.executor, watch, telemetry
@@ -326,6 +334,7 @@ class Worker:
             self.leader,
             interval,
             self._wake_producer,
+            self.settlement,
             telemetry,
             self.store.sidecar,
         )
@@ -334,7 +343,9 @@ class Worker:
         self.pruner = Pruner(database, self.leader, retentions, otherwise, settings.prune_every, telemetry)
         self.purger = Purger(database, self.leader, settings.log, settings.prune_every, telemetry)
         self.registrar = Registrar(database, self.catalog, self.leader, telemetry)
-        self.reconciler = Reconciler(database, self._ledger, self.executor.active, self._adopt, interval, telemetry)
+        self.reconciler = Reconciler(
+            database, self._ledger, self.executor.active, self._adopt, self.settlement, interval, telemetry
+        )
         self.leader.on_elected += [self.rescuer.wake, self.pruner.wake, self.purger.wake, self.registrar.wake]
 
     def _ledger(self) -> Ledger:
@@ -416,7 +427,6 @@ class Worker:
 
     async def _live_again(self) -> None:
         """A new id, a new registration, a new heartbeat; the parts go on."""
-        await self.prober.kill()
         await self.heartbeat.stop()
         fresh, pause = Ledger(self._wake_producer), 0.1
         while True:

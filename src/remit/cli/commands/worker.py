@@ -45,6 +45,14 @@ def command(stop: StopSwitch) -> Callable[..., int]:
                 help="Seconds that runs get to end when the worker is stopped.",
             ),
         ] = None,
+        max_tasks_per_child: Annotated[
+            int | None,
+            Parameter(
+                validator=Number(gte=1),
+                metavar="N",
+                help="Jobs after which a child process of a process-mode handler is replaced.",
+            ),
+        ] = None,
         log_level: Annotated[
             logs.LogLevel, Parameter(help="The least that remit and run.log log; others: warning.")
         ] = "info",
@@ -54,7 +62,7 @@ def command(stop: StopSwitch) -> Callable[..., int]:
 
         Without --lease and --grace, what the application says holds: 30 seconds each, by default.
         """
-        orders = Orders(named(app), lease, grace, log_level, log_format, processes)
+        orders = Orders(named(app), lease, grace, log_level, log_format, processes, max_tasks_per_child)
         if processes == 1 and os.getpid() != 1:
             return serve(orders, stop)
         return _supervise(orders)
