@@ -150,8 +150,8 @@ class Telemetry:
 
     def unknown_event(self, name: str, version: int, count: int) -> None:
         log.warning(
-            "%d events %s v%d wait for a release that declares them: "
-            "start a worker of that release, or run `remit migrate` with it", count, name, version
+            "events wait for a release that declares them: %s v%d (%d): "
+            "start a worker of that release, or run `remit migrate` with it", name, version, count
         )  # fmt: skip
 
     def event_failed(self, name: str, id: str, attempt: int, error: str, retry_in: float) -> None:

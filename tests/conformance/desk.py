@@ -143,6 +143,7 @@ class Desk:
         self._blocking: dict[Role, BlockingDatabase] = {}
         self._others: list[Desk] = []
         self._columns: dict[str, list[str]] = {}
+        self._known: set[tuple[str, int]] = set()
 
     # --- time
 
@@ -290,7 +291,9 @@ class Desk:
 
     async def publish_many(self, rows: Sequence[dict[str, Any]]) -> list[str]:
         """Publish events of which the relay knows."""
-        await self.know(*{(row["name"], row["version"]) for row in rows} - {*KNOWN})
+        if new := {(row["name"], row["version"]) for row in rows} - self._known:
+            await self.know(*new)
+            self._known |= new
         return await self.publish_unknown(rows)
 
     async def know(self, *events: tuple[str, int], former: Sequence[str] = ()) -> None:

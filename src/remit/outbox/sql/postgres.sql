@@ -82,7 +82,8 @@ taken AS MATERIALIZED (
     UNION ALL
     SELECT id FROM (
         SELECT event.id,
-            bool_and(event.id IN (SELECT id FROM due WHERE known)) OVER (PARTITION BY event.lane ORDER BY event.seq) AS free
+            bool_and(event.id IN (SELECT id FROM due WHERE known))
+                OVER (PARTITION BY event.lane ORDER BY event.seq) AS free
         FROM (SELECT lane, max(seq) AS last FROM due WHERE lane IS NOT NULL GROUP BY lane) AS due_lane
         JOIN remit.event ON event.lane = due_lane.lane AND event.seq <= due_lane.last AND event.state = 'pending'
     ) AS standing
@@ -530,7 +531,9 @@ UPDATE remit.subscription SET filling_since = remit.clock(:now::bigint)
 WHERE name = :name::text AND retired_at IS NULL
 RETURNING id::text, (
     SELECT json_agg(name)::text FROM (
-        SELECT json_array_elements_text(events::json) UNION SELECT event FROM remit.hearing WHERE subscription = subscription.id
+        SELECT json_array_elements_text(events::json)
+        UNION
+        SELECT event FROM remit.hearing WHERE hearing.subscription = subscription.id
     ) AS heard (name)
 ), ordered_by IS NOT NULL, remit.micros(filling_since);
 
@@ -547,10 +550,10 @@ WHERE name IN (SELECT json_array_elements_text(:names::json))
 
 -- name: fill
 -- One batch of a back-fill: the events of the log that come next, dispatched or not. The relay alone dispatches what is
--- unknown, and for an ordered subscription what is not dispatched yet: earlier ones of its lane may be among it. What was
--- delivered before, or is under way, stays as it is; what died and was pruned is delivered again, and what was left of it goes, since a lane
--- would take it for the end of the new delivery. The lock keeps the purger from an event that gets a delivery here. OFFSET
--- 0 keeps the planner from reading all deliveries there are.
+-- unknown, and for an ordered subscription what is not dispatched yet: earlier ones of its lane may be among it. What
+-- was delivered before, or is under way, stays as it is; what died and was pruned is delivered again, and what was left
+-- of it goes, since a lane would take it for the end of the new delivery. The lock keeps the purger from an event that
+-- gets a delivery here. OFFSET 0 keeps the planner from reading all deliveries there are.
 WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
 listener AS MATERIALIZED (SELECT * FROM remit.subscription WHERE id = :subscription::uuid AND retired_at IS NULL),
 page AS MATERIALIZED (

@@ -64,7 +64,8 @@ SELECT seq FROM temp.remit_due WHERE lane IS NULL AND known
 UNION ALL
 SELECT seq FROM (
     SELECT event.seq,
-        min(event.seq IN (SELECT seq FROM temp.remit_due WHERE known)) OVER (PARTITION BY event.lane ORDER BY event.seq) AS free
+        min(event.seq IN (SELECT seq FROM temp.remit_due WHERE known))
+            OVER (PARTITION BY event.lane ORDER BY event.seq) AS free
     FROM (SELECT lane, max(seq) AS last FROM temp.remit_due WHERE lane IS NOT NULL GROUP BY lane) AS due_lane
     CROSS JOIN remit_event AS event
         ON event.lane = due_lane.lane AND event.seq <= due_lane.last AND event.state = 'pending'
@@ -470,7 +471,7 @@ RETURNING id, (
     SELECT json_group_array(name) FROM (
         SELECT value AS name FROM json_each(events)
         UNION
-        SELECT event FROM remit_hearing WHERE subscription = remit_subscription.id
+        SELECT event FROM remit_hearing WHERE remit_hearing.subscription = remit_subscription.id
     )
 ), ordered_by IS NOT NULL, filling_since;
 
@@ -484,9 +485,9 @@ WHERE name IN (SELECT value FROM json_each(:names))
 
 -- name: fill
 -- One batch of a back-fill: the events of the log that come next, dispatched or not. The relay alone dispatches what is
--- unknown, and for an ordered subscription what is not dispatched yet: earlier ones of its lane may be among it. What was
--- delivered before, or is under way, stays as it is; what died and was pruned is delivered again, and what was left of it goes, since a lane
--- would take it for the end of the new delivery.
+-- unknown, and for an ordered subscription what is not dispatched yet: earlier ones of its lane may be among it. What
+-- was delivered before, or is under way, stays as it is; what died and was pruned is delivered again, and what was left
+-- of it goes, since a lane would take it for the end of the new delivery.
 CREATE TEMP TABLE IF NOT EXISTS remit_page (seq INTEGER PRIMARY KEY);
 CREATE TEMP TABLE IF NOT EXISTS remit_wanted (
     seq INTEGER, subscription TEXT, ordered INTEGER, PRIMARY KEY (seq, subscription)

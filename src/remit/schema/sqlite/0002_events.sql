@@ -91,7 +91,8 @@ FROM remit_subscription AS subscription CROSS JOIN json_each(subscription.events
 JOIN (
     SELECT name AS event, name FROM remit_event_type
     UNION ALL
-    SELECT event_type.name, former.value FROM remit_event_type AS event_type CROSS JOIN json_each(event_type.former) AS former
+    SELECT event_type.name, former.value
+    FROM remit_event_type AS event_type CROSS JOIN json_each(event_type.former) AS former
 ) AS called ON called.name = heard.value
 WHERE subscription.retired_at IS NULL;
 
