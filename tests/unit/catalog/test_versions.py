@@ -38,7 +38,7 @@ class Shop:
         self.catalog = Catalog([self.billing, self.catalogue])
 
     def hears(self, event: Any, function: Any, **options: Any) -> None:
-        self.catalogue.on(event, **{"name": "unlock", **options})(function)
+        self.catalogue.on(event, name="unlock", **options)(function)
 
 
 @pytest.fixture
@@ -96,6 +96,7 @@ def test_a_name_belongs_to_one_domain_in_all_its_versions(shop: Shop) -> None:
 
     class Sync(Job[Other], name="billing.sync", version=3): ...
 
+    assert Sync.__remit__.version == 3
     with pytest.raises(DuplicateName, match="and a name belongs to one domain in all its versions; give one of them"):
         Catalog([shop.billing, Other()])
 
