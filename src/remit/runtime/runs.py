@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import Context
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -44,7 +45,7 @@ from remit.jobs.states import Completed, Outcome
 from remit.outbox.rows import event_row
 from remit.runtime.gate import Gate
 from remit.runtime.settlement import settle
-from remit.telemetry import Telemetry
+from remit.telemetry import Telemetry, own_logger
 
 LONG_TRANSACTION = 1.0
 LONGEST_RESULT = 64 * 1024
@@ -104,6 +105,7 @@ class LiveRun(Run[Any]):
         context: object,
         worker: str,
         services: Services,
+        variables: Context,
     ) -> None:
         self.claim = claim
         self.spec = spec
@@ -117,6 +119,8 @@ class LiveRun(Run[Any]):
         self.attempts = claim.attempts
         self.messages: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
+        self.variables = variables
+        """The context variables of this run, which no other run sees."""
         self._services = services
 
     # --- what handlers use
@@ -336,7 +340,7 @@ class _RunLogger(logging.LoggerAdapter[logging.Logger]):
     """`run.log`: goes to the log of the process, with the job's name and id, and is kept with the job."""
 
     def __init__(self, run: LiveRun, journal: Callable[[str, int, logging.LogRecord], None]) -> None:
-        super().__init__(logging.getLogger(f"remit.job.{run.name}"), {})
+        super().__init__(own_logger(f"remit.job.{run.name}"), {})
         self._run = run
         self._journal = journal
         self._left = MOST_LOG_LINES

@@ -360,7 +360,7 @@ died AS (
         SELECT FROM remit.event AS cause WHERE cause.id = rescued.event_id AND cause.name = 'remit.job-died'
     )
 )
-SELECT id::text, state, crashed,
+SELECT id::text, state, crashed, name, lost_worker::text,
     (SELECT CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint) THEN pg_notify(:channel::text, '') END IS NOT NULL)
 FROM rescued;
 

@@ -241,7 +241,9 @@ SELECT
     id,
     CASE WHEN cancel_at IS NOT NULL THEN 'cancelled' WHEN suspect = 2 AND failures + 1 >= attempts THEN 'dead'
         ELSE 'ready' END,
-    suspect = 2
+    suspect = 2,
+    name,
+    worker
 FROM remit_job INDEXED BY remit_job_running
 WHERE state = 'running' AND NOT EXISTS (SELECT 1 FROM remit_worker WHERE remit_worker.id = remit_job.worker)
 ORDER BY id
