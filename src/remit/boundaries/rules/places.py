@@ -93,7 +93,7 @@ def _may_register(model: Model, module: str, domain: DomainSpec) -> bool:
 def _handlers(domain: DomainSpec) -> Iterator[tuple[str, Handler]]:
     for spec, handler in domain.handlers.items():
         yield spec.name, handler
-    for subscription in dict.fromkeys(domain.subscriptions.values()):
+    for subscription in domain.subscriptions.all:
         yield subscription.name, subscription.handler
 
 
