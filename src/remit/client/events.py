@@ -42,7 +42,8 @@ class Events:
     ) -> EventPage:
         """Events, newest first, a page at a time.
 
-        `state` is "pending" (not dispatched yet), "dispatched" or "dead"; `event` a whole name
+        `state` is "pending" (not dispatched yet), "unknown" (declared by no release that was here yet), "dispatched" or
+        "dead"; `event` a whole name
         (`billing.invoice-paid`), `domain` the publisher. `after` is what the page before answered; a page whose own
         `after` is None is the last. `limit` is 1 to 1000. Raises `InvalidArgument`.
         """
@@ -69,11 +70,17 @@ class Events:
     async def retry(self, id: str) -> None:
         """Give an event that the relay failed on, or gave up, to the relay again.
 
-        Raises `EventNotFound`, and `InvalidTransition` for one that was dispatched: its deliveries are retried as jobs.
+        Raises `EventNotFound`, and `InvalidTransition` for one that was dispatched, whose deliveries are retried as
+        jobs, and for one that is unknown.
         """
         was = await self._database.run(lambda tx: operations.retry_event(tx, id), atomic=True) if is_id(id) else None
         if was is None:
             raise EventNotFound(_missing(id))
+        if was is EventState.UNKNOWN:
+            raise InvalidTransition(
+                f"event {id} waits for a release that declares it: start a worker of that release, or run "
+                "`remit migrate` with it"
+            )
         if was is EventState.DISPATCHED:
             raise InvalidTransition(
                 f"event {id} was dispatched: retry its deliveries, which are jobs, or replay it to a subscription"

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import Context
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -104,6 +105,7 @@ class LiveRun(Run[Any]):
         context: object,
         worker: str,
         services: Services,
+        variables: Context,
     ) -> None:
         self.claim = claim
         self.spec = spec
@@ -117,6 +119,8 @@ class LiveRun(Run[Any]):
         self.attempts = claim.attempts
         self.messages: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
+        self.variables = variables
+        """The context variables of this run, which no other run sees."""
         self._services = services
 
     # --- what handlers use
