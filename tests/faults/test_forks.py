@@ -33,7 +33,7 @@ def test_what_a_handler_forks_can_be_terminated_and_the_worker_works_on(sqlite_s
 
 
 _APPLICATION = """
-import multiprocessing, time
+import multiprocessing, os, time
 from remit import Domain, Job, Remit, Run
 
 class Lab(Domain): ...
@@ -42,8 +42,8 @@ class Crunch(Job[Lab]): ...
 class Digest(Job[Lab]): ...
 
 @lab.handles(Digest, mode="process")
-def digest(job: Digest, run: Run[Lab]) -> list[int]:
-    return crunch(job, run)
+def digest(job: Digest, run: Run[Lab]) -> tuple[list[int], int]:
+    return crunch(job, run), os.getpid()
 
 @lab.handles(Crunch)
 def crunch(job: Crunch, run: Run[Lab]) -> list[int]:
@@ -71,8 +71,8 @@ def test_the_same_under_the_command_on_uvloop_and_in_a_child_process(
     from laboratory import Crunch, Digest, app, lab  # type: ignore[import-not-found]
 
     with app.sync:
-        refs = lab.sync.enqueue_many([Crunch(), Digest()])
-        command = [sys.executable, "-m", "remit.cli", "worker", "laboratory:app"]
+        refs = lab.sync.enqueue_many([Crunch(), Digest(), Digest()])
+        command = [sys.executable, "-m", "remit.cli", "worker", "laboratory:app", "--max-tasks-per-child", "1"]
         worker = subprocess.Popen(command, cwd=tmp_path, start_new_session=True)
         try:
             for ref in refs:
@@ -84,7 +84,9 @@ def test_the_same_under_the_command_on_uvloop_and_in_a_child_process(
             with suppress(ProcessLookupError):
                 os.killpg(worker.pid, signal.SIGKILL)
             worker.wait()
-        assert [app.sync.jobs.get(ref.id).result for ref in refs] == [[-signal.SIGTERM] * 10] * 2
+        crunched, (first, one), (second, other) = [app.sync.jobs.get(ref.id).result for ref in refs]
+        assert crunched == first == second == [-signal.SIGTERM] * 10
+        assert one != other, "each had a process of its own"
 
 
 @pytest.mark.parametrize(
