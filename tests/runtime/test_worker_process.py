@@ -37,8 +37,8 @@ async def test_every_outcome(store_url: str, tmp_path: Path, capfd: pytest.Captu
         children = (await app.jobs.list(job="foundry.ingot")).jobs
     assert {how: (record.state.value, record.failures) for how, record in records.items()} == {
         "no json": ("completed", 0), "skip": ("skipped", 0), "group": ("skipped", 0), "stop": ("cancelled", 0),
-        "snooze": ("completed", 0), "dead letter": ("dead", 1), "retry after": ("completed", 1), "fail": ("completed", 1),
-        "exit": ("completed", 1), "chatter": ("completed", 0),
+        "snooze": ("completed", 0), "dead letter": ("dead", 1), "retry after": ("completed", 1),
+        "fail": ("completed", 1), "exit": ("completed", 1), "chatter": ("completed", 0),
     }  # fmt: skip
     assert records["group"].reason == "nothing to cast; nor to melt"
     assert records["stop"].reason == "half of it is cast"
