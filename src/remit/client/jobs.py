@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
+from typing import Any
 
+from remit.catalog import AnyId, id_text
 from remit.client.faces import BlockingFace, Runs, blocking
-from remit.db.transaction import Work
+from remit.db.transaction import Transaction
 from remit.errors import InvalidArgument, InvalidTransition, JobNotFound, nearest
 from remit.jobs import operations
-from remit.jobs.ids import is_id, new_token
+from remit.jobs.ids import new_token
 from remit.jobs.model import JobRecord, Page, micros
 from remit.jobs.states import Command, State, allowed_for
 
@@ -19,20 +21,21 @@ REPLAY_BATCH = 500
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 """Seconds between two looks at what is under way, while nothing more may be."""
 
-_Commanded = Work[tuple[State | None, bool]]
+_Commanded = Callable[[Transaction, str], Coroutine[Any, Any, tuple[State | None, bool]]]
 
 
 class Jobs:
-    """Jobs, one or many. Ids are texts, as `JobRef.id` gives them."""
+    """Jobs, one or many. An id is a text, as `JobRef.id` gives it, or a `uuid.UUID`."""
 
     def __init__(self, database: Runs) -> None:
         self._database = database
 
-    async def get(self, id: str) -> JobRecord:
+    async def get(self, id: AnyId) -> JobRecord:
         """One job, with its failed attempts and the lines that its handler logged. Raises `JobNotFound`."""
-        job = await self._database.run(lambda tx: operations.get(tx, id), atomic=False) if is_id(id) else None
+        known = _known(id)
+        job = await self._database.run(lambda tx: operations.get(tx, known), atomic=False)
         if job is None:
-            raise JobNotFound(_missing(id))
+            raise JobNotFound(_missing(known))
         return job
 
     async def list(
@@ -46,7 +49,7 @@ class Jobs:
         reason: str | None = None,
         deleted: bool = False,
         limit: int = 50,
-        after: str | None = None,
+        after: AnyId | None = None,
     ) -> Page:
         """Jobs, newest first, a page at a time.
 
@@ -57,7 +60,8 @@ class Jobs:
         """
         if not 1 <= limit <= LONGEST_PAGE:
             raise InvalidArgument(f"limit is {limit}: a page has 1 to {LONGEST_PAGE} jobs; go on with after=page.after")
-        if after is not None and not is_id(after):
+        position = id_text(after)
+        if after is not None and position is None:
             raise InvalidArgument(f"after is {after!r}: pass what the page before gave as its `after`")
         name = None if state is None else _state(state)
         return await self._database.run(
@@ -70,35 +74,35 @@ class Jobs:
                 label=label,
                 reason=reason,
                 deleted=deleted,
-                after=after,
+                after=position,
                 limit=limit,
             ),
             atomic=False,
         )
 
-    async def cancel(self, id: str, *, reason: str | None = None, by: str | None = None) -> JobRecord:
+    async def cancel(self, id: AnyId, *, reason: str | None = None, by: str | None = None) -> JobRecord:
         """Cancel a job that waits; ask one that runs to stop, at the latest when it would be tried again.
 
         Answers the job as it is now: `cancelled`, or still `running` with `cancel_requested_at` set. Raises
         `JobNotFound`, and `InvalidTransition` for a job that has ended.
         """
-        return await self._act(id, Command.CANCEL, lambda tx: operations.cancel(tx, id, reason=reason, by=by))
+        return await self._act(id, Command.CANCEL, lambda tx, id: operations.cancel(tx, id, reason=reason, by=by))
 
-    async def retry(self, id: str) -> JobRecord:
+    async def retry(self, id: AnyId) -> JobRecord:
         """Make a scheduled, dead, cancelled or skipped job ready now, with all its attempts.
 
         Raises `JobNotFound`, and `InvalidTransition` for a job in another state.
         """
         token = new_token()
-        return await self._act(id, Command.RETRY, lambda tx: operations.retry(tx, id, token=token))
+        return await self._act(id, Command.RETRY, lambda tx, id: operations.retry(tx, id, token=token))
 
-    async def delete(self, id: str, *, purge: bool = False) -> State:
+    async def delete(self, id: AnyId, *, purge: bool = False) -> State:
         """Hide a job from lists; one that waits is cancelled. The retention of its queue removes it in time.
 
         `purge=True` removes it at once, with its failures and logs. Answers the state that it was in. Raises
         `JobNotFound`, and `InvalidTransition` for a job that runs: cancel it first.
         """
-        return await self._apply(id, Command.DELETE, lambda tx: operations.delete(tx, id, purge=purge))
+        return await self._apply(id, Command.DELETE, lambda tx, id: operations.delete(tx, id, purge=purge))
 
     async def replay(
         self,
@@ -207,13 +211,14 @@ class Jobs:
             atomic=False,
         )
 
-    async def _act(self, id: str, command: Command, work: _Commanded) -> JobRecord:
+    async def _act(self, id: AnyId, command: Command, work: _Commanded) -> JobRecord:
         await self._apply(id, command, work)
         return await self.get(id)
 
-    async def _apply(self, id: str, command: Command, work: _Commanded) -> State:
+    async def _apply(self, given: AnyId, command: Command, work: _Commanded) -> State:
         """Do it, and answer the state that the job was in."""
-        was, applied = await self._database.run(work) if is_id(id) else (None, False)
+        id = _known(given)
+        was, applied = await self._database.run(lambda tx: work(tx, id))
         if was is None:
             raise JobNotFound(_missing(id))
         if not applied:
@@ -223,9 +228,14 @@ class Jobs:
         return was
 
 
+def _known(given: object) -> str:
+    id = id_text(given)
+    if id is None:
+        raise JobNotFound(f"{given!r} is no id of a job: copy one from `remit jobs list`")
+    return id
+
+
 def _missing(id: str) -> str:
-    if not is_id(id):
-        return f"{id!r} is no id of a job: copy one from `remit jobs list`"
     return f"there is no job {id}: it was never committed, or its retention has passed"
 
 

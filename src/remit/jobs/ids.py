@@ -6,7 +6,6 @@ import os
 import secrets
 import threading
 import time
-from uuid import UUID
 
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
@@ -57,11 +56,3 @@ class TokenSource:
 
 
 new_token = TokenSource()
-
-
-def is_id(text: str) -> bool:
-    """Whether a text can be a job's id; what cannot need not be asked of a database."""
-    try:
-        return str(UUID(text)) == text
-    except (ValueError, AttributeError, TypeError):
-        return False
