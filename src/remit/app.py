@@ -222,9 +222,19 @@ class Remit:
         return {domain.name for domain in self.catalog.domains}
 
     def worker(
-        self, *, lease: float | None = None, grace: float | None = None, max_tasks_per_child: int | None = None
+        self,
+        *,
+        lease: float | None = None,
+        grace: float | None = None,
+        max_tasks_per_child: int | None = None,
+        queues: Iterable[str] = (),
+        exclude: Iterable[str] = (),
     ) -> Worker:
         """A worker in this process: `async with app.worker():`, or `await app.worker().run()`.
+
+        `queues` are the whole names of the queues that it serves, all by default; `exclude` are queues that it does not
+        serve. Events are relayed, and jobs rescued, by every worker, whatever it serves. Unknown names raise
+        `InvalidArgument` when it starts.
 
         `lease` and `grace`, in seconds, and `max_tasks_per_child` overrule the application's. A worker judges the
         others by its own lease, so all that share a store should have one. Raises `AlreadyBound` and `InvalidArgument`;
@@ -232,6 +242,7 @@ class Remit:
         """
         self._take_domains()
         settings = _limited(_set(self._settings, lease=lease, grace=grace), max_tasks_per_child)
+        settings = replace(settings, queues=_names("queues", queues), exclude=_names("exclude", exclude))
         return Worker(self.store, self.catalog, settings, self._child_config, self.refusals)
 
     async def drain(self) -> None:
@@ -268,6 +279,12 @@ def _set(settings: WorkerSettings, **seconds: float | None) -> WorkerSettings:
                 "declared dead"
             )
     return replace(settings, **given)
+
+
+def _names(option: str, names: Iterable[str]) -> frozenset[str]:
+    if isinstance(names, str):
+        raise InvalidArgument(f"{option} takes several names: write {option}=[{names!r}]")
+    return frozenset(names)
 
 
 def _limited(settings: WorkerSettings, max_tasks_per_child: int | None) -> WorkerSettings:

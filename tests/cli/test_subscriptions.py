@@ -133,7 +133,7 @@ def test_retire_without_anybody_to_ask_is_refused(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     result = remit("subscriptions", "retire", "customs.weigh")
-    assert (result.status, "There is nobody to ask here: say --yes [usage]" in result.err) == (2, True)
+    assert (result.status, "There is nobody to ask here: pass --yes [usage]" in result.err) == (2, True)
     assert remit("subscriptions", "retire", "customs.weigh", "--yes", "--json").json == {
         "retired": "customs.weigh", "turns_dropped": 0, "cancelled": 0, "asked_to_stop": 0, "under_way": 2, "dead": 0,
     }  # fmt: skip

@@ -50,14 +50,21 @@ def test_every_verb_of_jobs_takes_an_id_in_any_spelling(app: Remit) -> None:
         assert jobs.get(each).id == str(id)
         assert jobs.cancel(each).state is State.CANCELLED
         assert jobs.retry(each).state is State.READY
-        assert jobs.list(after=each).jobs == ()
+        assert [job.id for job in jobs.list(correlation=each).jobs] == [str(id)]
         assert jobs.delete(each) is State.READY
         jobs.retry(each)
+    own = desk.sync.enqueue(File(number=1)).id
+    for spelled in spellings(UUID(own)):
+        assert not any(job.id == own for job in jobs.list(after=spelled).jobs)
+        assert jobs.whole_id(str(spelled)) == own
+    assert jobs.whole_id(own[:20].upper()) == own
     with pytest.raises(JobNotFound, match="there is no job"):
         jobs.get(uuid4())
     for verb in (jobs.get, jobs.cancel, jobs.retry, jobs.delete):
         with pytest.raises(JobNotFound, match="'7' is no id of a job: copy one from `remit jobs list`"):
             verb("7")
+    with pytest.raises(InvalidArgument, match="correlation is '7'"):
+        jobs.list(correlation="7")
     with pytest.raises(InvalidArgument, match="after is '7'"):
         jobs.list(after="7")
 

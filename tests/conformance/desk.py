@@ -256,7 +256,7 @@ class Desk:
         await self(workers.deregister, worker)
 
     async def rescue(self, limit: int = 100) -> list[tuple[str, State, bool]]:
-        return await self(jobs.rescue, token=new_token(), limit=limit)
+        return [job[:3] for job in await self(jobs.rescue, token=new_token(), limit=limit)]
 
     async def promote(self, limit: int = 100) -> int:
         promoted, _ = await self(jobs.promote, limit=limit)

@@ -147,7 +147,7 @@ async def test_an_expired_job_ends_cancelled_with_the_reason(desk: Desk) -> None
     late, timely = await desk.enqueue_many([a_job(expires=10), a_job(expires=10.000001)])
     desk.wait(10)
     claims, expired = await take(desk, worker, Allotment(LINE, QUEUE, 5))
-    assert ([claim.id for claim in claims], expired) == ([timely], [late])
+    assert ([claim.id for claim in claims], [claim.id for claim in expired]) == ([timely], [late])
     job = await desk.get(late)
     assert (job.state, job.reason, job.worker) == (State.CANCELLED, "expired before its first run", None)
     assert job.finished_at == job.claimed_at is not None
@@ -165,7 +165,8 @@ async def test_an_expiry_bounds_the_start_of_the_first_run_alone(desk: Desk, out
     await desk.promote()
     desk.wait(10)
     claims, expired = await take(desk, worker, Allotment(LINE, QUEUE, 1))
-    assert ([claim.id for claim in claims], expired) == (([], [claim.id]) if expires else ([claim.id], []))
+    ids = [one.id for one in claims], [one.id for one in expired]
+    assert ids == (([], [claim.id]) if expires else ([claim.id], []))
 
 
 async def test_a_job_whose_worker_died_may_have_run_and_does_not_expire(desk: Desk) -> None:

@@ -108,7 +108,7 @@ class Twins:
         token = new_token()
         claims, expired = self.does(jobs.claim, asked, worker=worker, token=token)
         wanted, late = self.model.claim(asked, worker, token, self.now)
-        assert ([claim.id for claim in claims], expired) == (wanted, late)
+        assert ([claim.id for claim in claims], [claim.id for claim in expired]) == (wanted, late)
         for claim, end in zip(claims, itertools.cycle(ends), strict=False):
             job = self.model.jobs[claim.id]
             assert (claim.failures, claim.attempts, claim.suspect) == (job.failures, job.attempts, job.suspect > 0)
@@ -160,12 +160,12 @@ class Twins:
 
     def _rescue(self, limit: int) -> None:
         token = new_token()
-        rescued = self.does(jobs.rescue, token=token, limit=limit)
+        rescued = [job[:3] for job in self.does(jobs.rescue, token=token, limit=limit)]
         assert sorted(rescued) == sorted(self.model.rescue(token, limit, self.now))
 
     def _replay(self, limit: int) -> None:
         token = new_token()
-        chosen: dict[str, Any] = dict.fromkeys(["domain", "queue", "name", "reason", "before", "after"])
+        chosen: dict[str, Any] = dict.fromkeys(["domain", "queue", "name", "reason", "ended_before", "after"])
         replayed = self.does(jobs.replay, **chosen, token=token, limit=limit)
         assert replayed == self.model.replay(token, limit, self.now)
 
@@ -212,7 +212,7 @@ class Twins:
         return {str(row[0]): dict(zip([*columns, "errors"], map(_plain, row), strict=True)) for row in rows}
 
     def check_counts(self) -> None:
-        found = {(queue, state): count for queue, state, count, _ in self.does(jobs.waiting)}
+        found = {(queue, state): count for queue, state, count, *_ in self.does(jobs.waiting)}
         wanted: dict[tuple[str, State], int] = {}
         for job in self.model.jobs.values():
             if not job.state.is_final:

@@ -426,3 +426,77 @@ async def test_a_worker_runs_inside_a_web_process(store_url: str) -> None:
         records = await all_ended(app, *refs)
     assert {record.state for record in records} == {"completed"}
     assert all(record.finished_at and record.finished_at <= datetime.now(UTC) for record in records)
+
+
+# Which queues
+
+
+class Mill(Domain[None]):
+    pass
+
+
+mill = Mill()
+flour, bran, chaff = (mill.queue(name, concurrency=2) for name in ("flour", "bran", "chaff"))
+
+
+class Grind(Job[Mill], queue=flour):
+    pass
+
+
+class Sieve(Job[Mill], queue=bran):
+    pass
+
+
+class Burn(Job[Mill], queue=chaff):
+    pass
+
+
+@mill.handles(Grind)
+@mill.handles(Sieve)
+@mill.handles(Burn)
+async def work(job: object, run: Run[Mill]) -> None:
+    events.append(type(job).__name__)
+
+
+@pytest.mark.parametrize(
+    "chosen, runs, slots",
+    [
+        ({"queues": ["mill.flour"]}, ["Grind"], {"mill.flour": 2}),
+        ({"exclude": ["mill.flour"]}, ["Burn", "Sieve"], {"mill.bran": 2, "mill.chaff": 2}),
+        ({"queues": ["mill.flour", "mill.bran"], "exclude": ["mill.bran"]}, ["Grind"], {"mill.flour": 2}),
+    ],
+)
+async def test_a_worker_serves_the_queues_that_it_was_given_and_leaves_the_others(
+    store_url: str, chosen: dict[str, list[str]], runs: list[str], slots: dict[str, int]
+) -> None:
+    app = Remit(store_url, domains=[mill])
+    await app.migrate()
+    async with app:
+        await mill.enqueue_many([Grind(), Sieve(), Burn()])
+        async with app.worker(**chosen) as worker:  # type: ignore[arg-type]
+            await worker.drain()
+            [registered] = await app.workers.list()
+            assert registered.about["queues"] == slots
+            await worker.reconciler.turn()
+            assert worker.health() == {"ok": True}, "what it leaves on purpose is no unknown work"
+        assert sorted(events) == runs
+        assert await app.jobs.count(state="ready") == 3 - len(runs)
+
+
+@pytest.mark.parametrize(
+    "chosen, words",
+    [
+        ({"queues": ["mill.flower"]}, "no queue of that name is declared. Did you mean 'mill.flour'?"),
+        ({"exclude": ["mill.x"]}, "exclude names 'mill.x'"),
+        ({"queues": ["mill.bran"], "exclude": ["mill.bran"]}, "leave this worker without any queue"),
+    ],
+)  # fmt: skip
+async def test_queues_that_cannot_be_served_are_refused_at_the_start(
+    store_url: str, chosen: dict[str, list[str]], words: str
+) -> None:
+    app = Remit(store_url, domains=[mill])
+    await app.migrate()
+    with pytest.raises(InvalidArgument, match=words.replace("?", r"\?")):
+        await app.worker(**chosen).start()  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match="takes several names"):
+        app.worker(queues="mill.flour")

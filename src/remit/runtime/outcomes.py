@@ -61,7 +61,7 @@ def _delay(
     try:
         chosen = policy.backoff if backoff is None else parse_backoff(backoff)
         return retry_delay(chosen, failures, error, random.random())
-    except Exception as broken:  # the application's own function: a bug there must not cost the job
+    except BaseException as broken:  # the application's own function: a bug there must not cost the job
         telemetry.bad_backoff(name, broken)
         return exponential().delay(failures, random.random())
 

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import Context
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -25,7 +26,6 @@ from remit.catalog import (
     Policy,
     PublishOptions,
     Run,
-    Subscription,
     SyncRun,
     SyncRunTransaction,
     Work,
@@ -41,11 +41,11 @@ from remit.jobs import operations
 from remit.jobs.ids import new_id, new_token
 from remit.jobs.model import Claim, Ended, moment
 from remit.jobs.rows import row
-from remit.jobs.states import Completed, decide
-from remit.outbox.model import Lane
+from remit.jobs.states import Completed, Outcome
 from remit.outbox.rows import event_row
 from remit.runtime.gate import Gate
-from remit.telemetry import Telemetry
+from remit.runtime.settlement import settle
+from remit.telemetry import Telemetry, own_logger
 
 LONG_TRANSACTION = 1.0
 LONGEST_RESULT = 64 * 1024
@@ -105,6 +105,7 @@ class LiveRun(Run[Any]):
         context: object,
         worker: str,
         services: Services,
+        variables: Context,
     ) -> None:
         self.claim = claim
         self.spec = spec
@@ -118,6 +119,8 @@ class LiveRun(Run[Any]):
         self.attempts = claim.attempts
         self.messages: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
+        self.variables = variables
+        """The context variables of this run, which no other run sees."""
         self._services = services
 
     # --- what handlers use
@@ -192,6 +195,10 @@ class LiveRun(Run[Any]):
 
     # --- what the executor uses
 
+    def end(self, outcome: Outcome) -> Ended:
+        """The end of the run, with what it sends if that is to complete."""
+        return settle(self.claim, self.spec, outcome, self.messages, self.events)
+
     def ask_cancel(self) -> None:
         """Somebody asked the job to stop."""
         if not self._cancelled:
@@ -248,10 +255,7 @@ class LiveRun(Run[Any]):
         if self.interruption is not None:
             raise LeaseLost(f"the run of {self.name} {self.claim.id} was stopped ({self.interruption.value})")
         self.stamp = new_token()
-        transition = decide(
-            Completed(self.result_text(result)), failures=self.claim.failures, attempts=self.claim.attempts
-        )
-        return Ended(self.claim.id, self.claim.token, self.attempt, transition, self.messages, events=self.events)
+        return self.end(Completed(self.result_text(result)))
 
     def _check_open(self, what: str) -> None:
         if self.completion is not Completion.NONE:
@@ -261,14 +265,6 @@ class LiveRun(Run[Any]):
         seconds = time.monotonic() - begun
         if seconds > LONG_TRANSACTION and Capability.SEVERAL_WRITERS not in self._services.store.capabilities:
             self._services.telemetry.long_transaction(self.name, self.claim.id, seconds)
-
-
-def turn_of(claim: Claim, work: Work) -> Lane | None:
-    """Of a delivery to an ordered subscription: the lane that may move on when it has ended."""
-    if claim.envelope is None or not isinstance(work, Subscription) or work.ordered_by is None:
-        return None
-    *_, subscription, lane = decode(claim.envelope)
-    return None if lane is None else (subscription, lane)
 
 
 def _envelope(text: str) -> Envelope:
@@ -344,7 +340,7 @@ class _RunLogger(logging.LoggerAdapter[logging.Logger]):
     """`run.log`: goes to the log of the process, with the job's name and id, and is kept with the job."""
 
     def __init__(self, run: LiveRun, journal: Callable[[str, int, logging.LogRecord], None]) -> None:
-        super().__init__(logging.getLogger(f"remit.job.{run.name}"), {})
+        super().__init__(own_logger(f"remit.job.{run.name}"), {})
         self._run = run
         self._journal = journal
         self._left = MOST_LOG_LINES

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -21,9 +22,9 @@ from remit.catalog import (
 )
 from remit.db.store import Store
 from remit.db.transaction import BlockingDatabase, Database, Role
-from remit.errors import StoreError
+from remit.errors import InvalidArgument, StoreError, nearest
 from remit.jobs import operations as jobs
-from remit.runtime import operations
+from remit.runtime import logcontext, operations
 from remit.runtime.completer import Completer, OrderedCompleter
 from remit.runtime.executor import Entry, Executor
 from remit.runtime.frames import ChildConfig
@@ -46,10 +47,11 @@ from remit.runtime.relay import Relay
 from remit.runtime.rescuer import Rescuer
 from remit.runtime.runs import Interruption, Services
 from remit.runtime.service import Loop
+from remit.runtime.settlement import Settlement
 from remit.runtime.signals import give_back, take
 from remit.runtime.usher import Usher
 from remit.runtime.watch import Watch
-from remit.telemetry import Refusals, Telemetry, log
+from remit.telemetry import Refusals, Telemetry, enable
 
 LAST_MOMENTS = 3.0
 """Seconds that interrupted runs get to end, after the deadline of a shutdown."""
@@ -63,7 +65,8 @@ class WorkerSettings:
     often, and stops itself a fifth earlier. `grace`: seconds that runs may take to end at a shutdown (default 30);
     then they are interrupted, at no cost in attempts. `prune_every`: seconds between two rounds of the pruner and the
     purger (60). `log`: how long events are kept. `max_tasks_per_child`: after how many jobs the child process of a
-    process-mode handler is replaced (never, by default), because its memory grows, say.
+    process-mode handler is replaced (never, by default), because its memory grows, say. `queues`: the whole names of
+    the queues that it serves (all, by default); `exclude`: of queues that it does not serve.
     """
 
     log: LogRetention = field(default_factory=Outbox().resolve)
@@ -71,6 +74,19 @@ class WorkerSettings:
     grace: float = 30.0
     prune_every: float = 60.0
     max_tasks_per_child: int | None = None
+    queues: frozenset[str] = frozenset()
+    exclude: frozenset[str] = frozenset()
+
+    def served(self, known: Collection[str]) -> frozenset[str]:
+        """Those of the known queues that it serves. Raises `InvalidArgument`, also where none is left."""
+        for option, names in (("queues", self.queues), ("exclude", self.exclude)):
+            for name in sorted(names - frozenset(known)):
+                hint = nearest(name, known) or f" The queues are {', '.join(sorted(known))}."
+                raise InvalidArgument(f"{option} names {name!r}, and no queue of that name is declared.{hint}")
+        served = (self.queues or frozenset(known)) - self.exclude
+        if known and not served:
+            raise InvalidArgument("queues and exclude leave this worker without any queue: name at least one to serve")
+        return served
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +147,8 @@ class Worker:
         self._refusals = refusals or Refusals()
         self._entries: dict[int, Entry] = {}
         self._known: dict[tuple[str, int], Entry] = {}
+        self._left: set[tuple[str, int]] = set()
+        """What the application knows and this worker leaves to others, since it does not serve the queue."""
         self._intakes: dict[str, Intake] = {}
         self._contexts: dict[str, object] = {}
         self._stack = AsyncExitStack()
@@ -162,6 +180,8 @@ class Worker:
         """
         await asyncio.to_thread(schema.check, self.store)
         self.catalog.load_handlers()
+        enable()  # the application may have configured logging meanwhile
+        logcontext.install()
         self._lay_out()
         try:
             await self._open()
@@ -202,7 +222,7 @@ class Worker:
         deadline = time.monotonic() + self.settings.grace
         await self._wait_for_runs(max(0.0, deadline - time.monotonic()))
         if self.executor.active:
-            log.warning("interrupting %d runs that did not end in time", len(self.executor.active))
+            self.telemetry.interrupting(len(self.executor.active))
             self.executor.interrupt_all(Interruption.SHUTDOWN)
             await _within(self.executor.quiet(), LAST_MOMENTS)
             for run in list(self.executor.active.values()):
@@ -226,15 +246,20 @@ class Worker:
         try:
             await _within(self.journal.flush(), LAST_MOMENTS)
         except StoreError as error:
-            log.warning("lines that handlers logged could not be kept: %s", error)
+            self.telemetry.log_lost(error)
 
     # --- the parts
 
     def _lay_out(self) -> None:
         """Which lines this worker knows, and whose slots they use."""
+        served = self.settings.served(self.catalog.queues)
         for queue in self.catalog.queues.values():
-            self._intakes[queue.name] = Intake(queue.name, queue.concurrency, self._wake_producer)
+            if queue.name in served:
+                self._intakes[queue.name] = Intake(queue.name, queue.concurrency, self._wake_producer)
         for number, line in self.catalog.lines.items():
+            if line.queue.name not in served:
+                self._left.add((line.name, line.version))
+                continue
             domain = line.spec.domain.__remit__
             assert domain.instance is not None
             entry = Entry(
@@ -290,10 +315,12 @@ class Worker:
         telemetry = self.telemetry
         self.usher = Usher(databases.usher, self._wake_producer, telemetry)
         self.promoter = Promoter(databases.leader, self._wake_producer, telemetry)
-        told = self.promoter.wake_in, self.usher.tell
-        self.completer = Completer(databases.complete, self._ledger, telemetry, *told)
-        self.ordered_completer = OrderedCompleter(databases.turn, self._ledger, telemetry, *told)
-        self.prober = Prober(databases.handler, self.completer, self._ledger, telemetry)
+        self.settlement = Settlement(
+            self._ledger, telemetry, self.promoter.wake_in, self.usher.tell, self.usher.tell_any
+        )
+        self.completer = Completer(databases.complete, self._ledger, self.settlement, telemetry)
+        self.ordered_completer = OrderedCompleter(databases.turn, self._ledger, self.settlement, telemetry)
+        self.prober = Prober(databases.handler, self.completer, self._ledger, self.settlement)
         self.journal = Journal(databases.leader, telemetry)
         services = Services(
             store=self.store,
@@ -310,6 +337,7 @@ class Worker:
             self.completer,
             self.ordered_completer,
             self.prober,
+            self.settlement,
             self._ledger,
             databases.complete,
             services,
@@ -330,6 +358,7 @@ class Worker:
             self.leader,
             interval,
             self._wake_producer,
+            self.settlement,
             telemetry,
             self.store.sidecar,
         )
@@ -338,7 +367,9 @@ class Worker:
         self.pruner = Pruner(database, self.leader, retentions, otherwise, settings.prune_every, telemetry)
         self.purger = Purger(database, self.leader, settings.log, settings.prune_every, telemetry)
         self.registrar = Registrar(database, self.catalog, self.leader, telemetry)
-        self.reconciler = Reconciler(database, self._ledger, self.executor.active, self._adopt, interval, telemetry)
+        self.reconciler = Reconciler(
+            database, self._ledger, self.executor.active, self._adopt, self.settlement, interval, telemetry
+        )
         self.leader.on_elected += [self.rescuer.wake, self.pruner.wake, self.purger.wake, self.registrar.wake]
 
     def _ledger(self) -> Ledger:
@@ -347,6 +378,7 @@ class Worker:
     async def _register(self, ledger: Ledger) -> None:
         about = {
             "version": _version(),
+            "lease": self.settings.lease,
             "queues": {name: intake.concurrency for name, intake in self._intakes.items()},
             "jobs": sorted({f"{name} v{number}" for name, number in self._known}),
             "subscriptions": sorted(each.name for each in self.catalog.subscriptions),
@@ -373,6 +405,8 @@ class Worker:
         unknown = set()
         for number, queue, name, known_version in ready:
             if number in self._entries:
+                continue
+            if (name, known_version) in self._left:
                 continue
             entry = self._known.get((name, known_version))
             if entry is None:
@@ -420,7 +454,6 @@ class Worker:
 
     async def _live_again(self) -> None:
         """A new id, a new registration, a new heartbeat; the parts go on."""
-        await self.prober.kill()
         await self.heartbeat.stop()
         fresh, pause = Ledger(self._wake_producer), 0.1
         while True:
@@ -462,7 +495,7 @@ class Worker:
             async with asyncio.timeout(LAST_MOMENTS):
                 await self._databases.leader.run(lambda tx: operations.deregister(tx, self.ledger.worker), atomic=False)
         except (StoreError, TimeoutError) as error:
-            log.warning("could not sign off: %s", str(error) or f"no answer within {LAST_MOMENTS:.0f} s")
+            self.telemetry.not_signed_off(str(error) or f"no answer within {LAST_MOMENTS:.0f} s")
 
     async def drain(self) -> None:
         """Wait until nothing is left that this worker could do: no event to fan out, no lane of an ordered subscription

@@ -164,8 +164,8 @@ async def tour(tx: Transaction, store: str, worker: str) -> list[Any]:
     await note(operations.ended(tx, seconds=60.5))
     await note(operations.dead(tx))
     what: dict[str, Any] = {"domain": None, "queue": None, "name": None, "reason": "failed"}
-    await note(operations.count_dead(tx, **what))
-    await note(operations.replay(tx, **what, before=NOW + 1, after=None, token=16, limit=10))
+    await note(operations.count(tx, **what, state=State.DEAD))
+    await note(operations.replay(tx, **what, ended_before=NOW + 1, after=None, token=16, limit=10))
     await note(operations.delete(tx, ids[2], purge=True))
     await note(operations.final_queues(tx))
     await note(operations.prune(tx, queue="billing.default", age=0.5, dead=False, limit=10))

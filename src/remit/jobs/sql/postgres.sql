@@ -360,7 +360,7 @@ died AS (
         SELECT FROM remit.event AS cause WHERE cause.id = rescued.event_id AND cause.name = 'remit.job-died'
     )
 )
-SELECT id::text, state, crashed,
+SELECT id::text, state, crashed, name, lost_worker::text,
     (SELECT CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint) THEN pg_notify(:channel::text, '') END IS NOT NULL)
 FROM rescued;
 
@@ -376,29 +376,124 @@ SELECT
     remit.micros(created_at), remit.micros(run_at), remit.micros(claimed_at), remit.micros(finished_at),
     remit.micros(expires_at), remit.micros(cancel_at), cancel_by, remit.micros(deleted_at), worker::text,
     encoding, coalesce(payload, (SELECT event.payload FROM remit.event WHERE event.id = job.event_id)), result, reason,
-    label, requested_by, attachment, correlation::text, causation::text, event_id::text
+    label, requested_by, attachment, correlation::text, causation::text, event_id::text,
+    CASE WHEN failures > 0 THEN (
+        SELECT kind || ': ' || message FROM remit.failure WHERE failure.job = job.id
+        ORDER BY failed_at DESC, attempt DESC LIMIT 1
+    ) END
 FROM remit.job WHERE id = :id::uuid;
 
 -- name: list
--- Newest first, paged by key: ids are ordered by time, and a page begins below the last id of the one before it.
--- Ordered by job.id: a bare id would be the text of the first column, which no index knows.
+-- Newest first, in two streams, each paged by its own key. Ids that remit makes hold their time: those jobs come by id,
+-- from the primary key. Jobs under ids of the caller's own come by (created_at, id), from an index that holds them alone.
+WITH job AS NOT MATERIALIZED (
+    SELECT * FROM remit.job
+    WHERE (:state::text IS NULL OR state = :state::text)
+        AND (:domain::text IS NULL OR domain = :domain::text)
+        AND (:queue::text IS NULL OR queue = :queue::text)
+        AND (:name::text IS NULL OR name = :name::text)
+        AND (:label::text IS NULL OR label = :label::text)
+        AND (:reason::text IS NULL OR strpos(reason, :reason::text) > 0)
+        AND (:requested_by::text IS NULL OR :requested_by::text IN (SELECT value FROM json_each_text(requested_by::json)))
+        AND (:correlation::uuid IS NULL OR correlation = :correlation::uuid OR id = :correlation::uuid)
+        AND (:scope::json IS NULL OR NOT EXISTS (
+            SELECT FROM json_each(:scope::json) AS asked
+            WHERE (scope::json -> asked.key)::text IS DISTINCT FROM asked.value::text
+        ))
+        AND (:since::bigint IS NULL OR created_at >= 'epoch'::timestamptz + :since::bigint * interval '1 microsecond')
+        AND (:until::bigint IS NULL OR created_at < 'epoch'::timestamptz + :until::bigint * interval '1 microsecond')
+        AND (:ended_before::bigint IS NULL
+            OR finished_at <= 'epoch'::timestamptz + :ended_before::bigint * interval '1 microsecond')
+        AND (NOT :failing::boolean OR failures > 0 AND finished_at IS NULL)
+        AND (:deleted::boolean OR deleted_at IS NULL)
+),
+page AS (
+    (
+        SELECT * FROM job
+        WHERE id >= '01800000-0000-0000-0000-000000000000' AND id < :after::uuid AND get_byte(uuid_send(id), 6) >> 4 = 7
+        ORDER BY id DESC
+        LIMIT :limit::integer
+    )
+    UNION ALL
+    (
+        SELECT * FROM job
+        WHERE (
+            id < '01800000-0000-0000-0000-000000000000' OR id >= '02000000-0000-0000-0000-000000000000'
+            OR get_byte(uuid_send(id), 6) >> 4 <> 7
+        )
+            AND (created_at, id)
+                < ('epoch'::timestamptz + :own_at::bigint * interval '1 microsecond', :own_after::uuid)
+        ORDER BY created_at DESC, id DESC
+        LIMIT :limit::integer
+    )
+)
 SELECT
     id::text, state, domain, queue, name, version, priority, failures, attempts, suspect > 0,
     remit.micros(created_at), remit.micros(run_at), remit.micros(claimed_at), remit.micros(finished_at),
     remit.micros(expires_at), remit.micros(cancel_at), cancel_by, remit.micros(deleted_at), worker::text,
     encoding, coalesce(payload, (SELECT event.payload FROM remit.event WHERE event.id = job.event_id)), result, reason,
-    label, requested_by, attachment, correlation::text, causation::text, event_id::text
-FROM remit.job
-WHERE (:state::text IS NULL OR state = :state::text)
-    AND (:domain::text IS NULL OR domain = :domain::text)
-    AND (:queue::text IS NULL OR queue = :queue::text)
-    AND (:name::text IS NULL OR name = :name::text)
-    AND (:label::text IS NULL OR label = :label::text)
-    AND (:reason::text IS NULL OR strpos(reason, :reason::text) > 0)
-    AND (:deleted::boolean OR deleted_at IS NULL)
-    AND (:after::uuid IS NULL OR id < :after::uuid)
-ORDER BY job.id DESC
-LIMIT :limit::integer;
+    label, requested_by, attachment, correlation::text, causation::text, event_id::text,
+    CASE WHEN failures > 0 THEN (
+        SELECT kind || ': ' || message FROM remit.failure WHERE failure.job = job.id
+        ORDER BY failed_at DESC, attempt DESC LIMIT 1
+    ) END
+FROM page AS job;
+
+-- name: matching
+-- The ids of jobs that match a filter, a page at a time, in the order of the ids.
+SELECT id::text FROM (
+    SELECT id FROM remit.job
+    WHERE (NOT :set_aside::boolean OR state IN ('skipped', 'cancelled', 'dead'))
+        AND (:state::text IS NULL OR state = :state::text)
+        AND (:domain::text IS NULL OR domain = :domain::text)
+        AND (:queue::text IS NULL OR queue = :queue::text)
+        AND (:name::text IS NULL OR name = :name::text)
+        AND (:label::text IS NULL OR label = :label::text)
+        AND (:reason::text IS NULL OR strpos(reason, :reason::text) > 0)
+        AND (:requested_by::text IS NULL OR :requested_by::text IN (SELECT value FROM json_each_text(requested_by::json)))
+        AND (:correlation::uuid IS NULL OR correlation = :correlation::uuid OR id = :correlation::uuid)
+        AND (:scope::json IS NULL OR NOT EXISTS (
+            SELECT FROM json_each(:scope::json) AS asked
+            WHERE (scope::json -> asked.key)::text IS DISTINCT FROM asked.value::text
+        ))
+        AND (:since::bigint IS NULL OR created_at >= 'epoch'::timestamptz + :since::bigint * interval '1 microsecond')
+        AND (:until::bigint IS NULL OR created_at < 'epoch'::timestamptz + :until::bigint * interval '1 microsecond')
+        AND (:ended_before::bigint IS NULL
+            OR finished_at <= 'epoch'::timestamptz + :ended_before::bigint * interval '1 microsecond')
+        AND (NOT :failing::boolean OR failures > 0 AND finished_at IS NULL)
+        AND (:deleted::boolean OR deleted_at IS NULL)
+        AND (:after::uuid IS NULL OR id > :after::uuid)
+    ORDER BY id
+    LIMIT :limit::integer
+) AS job;
+
+-- name: between
+-- Ids within a range: those that begin with some characters. Two are enough to know that there are several.
+SELECT id::text FROM remit.job WHERE id >= :low::uuid AND id <= :high::uuid ORDER BY job.id LIMIT 2;
+
+-- name: count
+SELECT count(*) FROM (
+    SELECT FROM remit.job
+    WHERE (NOT :set_aside::boolean OR state IN ('skipped', 'cancelled', 'dead'))
+        AND (:state::text IS NULL OR state = :state::text)
+        AND (:domain::text IS NULL OR domain = :domain::text)
+        AND (:queue::text IS NULL OR queue = :queue::text)
+        AND (:name::text IS NULL OR name = :name::text)
+        AND (:label::text IS NULL OR label = :label::text)
+        AND (:reason::text IS NULL OR strpos(reason, :reason::text) > 0)
+        AND (:requested_by::text IS NULL OR :requested_by::text IN (SELECT value FROM json_each_text(requested_by::json)))
+        AND (:correlation::uuid IS NULL OR correlation = :correlation::uuid OR id = :correlation::uuid)
+        AND (:scope::json IS NULL OR NOT EXISTS (
+            SELECT FROM json_each(:scope::json) AS asked
+            WHERE (scope::json -> asked.key)::text IS DISTINCT FROM asked.value::text
+        ))
+        AND (:since::bigint IS NULL OR created_at >= 'epoch'::timestamptz + :since::bigint * interval '1 microsecond')
+        AND (:until::bigint IS NULL OR created_at < 'epoch'::timestamptz + :until::bigint * interval '1 microsecond')
+        AND (:ended_before::bigint IS NULL
+            OR finished_at <= 'epoch'::timestamptz + :ended_before::bigint * interval '1 microsecond')
+        AND (NOT :failing::boolean OR failures > 0 AND finished_at IS NULL)
+        AND (:deleted::boolean OR deleted_at IS NULL)
+) AS job;
 
 -- name: failures
 SELECT attempt, remit.micros(failed_at), worker::text, kind, message, traceback
@@ -443,10 +538,11 @@ FROM job WHERE target.id = job.id AND was IN ('scheduled', 'ready', 'running')
 RETURNING target.state;
 
 -- name: retry
--- By hand: a new set of attempts, a new token, no memory of suspicion. Who tries again, because nobody knew whether it
--- was committed, finds the token.
+-- By hand: a new set of attempts, a new token, no memory of suspicion. A repeated call, after a commit whose reply was
+-- lost, finds its own token. The log of the job keeps the person, and the reason that the job had.
 WITH job AS MATERIALIZED (
-    SELECT id, state AS was, token = :token::bigint AS again FROM remit.job WHERE id = :id::uuid FOR UPDATE
+    SELECT id, state AS was, reason AS why, failures AS failed, token = :token::bigint AS again
+    FROM remit.job WHERE id = :id::uuid FOR UPDATE
 ),
 done AS (
     UPDATE remit.job AS target
@@ -454,11 +550,46 @@ done AS (
         reason = NULL, cancel_at = NULL, cancel_by = NULL, deleted_at = NULL, failures = 0, suspect = 0,
         token = :token::bigint
     FROM job WHERE target.id = job.id AND was IN ('scheduled', 'dead', 'cancelled', 'skipped')
-    RETURNING 1
+    RETURNING target.id, was, why, failed
+),
+logged AS (
+    INSERT INTO remit.log (job, attempt, logged_at, level, message)
+    SELECT id, failed, remit.clock(:now::bigint), 20,
+        'retried' || coalesce(' by ' || :by::text, '') || ', was ' || was || coalesce(': ' || why, '')
+    FROM done
 )
 SELECT was, again, CASE WHEN EXISTS (SELECT FROM done) AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
     THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL
 FROM job;
+
+-- name: retry_many
+-- The same for many, or for those of them alone that are dead letters, undeleted. A row that is locked, because somebody
+-- acts on it, is left out.
+WITH job AS MATERIALIZED (
+    SELECT id, state AS was, reason AS why, failures AS failed FROM remit.job
+    WHERE id = ANY (ARRAY(SELECT value::uuid FROM json_array_elements_text(:ids::json)))
+        AND state IN ('scheduled', 'dead', 'cancelled', 'skipped')
+        AND (NOT :dead_only::boolean OR state = 'dead' AND deleted_at IS NULL)
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED
+),
+done AS (
+    UPDATE remit.job AS target
+    SET state = 'ready', worker = NULL, run_at = remit.clock(:now::bigint), finished_at = NULL, expires_at = NULL,
+        reason = NULL, cancel_at = NULL, cancel_by = NULL, deleted_at = NULL, failures = 0, suspect = 0,
+        token = :token::bigint
+    FROM job WHERE target.id = job.id
+    RETURNING target.id, was, why, failed
+),
+logged AS (
+    INSERT INTO remit.log (job, attempt, logged_at, level, message)
+    SELECT id, failed, remit.clock(:now::bigint), 20,
+        'retried' || coalesce(' by ' || :by::text, '') || ', was ' || was || coalesce(': ' || why, '')
+    FROM done
+)
+SELECT id::text, (SELECT CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
+    THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL)
+FROM done ORDER BY id;
 
 -- name: delete
 -- Hides an ended job, and ends a waiting one; the pruner removes it with the others of its age.
@@ -474,46 +605,39 @@ done AS (
 )
 SELECT was FROM job;
 
+-- name: delete_many
+-- The same for many. A row that is locked, because somebody acts on it, is left out.
+WITH job AS MATERIALIZED (
+    SELECT id, state AS was, finished_at FROM remit.job
+    WHERE id = ANY (ARRAY(SELECT value::uuid FROM json_array_elements_text(:ids::json))) AND state <> 'running'
+        AND deleted_at IS NULL
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE remit.job AS target
+SET state = CASE WHEN was IN ('scheduled', 'ready') THEN 'cancelled' ELSE was END,
+    worker = NULL,
+    finished_at = coalesce(job.finished_at, remit.clock(:now::bigint)),
+    reason = CASE WHEN was IN ('scheduled', 'ready') THEN 'deleted' ELSE target.reason END,
+    deleted_at = remit.clock(:now::bigint)
+FROM job WHERE target.id = job.id
+RETURNING target.id::text;
+
 -- name: purge
 -- Removes a job that does not run, with its failures and logs.
 WITH job AS MATERIALIZED (SELECT id, state AS was FROM remit.job WHERE id = :id::uuid FOR UPDATE),
 done AS (DELETE FROM remit.job AS target USING job WHERE target.id = job.id AND was <> 'running')
 SELECT was FROM job;
 
--- name: replay
--- Dead letters, oldest id first, a batch at a time; a row that somebody acts on is left to them.
-WITH dead AS MATERIALIZED (
+-- name: purge_many
+-- The same for many. A row that is locked, because somebody acts on it, is left out.
+WITH job AS MATERIALIZED (
     SELECT id FROM remit.job
-    WHERE state = 'dead' AND deleted_at IS NULL
-        AND (:domain::text IS NULL OR domain = :domain::text)
-        AND (:queue::text IS NULL OR queue = :queue::text)
-        AND (:name::text IS NULL OR name = :name::text)
-        AND (:reason::text IS NULL OR strpos(reason, :reason::text) > 0)
-        AND (:before::bigint IS NULL OR finished_at <= 'epoch'::timestamptz + :before::bigint * interval '1 microsecond')
-        AND (:after::uuid IS NULL OR id > :after::uuid)
+    WHERE id = ANY (ARRAY(SELECT value::uuid FROM json_array_elements_text(:ids::json))) AND state <> 'running'
     ORDER BY id
-    LIMIT :limit::integer
     FOR UPDATE SKIP LOCKED
-),
-done AS (
-    UPDATE remit.job
-    SET state = 'ready', run_at = remit.clock(:now::bigint), finished_at = NULL, expires_at = NULL, reason = NULL,
-        cancel_at = NULL, cancel_by = NULL, failures = 0, suspect = 0, token = :token::bigint
-    FROM dead WHERE job.id = dead.id
-    RETURNING job.id
 )
-SELECT id::text, (SELECT CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
-    THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL)
-FROM done ORDER BY id;
-
--- name: count_dead
-SELECT count(*) FROM remit.job
-WHERE state = 'dead' AND deleted_at IS NULL
-    AND (:domain::text IS NULL OR domain = :domain::text)
-    AND (:queue::text IS NULL OR queue = :queue::text)
-    AND (:name::text IS NULL OR name = :name::text)
-    AND (:reason::text IS NULL OR strpos(reason, :reason::text) > 0)
-    AND (:before::bigint IS NULL OR finished_at <= 'epoch'::timestamptz + :before::bigint * interval '1 microsecond');
+DELETE FROM remit.job AS target USING job WHERE target.id = job.id RETURNING target.id::text;
 
 -- name: unfinished
 -- Those of some jobs that have not ended, each by its id.
@@ -599,13 +723,16 @@ FROM resumed;
 SELECT name, remit.micros(paused_at), paused_by FROM remit.queue WHERE paused_at IS NOT NULL ORDER BY name;
 
 -- name: waiting
--- What is not ended, by queue and state, with the age of the oldest in seconds.
-SELECT queue, state, count(*), extract(epoch FROM remit.clock(:now::bigint) - min(run_at))::double precision
+-- What has not ended, by queue and state: how many, of these after a failed attempt, and the age of the oldest in seconds.
+SELECT queue, state, count(*), count(*) FILTER (WHERE failures > 0),
+    extract(epoch FROM remit.clock(:now::bigint) - min(run_at))::double precision
 FROM remit.job WHERE state = 'ready' GROUP BY queue, state
 UNION ALL
-SELECT queue, state, count(*), NULL FROM remit.job WHERE state = 'scheduled' GROUP BY queue, state
+SELECT queue, state, count(*), count(*) FILTER (WHERE failures > 0), NULL
+FROM remit.job WHERE state = 'scheduled' GROUP BY queue, state
 UNION ALL
-SELECT queue, state, count(*), extract(epoch FROM remit.clock(:now::bigint) - min(claimed_at))::double precision
+SELECT queue, state, count(*), count(*) FILTER (WHERE failures > 0),
+    extract(epoch FROM remit.clock(:now::bigint) - min(claimed_at))::double precision
 FROM remit.job WHERE state = 'running' GROUP BY queue, state;
 
 -- name: ended
@@ -631,3 +758,12 @@ FROM final CROSS JOIN LATERAL (
 -- name: dead
 -- Dead letters that wait for a person, by queue.
 SELECT queue, count(*) FROM remit.job WHERE state = 'dead' AND deleted_at IS NULL GROUP BY queue;
+
+-- name: failed_attempts
+-- Attempts that failed within the last so many seconds, by queue.
+SELECT job.queue, count(*)
+FROM remit.failure CROSS JOIN LATERAL (
+    SELECT queue FROM remit.job WHERE job.id = failure.job OFFSET 0
+) AS job
+WHERE failed_at > (SELECT remit.clock(:now::bigint)) - :seconds::double precision * interval '1 second'
+GROUP BY job.queue;
