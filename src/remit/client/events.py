@@ -43,7 +43,8 @@ class Events:
     ) -> EventPage:
         """Events, newest first, a page at a time.
 
-        `state` is "pending" (not dispatched yet), "dispatched" or "dead"; `event` a whole name
+        `state` is "pending" (not dispatched yet), "unknown" (declared by no release that was here yet), "dispatched" or
+        "dead"; `event` a whole name
         (`billing.invoice-paid`), `domain` the publisher. `after` is what the page before answered; a page whose own
         `after` is None is the last. `limit` is 1 to 1000. Raises `InvalidArgument`.
         """
@@ -71,12 +72,18 @@ class Events:
     async def retry(self, id: AnyId) -> None:
         """Give an event that the relay failed on, or gave up, to the relay again.
 
-        Raises `EventNotFound`, and `InvalidTransition` for one that was dispatched: its deliveries are retried as jobs.
+        Raises `EventNotFound`, and `InvalidTransition` for one that was dispatched, whose deliveries are retried as
+        jobs, and for one that is unknown.
         """
         known = _known(id)
         was = await self._database.run(lambda tx: operations.retry_event(tx, known), atomic=True)
         if was is None:
             raise EventNotFound(_missing(known))
+        if was is EventState.UNKNOWN:
+            raise InvalidTransition(
+                f"event {known} waits for a release that declares it: start a worker of that release, or run "
+                "`remit migrate` with it"
+            )
         if was is EventState.DISPATCHED:
             raise InvalidTransition(
                 f"event {known} was dispatched: retry its deliveries, which are jobs, or replay it to a subscription"
