@@ -34,8 +34,9 @@ from remit.db.opening import open_store
 from remit.db.transaction import BlockingDatabase, Database, Role, T, Transaction, Work
 from remit.errors import AlreadyBound, ConfigurationError, InvalidArgument
 from remit.outbox.model import Differences
+from remit.outbox.operations import recognise
 from remit.runtime.frames import ChildConfig
-from remit.runtime.registrar import declare, differences
+from remit.runtime.registrar import RECOGNISED, declare, differences
 from remit.runtime.worker import Worker, WorkerSettings
 from remit.telemetry import Refusals
 
@@ -198,12 +199,14 @@ class Remit:
         return await asyncio.to_thread(self._migrate)
 
     def _migrate(self) -> list[str]:
-        """Migrate the schema, then enter the subscriptions as this release of the application declares them."""
+        """Migrate the schema, then enter the subscriptions and events of this release of the application."""
         steps = schema.migrate(self.store)
         self.catalog.import_handlers()
         database = self.store.blocking(Role.MIGRATE)  # of its own: to migrate is not to open
         try:
             entered = database.run(lambda tx: declare(tx, self.catalog, force=True))
+            while database.run(lambda tx: recognise(tx, limit=RECOGNISED)) == RECOGNISED:
+                pass
         finally:
             database.close()
         return [

@@ -291,6 +291,14 @@ class Telemetry:
             extra=fields(subscription=name, revision=revision),
         )  # fmt: skip
 
+    def unknown_event(self, name: str, version: int, count: int) -> None:
+        log.warning(
+            "events wait for a release that declares them: %s v%d (%d): "
+            "start a worker of that release, or run `remit migrate` with it",
+            name, version, count,
+            extra=fields(event=name, version=version, count=count),
+        )  # fmt: skip
+
     def event_failed(self, name: str, id: str, attempt: int, error: str, retry_in: float) -> None:
         self.counts["event_failed"] += 1
         text = one_line(error)

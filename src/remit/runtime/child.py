@@ -131,7 +131,8 @@ class Child:
         """Import and open what the handler needs; nothing of it counts as time of the job."""
         function = _find(call.path)
         owner: type[Owner[Any]] = _find(call.domain)
-        work: Work = owner.__remit__.subscriptions.get(call.name) or _find(call.job).__remit__
+        declared = _find(call.job).__remit__
+        work: Work = owner.__remit__.subscriptions.find(call.name, declared.version) or declared
         message = work.codec.load(call.payload)
         handler = work.handler if isinstance(work, Subscription) else owner.__remit__.handlers.get(work)
         if handler is not None and handler.path == call.path:

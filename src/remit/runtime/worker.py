@@ -381,7 +381,7 @@ class Worker:
             "lease": self.settings.lease,
             "queues": {name: intake.concurrency for name, intake in self._intakes.items()},
             "jobs": sorted({f"{name} v{number}" for name, number in self._known}),
-            "subscriptions": sorted(each.name for each in self.catalog.subscriptions),
+            "subscriptions": sorted({each.name for each in self.catalog.subscriptions}),
         }
         await self._databases.leader.run(
             lambda tx: operations.register(

@@ -32,6 +32,7 @@ from remit.catalog.names import lane
 from remit.catalog.publishing import scope_text
 from remit.catalog.quantities import DAY
 from remit.catalog.specs import D
+from remit.catalog.versions import Versions
 from remit.errors import (
     InvalidArgument,
     NotAMessage,
@@ -255,7 +256,7 @@ class TestWhatARefusalAdvises:
         )
 
     async def test_an_event_to_be_where_it_has_none(self, shop: Shop) -> None:
-        shop.Billing.__remit__.events.clear()
+        shop.Billing.__remit__.events = Versions()
         assert await self.told(shop) == (
             "Let billing publish an event and let catalogue subscribe to it, or call an API of catalogue."
         )
