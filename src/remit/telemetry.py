@@ -94,6 +94,7 @@ class Telemetry:
     def __init__(self, worker: str = "") -> None:
         self.worker = worker
         self.counts: Counter[str] = Counter()
+        self._unkept: set[tuple[str, str]] = set()
         self.tracebacks = False
         """Whether failures are logged with their tracebacks: in `drain`, whose log somebody reads at once."""
 
@@ -167,8 +168,16 @@ class Telemetry:
         )  # fmt: skip
 
     def no_result(self, name: str, id: str, error: BaseException | str) -> None:
+        """Reported once for each handler and cause: a handler does so in every run, or in many."""
+        cause = (name, error if isinstance(error, str) else type(error).__name__)
+        if cause in self._unkept:
+            return
+        self._unkept.add(cause)
         text = one_line(error)
-        log.warning("result not kept: %s %s: %s", name, id, text, extra=fields(job=name, job_id=id, reason=text))
+        log.warning(
+            "result not kept: %s %s: %s (reported once for each handler)", name, id, text,
+            extra=fields(job=name, job_id=id, reason=text),
+        )  # fmt: skip
 
     def bad_backoff(self, name: str, error: BaseException) -> None:
         text = named(error)
