@@ -32,7 +32,7 @@ from remit.client.faces import BlockingRuns
 from remit.db import forks
 from remit.db.opening import open_store
 from remit.db.transaction import BlockingDatabase, Database, Role, T, Transaction, Work
-from remit.errors import AlreadyBound, ConfigurationError, InvalidArgument
+from remit.errors import AlreadyBound, ConfigurationError, InvalidArgument, RunningLoop
 from remit.outbox.model import Differences
 from remit.outbox.operations import recognise
 from remit.runtime.frames import ChildConfig
@@ -257,6 +257,7 @@ class Remit:
         """
         rail = self._connections.rail
         async with self.worker() as worker:
+            worker.telemetry.tracebacks = True
             await worker.promoter.stop()  # a drain promotes by itself: nothing becomes ready behind its last look
             taken = -1
             while taken != rail.taken:
@@ -325,8 +326,16 @@ class SyncRemit:
         return self._app._migrate()
 
     def drain(self) -> None:
-        """Run what is ready until nothing is left, on an event loop of its own."""
-        asyncio.run(self._app.drain())
+        """Run what is ready until nothing is left, on an event loop of its own.
+
+        Raises `RunningLoop` where an event loop runs, and what `drain` of the application raises.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            asyncio.run(self._app.drain())
+            return
+        raise RunningLoop("app.sync.drain() cannot run inside an event loop: write `await app.drain()`")
 
 
 class _Connections:

@@ -25,6 +25,7 @@ from remit.jobs.states import (
     Skipped,
     Snoozed,
     State,
+    Stopped,
     decide,
 )
 from remit.outbox import operations as outbox
@@ -439,6 +440,7 @@ OUTCOMES: dict[str, Outcome] = {
     "failed": Failed(BOOM, 30.0),
     "gave up": GaveUp("no retry can help", BOOM),
     "snoozed": Snoozed(30.0),
+    "stopped": Stopped("half of it is done"),
     "interrupted": Interrupted(),
 }
 TABLES = (

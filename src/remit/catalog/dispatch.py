@@ -109,7 +109,7 @@ class Dispatch:
         if self._binding is None:
             raise UnboundDomain(
                 f"{self._domain.name} cannot send yet: no application has taken it in. Create one with "
-                f"Remit(url, domains=[{self._domain.name.replace('-', '_')}]) and open it first."
+                f"Remit(url, domains=[{self._domain.name.replace('-', '_')}]) first."
             )
         return self._binding
 

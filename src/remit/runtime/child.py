@@ -81,6 +81,7 @@ class Child:
         self._gate = Gate(self._catalog, self._refuse)
         self._store: Store | None = None
         self._database: BlockingDatabase | None = None
+        self._telemetry = Telemetry()
 
     def serve(self) -> None:
         """Run calls until the worker lets this process go."""
@@ -150,11 +151,12 @@ class Child:
             call.name, call.traceparent, call.envelope,
         )  # fmt: skip
         policy = self._catalog.policy(work)
+        self._telemetry.worker = call.worker
         services = Services(
             store=self._opened(),
             database=_no_loop,
             blocking=self._blocking,
-            telemetry=Telemetry(call.worker),
+            telemetry=self._telemetry,
             gate=self._gate,
             journal=self._journal,
         )

@@ -206,8 +206,7 @@ async def test_an_unbound_domain_cannot_publish_either() -> None:
     shop = Shop()
     [told] = await refusals(shop, shop.billing, shop.paid)
     assert told == (
-        "billing cannot send yet: no application has taken it in. Create one with Remit(url, domains=[billing]) and "
-        "open it first."
+        "billing cannot send yet: no application has taken it in. Create one with Remit(url, domains=[billing]) first."
     )
     for flush in (shop.billing.flush, shop.billing.sync.flush):
         with pytest.raises(UnboundDomain):

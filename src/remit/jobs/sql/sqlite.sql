@@ -115,7 +115,8 @@ RETURNING
 UPDATE remit_job
 SET state = CASE WHEN cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN 'cancelled' ELSE outcome.state END,
     finished_at = CASE WHEN cancel_at IS NOT NULL OR outcome.delay IS NULL THEN :now END,
-    reason = CASE WHEN cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN remit_job.reason ELSE outcome.reason END,
+    reason = CASE WHEN cancel_at IS NOT NULL AND (outcome.delay IS NOT NULL OR outcome.state = 'cancelled')
+        THEN coalesce(remit_job.reason, outcome.reason) ELSE outcome.reason END,
     run_at = CASE WHEN outcome.state = 'scheduled' THEN CAST(:now + outcome.delay * 1000000 AS INTEGER)
         ELSE remit_job.run_at END,
     expires_at = CASE WHEN outcome.state = 'scheduled' OR outcome.began THEN NULL ELSE expires_at END,
