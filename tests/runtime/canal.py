@@ -96,6 +96,7 @@ ASYNC = {
     "complete-tx-and-raise": AT_ONCE,
     "complete-tx-rolled-back": SECOND_TRY,
     "complete-tx-rolled-back-for-good": DEAD,
+    "complete-tx-rolled-back-and-raise": SECOND_TRY,
     "complete-tx-rolled-back-and-skip": End("skipped", sent=NOTHING_SENT),
     "complete-tx-rolled-back-and-snooze": AGAIN_FREE,
     "complete-tx-rolled-back-and-dead-letter": End("dead", 1, NOTHING_SENT),
@@ -184,6 +185,9 @@ async def behave(event: Passed, run: Run[Canal]) -> None:  # noqa: PLR0912 - one
             await complete(event.url, run, commit=not first)
         case "complete-tx-rolled-back-for-good":
             await complete(event.url, run, commit=False)
+        case "complete-tx-rolled-back-and-raise" if first:
+            await complete(event.url, run, commit=False)
+            raise ValueError("after the rollback")
         case "complete-tx-rolled-back-and-skip":
             await complete(event.url, run, commit=False)
             raise Skip("nothing to do")

@@ -70,6 +70,9 @@ async def test_whatever_ends_a_run_what_must_follow_follows(store_url: str) -> N
         first = await deliveries(app, [refs[key, 1] for key in wanted])
         found = dict(zip(wanted, [await as_it_ended(app, record) for record in first], strict=True))
         assert found == wanted
+        kinds = {key: [error.kind for error in record.errors] for key, record in zip(wanted, first, strict=True)}
+        assert kinds["async:complete-tx-rolled-back"] == ["CompletionRolledBack"]
+        assert kinds["async:complete-tx-rolled-back-and-raise"] == ["ValueError"], "the run has an outcome of its own"
         counts, expected = worker.telemetry.counts, await final(app)
     assert counts["lease_lost"] == 1, "the process that committed and died: its worker is refused"
     assert {state: counts[state] for state in expected} == {**expected, "completed": expected["completed"] - 1}
