@@ -32,10 +32,11 @@ from remit.client.faces import BlockingRuns
 from remit.db import forks
 from remit.db.opening import open_store
 from remit.db.transaction import BlockingDatabase, Database, Role, T, Transaction, Work
-from remit.errors import AlreadyBound, ConfigurationError, InvalidArgument
+from remit.errors import AlreadyBound, ConfigurationError, InvalidArgument, RunningLoop
 from remit.outbox.model import Differences
+from remit.outbox.operations import recognise
 from remit.runtime.frames import ChildConfig
-from remit.runtime.registrar import declare, differences
+from remit.runtime.registrar import RECOGNISED, declare, differences
 from remit.runtime.worker import Worker, WorkerSettings
 from remit.telemetry import Refusals
 
@@ -198,12 +199,14 @@ class Remit:
         return await asyncio.to_thread(self._migrate)
 
     def _migrate(self) -> list[str]:
-        """Migrate the schema, then enter the subscriptions as this release of the application declares them."""
+        """Migrate the schema, then enter the subscriptions and events of this release of the application."""
         steps = schema.migrate(self.store)
         self.catalog.import_handlers()
         database = self.store.blocking(Role.MIGRATE)  # of its own: to migrate is not to open
         try:
             entered = database.run(lambda tx: declare(tx, self.catalog, force=True))
+            while database.run(lambda tx: recognise(tx, limit=RECOGNISED)) == RECOGNISED:
+                pass
         finally:
             database.close()
         return [
@@ -222,9 +225,19 @@ class Remit:
         return {domain.name for domain in self.catalog.domains}
 
     def worker(
-        self, *, lease: float | None = None, grace: float | None = None, max_tasks_per_child: int | None = None
+        self,
+        *,
+        lease: float | None = None,
+        grace: float | None = None,
+        max_tasks_per_child: int | None = None,
+        queues: Iterable[str] = (),
+        exclude: Iterable[str] = (),
     ) -> Worker:
         """A worker in this process: `async with app.worker():`, or `await app.worker().run()`.
+
+        `queues` are the whole names of the queues that it serves, all by default; `exclude` are queues that it does not
+        serve. Events are relayed, and jobs rescued, by every worker, whatever it serves. Unknown names raise
+        `InvalidArgument` when it starts.
 
         `lease` and `grace`, in seconds, and `max_tasks_per_child` overrule the application's. A worker judges the
         others by its own lease, so all that share a store should have one. Raises `AlreadyBound` and `InvalidArgument`;
@@ -232,6 +245,7 @@ class Remit:
         """
         self._take_domains()
         settings = _limited(_set(self._settings, lease=lease, grace=grace), max_tasks_per_child)
+        settings = replace(settings, queues=_names("queues", queues), exclude=_names("exclude", exclude))
         return Worker(self.store, self.catalog, settings, self._child_config, self.refusals)
 
     async def drain(self) -> None:
@@ -243,6 +257,7 @@ class Remit:
         """
         rail = self._connections.rail
         async with self.worker() as worker:
+            worker.telemetry.tracebacks = True
             await worker.promoter.stop()  # a drain promotes by itself: nothing becomes ready behind its last look
             taken = -1
             while taken != rail.taken:
@@ -268,6 +283,12 @@ def _set(settings: WorkerSettings, **seconds: float | None) -> WorkerSettings:
                 "declared dead"
             )
     return replace(settings, **given)
+
+
+def _names(option: str, names: Iterable[str]) -> frozenset[str]:
+    if isinstance(names, str):
+        raise InvalidArgument(f"{option} takes several names: write {option}=[{names!r}]")
+    return frozenset(names)
 
 
 def _limited(settings: WorkerSettings, max_tasks_per_child: int | None) -> WorkerSettings:
@@ -305,8 +326,16 @@ class SyncRemit:
         return self._app._migrate()
 
     def drain(self) -> None:
-        """Run what is ready until nothing is left, on an event loop of its own."""
-        asyncio.run(self._app.drain())
+        """Run what is ready until nothing is left, on an event loop of its own.
+
+        Raises `RunningLoop` where an event loop runs, and what `drain` of the application raises.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            asyncio.run(self._app.drain())
+            return
+        raise RunningLoop("app.sync.drain() cannot run inside an event loop: write `await app.drain()`")
 
 
 class _Connections:

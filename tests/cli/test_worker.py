@@ -385,3 +385,19 @@ def test_as_the_first_process_of_a_container_it_heeds_signals_and_reaps_orphans(
     first.send_signal(signal.SIGTERM)
     assert namespace.end() == 0
     assert " stopped after " in namespace.output
+
+
+def test_a_worker_serves_the_queues_of_its_options(depot: Depot, start: Start, remit: Command) -> None:
+    from depot.messages import Pack, Recount
+
+    [pack, recount] = depot.enqueue(Pack(number=1), Recount(shelf="B7"))
+    worker = start("worker", "--queue", "depot.parcels", REMIT_LOG_LEVEL="debug")
+    worker.wait_for("packing parcel 1")
+    [record] = remit("workers", "list", "--json").json["workers"]
+    assert record["about"]["queues"] == {"depot.parcels": 4}
+    worker.signal(signal.SIGTERM)
+    assert worker.end() == 0
+    assert (depot.states()[pack], depot.states()[recount]) == ("completed", "ready")
+    worker = start("worker", REMIT_EXCLUDE="depot.parcels,depot.reports")
+    assert worker.end() == 2
+    assert "leave this worker without any queue" in worker.output

@@ -193,9 +193,10 @@ class Terminate(Job[Yard], queue=threads):
 
 
 class ReturnTwice(Job[Yard], queue=holds):
-    """Async: forks, and both processes come back from the handler."""
+    """Async: forks, and both processes come back from the handler; with `wait`, the copy to the event loop."""
 
     number: int
+    wait: bool = False
 
 
 class ReturnTwiceInThread(Job[Yard], queue=threads):
@@ -467,7 +468,10 @@ def terminate(job: Terminate, run: Run[Yard]) -> list[int | None]:
 @yard.handles(ReturnTwice)
 async def return_twice(job: ReturnTwice, run: Run[Yard]) -> None:
     write("started", job, run)
-    write("forked" if os.fork() == 0 else "ended", job, run)
+    is_copy = os.fork() == 0
+    write("forked" if is_copy else "ended", job, run)
+    if is_copy and job.wait:
+        await passing("never")
 
 
 @yard.handles(ReturnTwiceInThread)

@@ -33,12 +33,17 @@ def test_what_a_handler_forks_can_be_terminated_and_the_worker_works_on(sqlite_s
 
 
 _APPLICATION = """
-import multiprocessing, time
+import multiprocessing, os, time
 from remit import Domain, Job, Remit, Run
 
 class Lab(Domain): ...
 lab = Lab()
 class Crunch(Job[Lab]): ...
+class Digest(Job[Lab]): ...
+
+@lab.handles(Digest, mode="process")
+def digest(job: Digest, run: Run[Lab]) -> tuple[list[int], int]:
+    return crunch(job, run), os.getpid()
 
 @lab.handles(Crunch)
 def crunch(job: Crunch, run: Run[Lab]) -> list[int]:
@@ -56,19 +61,22 @@ app = Remit("sqlite:///lab.db", domains=[lab])
 """
 
 
-def test_the_same_under_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_under_the_command_on_uvloop_and_in_a_child_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "laboratory.py").write_text(textwrap.dedent(_APPLICATION))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     app: Remit
-    from laboratory import Crunch, app, lab  # type: ignore[import-not-found]
+    from laboratory import Crunch, Digest, app, lab  # type: ignore[import-not-found]
 
     with app.sync:
-        ref = lab.sync.enqueue(Crunch())
-        command = [sys.executable, "-m", "remit.cli", "worker", "laboratory:app"]
+        refs = lab.sync.enqueue_many([Crunch(), Digest(), Digest()])
+        command = [sys.executable, "-m", "remit.cli", "worker", "laboratory:app", "--max-tasks-per-child", "1"]
         worker = subprocess.Popen(command, cwd=tmp_path, start_new_session=True)
         try:
-            until(lambda: app.sync.jobs.get(ref.id).state.is_final, "the job has ended")
+            for ref in refs:
+                until(lambda ref=ref: app.sync.jobs.get(ref.id).state.is_final, "the job has ended")
             assert worker.poll() is None
             worker.terminate()
             assert worker.wait(PATIENCE) == 0
@@ -76,15 +84,19 @@ def test_the_same_under_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             with suppress(ProcessLookupError):
                 os.killpg(worker.pid, signal.SIGKILL)
             worker.wait()
-        assert app.sync.jobs.get(ref.id).result == [-signal.SIGTERM] * 10
+        crunched, (first, one), (second, other) = [app.sync.jobs.get(ref.id).result for ref in refs]
+        assert crunched == first == second == [-signal.SIGTERM] * 10
+        assert one != other, "each had a process of its own"
 
 
-@pytest.mark.parametrize("kind", [ReturnTwice, ReturnTwiceInThread])
+@pytest.mark.parametrize(
+    "job", [ReturnTwice(number=1), ReturnTwice(number=1, wait=True), ReturnTwiceInThread(number=1)]
+)
 def test_a_fork_that_comes_back_from_a_handler_ends_before_it_does_harm(
-    site: Site, kind: type[ReturnTwice] | type[ReturnTwiceInThread]
+    site: Site, job: ReturnTwice | ReturnTwiceInThread
 ) -> None:
     worker = site.worker(lease=10).ready()
-    id = site.send(kind(number=1))
+    id = site.send(job)
     site.await_line("forked", id)
     site.await_final(id)
     [fork] = [line["pid"] for line in site.ledger.lines("forked", id)]

@@ -35,6 +35,8 @@ class Orders:
     processes: int = 1
     max_tasks_per_child: int | None = None
     number: int | None = None
+    queues: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
     @property
     def introduces(self) -> bool:
@@ -81,7 +83,11 @@ class _Service:
         loop = asyncio.get_running_loop()
         orders = self._orders
         worker = self._app.worker(
-            lease=orders.lease, grace=orders.grace, max_tasks_per_child=orders.max_tasks_per_child
+            lease=orders.lease,
+            grace=orders.grace,
+            max_tasks_per_child=orders.max_tasks_per_child,
+            queues=orders.queues,
+            exclude=orders.exclude,
         )
 
         def asked() -> None:

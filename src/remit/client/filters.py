@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, TypedDict
 
+from remit.catalog import AnyId, id_text
 from remit.codec import encode
 from remit.errors import InvalidArgument, nearest
-from remit.jobs.ids import is_id
 from remit.jobs.model import Filter, micros
 from remit.jobs.states import State
 
@@ -33,7 +33,7 @@ class JobFilter(TypedDict, total=False):
     label: str | None
     requested_by: str | None
     reason: str | None
-    correlation: str | None
+    correlation: AnyId | None
     scope: Mapping[str, Any] | None
     since: datetime | None
     until: datetime | None
@@ -49,9 +49,10 @@ def checked(given: JobFilter) -> Filter:
             raise InvalidArgument(
                 f"a filter of jobs has no condition {key!r}.{nearest(key, list(JobFilter.__annotations__))}"
             )
-    correlation = given.get("correlation")
-    if correlation is not None and not is_id(correlation):
-        raise InvalidArgument(f"correlation is {correlation!r}, which is not an id: copy one from `remit jobs show`")
+    cause = given.get("correlation")
+    correlation = id_text(cause)
+    if cause is not None and correlation is None:
+        raise InvalidArgument(f"correlation is {cause!r}, which is not an id: copy one from `remit jobs show`")
     scope = given.get("scope")
     filter: Filter = {
         "state": _state(given.get("state")),

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from msgspec import Struct
 
@@ -238,6 +238,16 @@ class Ended(Struct):
     def ordered(self) -> bool:
         """Whether it publishes ordered events, for whose turn it may have to wait."""
         return any("lane" in event for event in self.events)
+
+
+class Rescued(NamedTuple):
+    """A job that was taken from a worker that is gone. `charged`: the crash cost it an attempt."""
+
+    id: str
+    state: State
+    charged: bool
+    name: str
+    worker: str
 
 
 class Landed(Struct, frozen=True):

@@ -23,6 +23,7 @@ from remit.jobs.model import (
     Landed,
     LogRecord,
     Page,
+    Rescued,
     moment,
 )
 from remit.jobs.rows import NOT_SAID
@@ -182,10 +183,10 @@ async def promote(tx: Transaction, *, limit: int) -> tuple[int, float | None]:
     return promoted, due
 
 
-async def rescue(tx: Transaction, *, token: int, limit: int) -> list[tuple[str, State, bool]]:
-    """Free rows of workers that are gone: (id, new state, whether the crash was charged)."""
+async def rescue(tx: Transaction, *, token: int, limit: int) -> list[Rescued]:
+    """Free rows of workers that are gone."""
     rows = await tx.fetch(queries.RESCUE, token=token, limit=limit)
-    return [(row[0], State(row[1]), bool(row[2])) for row in rows]
+    return [Rescued(row[0], State(row[1]), bool(row[2]), row[3], row[4]) for row in rows]
 
 
 async def log(tx: Transaction, lines: Sequence[dict[str, Any]]) -> None:

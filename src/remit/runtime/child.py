@@ -17,11 +17,12 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, suppress
+from contextvars import copy_context
 from typing import Any, NoReturn
 
-from remit.catalog import DomainSpec, Origin, Owner, Work, current_origin, running_domain
+from remit.catalog import DomainSpec, Origin, Owner, Subscription, Work, current_origin, running_domain
 from remit.db import forks
 from remit.db.opening import open_store
 from remit.db.store import Store
@@ -29,7 +30,7 @@ from remit.db.transaction import BlockingDatabase, Role
 from remit.errors import CatalogError
 from remit.jobs.model import Claim
 from remit.jobs.states import Completed, Outcome
-from remit.runtime import signals
+from remit.runtime import logcontext, signals
 from remit.runtime.frames import (
     CHANNEL_CLOSED,
     Call,
@@ -49,6 +50,7 @@ from remit.runtime.gate import Gate
 from remit.runtime.journal import text_of
 from remit.runtime.outcomes import Raised, ending
 from remit.runtime.processes import NotPrepared
+from remit.runtime.returned import finished_without_loop
 from remit.runtime.runs import LiveRun, Services
 from remit.telemetry import Telemetry
 
@@ -68,15 +70,18 @@ class Child:
         self._cancelled = 0
         self._contexts: dict[str, object] = {}
         self._stack = ExitStack()
-        setup = next(self._frames)
-        assert isinstance(setup, Setup)
+        setup = next(self._frames, None)
+        if not isinstance(setup, Setup):
+            channel.cut_off()
         channel.parent = setup.worker
         _take_paths(setup)
+        logcontext.install()
         self._config = setup.config
         self._catalog = self._config.catalog()
         self._gate = Gate(self._catalog, self._refuse)
         self._store: Store | None = None
         self._database: BlockingDatabase | None = None
+        self._telemetry = Telemetry()
 
     def serve(self) -> None:
         """Run calls until the worker lets this process go."""
@@ -111,18 +116,14 @@ class Child:
             function, message, run = self._prepare(call)
         except BaseException as error:
             return _ended(ending(_not_prepared(call, error)))
-        token = running_domain.set(run.domain)
-        origin = current_origin.set(Origin(call.correlation, call.id, call.traceparent))
         self._channel.send(Started())
         try:
-            returned = function(message, run)
+            returned = run.variables.run(_call, function, message, run)
             forks.end_if_forked(pid)
         except BaseException as error:
             forks.end_if_forked(pid, error)
             return _ended(ending(error), run)
         finally:
-            running_domain.reset(token)
-            current_origin.reset(origin)
             self._run = None
         return _ended(Completed(run.returned(returned)), run)
 
@@ -130,8 +131,12 @@ class Child:
         """Import and open what the handler needs; nothing of it counts as time of the job."""
         function = _find(call.path)
         owner: type[Owner[Any]] = _find(call.domain)
-        work: Work = owner.__remit__.subscriptions.get(call.name) or _find(call.job).__remit__
+        declared = _find(call.job).__remit__
+        work: Work = owner.__remit__.subscriptions.find(call.name, declared.version) or declared
         message = work.codec.load(call.payload)
+        handler = work.handler if isinstance(work, Subscription) else owner.__remit__.handlers.get(work)
+        if handler is not None and handler.path == call.path:
+            function = handler.function  # a wrapper has the name of what it wraps, which may be another function
         run = self._run = self._live_run(call, work, owner)
         if call.cancelled or self._cancelled == call.token:
             run.ask_cancel()
@@ -146,15 +151,17 @@ class Child:
             call.name, call.traceparent, call.envelope,
         )  # fmt: skip
         policy = self._catalog.policy(work)
+        self._telemetry.worker = call.worker
         services = Services(
             store=self._opened(),
             database=_no_loop,
             blocking=self._blocking,
-            telemetry=Telemetry(call.worker),
+            telemetry=self._telemetry,
             gate=self._gate,
             journal=self._journal,
         )
-        return LiveRun(claim, work, policy, domain.instance, self._context(domain), call.worker, services)
+        context = self._context(domain)
+        return LiveRun(claim, work, policy, domain.instance, context, call.worker, services, copy_context())
 
     def _opened(self) -> Store:
         if self._store is None:
@@ -276,6 +283,13 @@ def _not_prepared(call: Call, error: BaseException) -> NotPrepared:
         raise NotPrepared(text) from error
     except NotPrepared as refused:
         return refused
+
+
+def _call(function: Callable[[Any, Any], Any], message: object, run: LiveRun) -> object:
+    """Call a handler, in the context of its run."""
+    running_domain.set(run.domain)
+    current_origin.set(Origin(run.claim.correlation, run.job_id, run.claim.traceparent, run.name, run.attempt))
+    return finished_without_loop(function(message, run))
 
 
 def _find(path: str) -> Any:

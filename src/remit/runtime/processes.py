@@ -19,6 +19,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from typing import cast
 
 from remit.db import forks
 from remit.jobs.states import Completed
@@ -246,8 +247,7 @@ class _Child(asyncio.Protocol):
     # --- what comes from it
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's derive from nothing
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -304,9 +304,9 @@ class _Child(asyncio.Protocol):
             self._why = self._why or _CLOSED
         os.close(self._lifeline)
         self._lifeline = -1
-        if self._hung_up:
+        if self._hung_up or self._transport is None:
             self._over()
-        elif self._transport is not None:  # what it sent last is read first, unless somebody holds the socket open
+        else:  # what it sent last is read first, unless somebody holds the socket open
             self._loop.call_later(_LAST_WORDS, self._transport.abort)
 
     def _over(self) -> None:

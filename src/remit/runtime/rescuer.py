@@ -66,9 +66,9 @@ class Rescuer(StoreLoop):
 
     async def _sweep(self) -> int:
         rescued = await self.ask(lambda tx: jobs.rescue(tx, token=new_token(), limit=BATCH))
-        for id, state, crashed in rescued:
-            self._telemetry.rescued(id, state, crashed)
-        self._settlement.moved(state for _, state, _ in rescued)
+        for job in rescued:
+            self._telemetry.rescued(job.name, job.id, job.state, job.worker, job.charged)
+        self._settlement.moved(job.state for job in rescued)
         if rescued:
             self._rescued()
         return len(rescued)

@@ -53,6 +53,21 @@ def command(stop: StopSwitch) -> Callable[..., int]:
                 help="Jobs after which a child process of a process-mode handler is replaced.",
             ),
         ] = None,
+        queue: Annotated[
+            list[str] | None,
+            Parameter(
+                negative=(),
+                consume_multiple=False,
+                metavar="NAME",
+                help="Serve this queue and no other; may be repeated.",
+            ),
+        ] = None,
+        exclude: Annotated[
+            list[str] | None,
+            Parameter(
+                negative=(), consume_multiple=False, metavar="NAME", help="Do not serve this queue; may be repeated."
+            ),
+        ] = None,
         log_level: Annotated[
             logs.LogLevel, Parameter(help="The least that remit and run.log log; others: warning.")
         ] = "info",
@@ -62,12 +77,27 @@ def command(stop: StopSwitch) -> Callable[..., int]:
 
         Without --lease and --grace, what the application says holds: 30 seconds each, by default.
         """
-        orders = Orders(named(app), lease, grace, log_level, log_format, processes, max_tasks_per_child)
+        orders = Orders(
+            named(app),
+            lease,
+            grace,
+            log_level,
+            log_format,
+            processes,
+            max_tasks_per_child,
+            queues=_names(queue),
+            exclude=_names(exclude),
+        )
         if processes == 1 and os.getpid() != 1:
             return serve(orders, stop)
         return _supervise(orders)
 
     return worker
+
+
+def _names(given: list[str] | None) -> tuple[str, ...]:
+    """Names, of which one text may hold several, divided by commas, as a variable of the environment must."""
+    return tuple(name.strip() for text in given or () for name in text.split(",") if name.strip())
 
 
 def _supervise(orders: Orders) -> int:

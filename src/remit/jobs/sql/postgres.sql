@@ -157,8 +157,8 @@ landed AS (
     SET state = CASE WHEN job.cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN 'cancelled'
             ELSE outcome.state END,
         finished_at = CASE WHEN job.cancel_at IS NOT NULL OR outcome.delay IS NULL THEN clock.now END,
-        reason = CASE WHEN job.cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN job.reason
-            ELSE outcome.reason END,
+        reason = CASE WHEN job.cancel_at IS NOT NULL AND (outcome.delay IS NOT NULL OR outcome.state = 'cancelled')
+            THEN coalesce(job.reason, outcome.reason) ELSE outcome.reason END,
         run_at = CASE WHEN outcome.state = 'scheduled' THEN clock.now + outcome.delay * interval '1 second'
             ELSE job.run_at END,
         expires_at = CASE WHEN outcome.state = 'scheduled' OR outcome.began THEN NULL ELSE job.expires_at END,
@@ -360,7 +360,7 @@ died AS (
         SELECT FROM remit.event AS cause WHERE cause.id = rescued.event_id AND cause.name = 'remit.job-died'
     )
 )
-SELECT id::text, state, crashed,
+SELECT id::text, state, crashed, name, lost_worker::text,
     (SELECT CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint) THEN pg_notify(:channel::text, '') END IS NOT NULL)
 FROM rescued;
 

@@ -115,7 +115,8 @@ RETURNING
 UPDATE remit_job
 SET state = CASE WHEN cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN 'cancelled' ELSE outcome.state END,
     finished_at = CASE WHEN cancel_at IS NOT NULL OR outcome.delay IS NULL THEN :now END,
-    reason = CASE WHEN cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN remit_job.reason ELSE outcome.reason END,
+    reason = CASE WHEN cancel_at IS NOT NULL AND (outcome.delay IS NOT NULL OR outcome.state = 'cancelled')
+        THEN coalesce(remit_job.reason, outcome.reason) ELSE outcome.reason END,
     run_at = CASE WHEN outcome.state = 'scheduled' THEN CAST(:now + outcome.delay * 1000000 AS INTEGER)
         ELSE remit_job.run_at END,
     expires_at = CASE WHEN outcome.state = 'scheduled' OR outcome.began THEN NULL ELSE expires_at END,
@@ -241,7 +242,9 @@ SELECT
     id,
     CASE WHEN cancel_at IS NOT NULL THEN 'cancelled' WHEN suspect = 2 AND failures + 1 >= attempts THEN 'dead'
         ELSE 'ready' END,
-    suspect = 2
+    suspect = 2,
+    name,
+    worker
 FROM remit_job INDEXED BY remit_job_running
 WHERE state = 'running' AND NOT EXISTS (SELECT 1 FROM remit_worker WHERE remit_worker.id = remit_job.worker)
 ORDER BY id
