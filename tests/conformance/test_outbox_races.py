@@ -117,13 +117,10 @@ async def test_many_relays_at_once_deliver_everything_once(postgres_desk: Desk) 
 # --- back-fill
 
 
-@pytest.mark.parametrize("lane", [None, LANE])
-async def test_a_fill_waits_for_the_dispatch_of_the_same_event_and_one_delivery_is_made(
-    postgres_desk: Desk, lane: int | None
-) -> None:
+async def test_a_fill_waits_for_the_dispatch_of_the_same_event_and_one_delivery_is_made(postgres_desk: Desk) -> None:
     desk = postgres_desk
     subscription = await desk.subscribe(ordered_by="invoice_id")
-    await desk.publish(**({} if lane is None else {"lane": lane}))
+    await desk.publish()
     async with meanwhile(desk) as (tx, start):
         assert (await outbox.dispatch(tx, **DISPATCH)).events == 1
         filled = start(outbox.fill, subscription, [PAID], **FILL)
@@ -132,16 +129,13 @@ async def test_a_fill_waits_for_the_dispatch_of_the_same_event_and_one_delivery_
     assert await desk.count("job") + await desk.count("turn") == 1
 
 
-@pytest.mark.parametrize("lane", [None, LANE])
-async def test_a_dispatch_and_a_fill_of_the_same_events_do_not_lock_each_other_out(
-    postgres_desk: Desk, lane: int | None
-) -> None:
+async def test_a_dispatch_and_a_fill_of_the_same_events_do_not_lock_each_other_out(postgres_desk: Desk) -> None:
     """Both insert in one order. A third has the middle one: were their orders opposed, each would have one end by then,
     and would want the other's.
     """
     desk = postgres_desk
     subscription = await desk.subscribe(ordered_by="invoice_id")
-    ids = await desk.publish_many([an_event(**({} if lane is None else {"lane": lane})) for _ in range(3)])
+    ids = await desk.publish_many([an_event() for _ in range(3)])
     [first, *_] = [seq for (seq,) in await desk.execute("SELECT seq FROM {event} ORDER BY seq")]
     async with meanwhile(desk) as (tx, _):
         assert (await outbox.fill(tx, subscription, [PAID], **{**FILL, "after": first, "limit": 1})).deliveries == 1
@@ -160,13 +154,10 @@ async def in_one_try(desk: Desk, operation: Any, *args: Any, **kwargs: Any) -> A
         return await operation(tx, *args, **kwargs)
 
 
-@pytest.mark.parametrize("lane", [None, LANE])
-async def test_a_dispatch_waits_for_the_fill_of_the_same_event_and_one_delivery_is_made(
-    postgres_desk: Desk, lane: int | None
-) -> None:
+async def test_a_dispatch_waits_for_the_fill_of_the_same_event_and_one_delivery_is_made(postgres_desk: Desk) -> None:
     desk = postgres_desk
     subscription = await desk.subscribe(ordered_by="invoice_id")
-    id = await desk.publish(**({} if lane is None else {"lane": lane}))
+    id = await desk.publish()
     async with meanwhile(desk) as (tx, start):
         assert (await outbox.fill(tx, subscription, [PAID], **FILL)).deliveries == 1
         dispatched = start(outbox.dispatch, **DISPATCH)
