@@ -279,7 +279,7 @@ EVERYTHING = {
     "state": None,
     "domain": None,
     "queue": None,
-    "name": None,
+    "names": None,
     "label": None,
     "reason": None,
     "deleted": True,
