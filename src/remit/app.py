@@ -134,10 +134,10 @@ class Remit:
         )
         self._binding = Binding(self.name, sender, self.catalog)
         runs = _Runs(self._connections)
-        self.jobs = Jobs(runs)
+        self.jobs = Jobs(runs, self.catalog.called)
         self.queues = Queues(runs, lambda: self.catalog.queues)
         self.workers = Workers(runs)
-        self.events = Events(runs)
+        self.events = Events(runs, self.catalog.event_called)
         self.subscriptions = Subscriptions(runs, self._declared, self._domain_names, self._compare)
         self.sync = SyncRemit(self, self._connections)
         for domain in self.catalog.domains:
@@ -307,10 +307,10 @@ class SyncRemit:
         self._app = app
         self._connections = connections
         runs = BlockingRuns(connections.blocking)
-        self.jobs = SyncJobs(Jobs(runs))
+        self.jobs = SyncJobs(Jobs(runs, app.catalog.called))
         self.queues = SyncQueues(Queues(runs, lambda: app.catalog.queues))
         self.workers = SyncWorkers(Workers(runs))
-        self.events = SyncEvents(Events(runs))
+        self.events = SyncEvents(Events(runs, app.catalog.event_called))
         self.subscriptions = SyncSubscriptions(Subscriptions(runs, app._declared, app._domain_names, app._compare))
 
     def __enter__(self) -> Self:

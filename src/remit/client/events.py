@@ -8,6 +8,7 @@ from datetime import datetime
 
 from remit.catalog import AnyId, id_text
 from remit.client.faces import BlockingFace, Runs, blocking
+from remit.client.filters import Called, by_that_name
 from remit.errors import EventNotFound, InvalidArgument, InvalidTransition, UnknownSubscription, nearest
 from remit.jobs.model import micros
 from remit.outbox import operations
@@ -21,8 +22,9 @@ _BEGINNING = -1
 class Events:
     """Events, one or many. An id is a text, as `EventRef.id` gives it, or a `uuid.UUID`."""
 
-    def __init__(self, database: Runs) -> None:
+    def __init__(self, database: Runs, called: Called = by_that_name) -> None:
         self._database = database
+        self._called = called
 
     async def get(self, id: AnyId) -> EventRecord:
         """One event, with the state of each of its deliveries. Raises `EventNotFound`."""
@@ -44,9 +46,9 @@ class Events:
         """Events, newest first, a page at a time.
 
         `state` is "pending" (not dispatched yet), "unknown" (declared by no release that was here yet), "dispatched" or
-        "dead"; `event` a whole name
-        (`billing.invoice-paid`), `domain` the publisher. `after` is what the page before answered; a page whose own
-        `after` is None is the last. `limit` is 1 to 1000. Raises `InvalidArgument`.
+        "dead"; `event` a whole name (`billing.invoice-paid`), whose other names match too; `domain` the publisher.
+        `after` is what the page before answered; a page whose own `after` is None is the last. `limit` is 1 to 1000.
+        Raises `InvalidArgument`.
         """
         if state is not None and state not in set(EventState):
             raise InvalidArgument(
@@ -55,12 +57,13 @@ class Events:
             )
         if not 1 <= limit <= LONGEST_PAGE:
             raise InvalidArgument(f"limit is 1 to {LONGEST_PAGE}, not {limit}")
+        names = None if event is None else self._called(event)
         position = id_text(after)
         if after is not None and position is None:
             raise InvalidArgument(f"after is the id of an event, as the page before gave it, not {after!r}")
         return await self._database.run(
             lambda tx: operations.list_events(
-                tx, state=state, domain=domain, name=event, after=position, limit=limit
+                tx, state=state, domain=domain, names=names, after=position, limit=limit
             ),
             atomic=False,
         )  # fmt: skip

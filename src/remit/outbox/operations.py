@@ -195,6 +195,11 @@ def _conditions(text: str) -> dict[int, dict[str, list[str]]]:
     }
 
 
+async def called(tx: Transaction, name: str) -> set[str]:
+    """All names of the subscription that has a name, or had it; none where there is no such subscription."""
+    return {each for own, former in await tx.fetch(queries.CALLED, name=name) for each in (own, *json.loads(former))}
+
+
 async def retire(tx: Transaction, name: str) -> tuple[str, int] | None:
     """Deliver nothing more to a subscription: its id, and how many turns that had not begun are gone."""
     rows = await tx.fetch(queries.RETIRE, name=name)
@@ -234,10 +239,17 @@ async def get_event(tx: Transaction, id: str) -> EventRecord | None:
 
 
 async def list_events(
-    tx: Transaction, *, state: str | None, domain: str | None, name: str | None, after: str | None, limit: int
+    tx: Transaction,
+    *,
+    state: str | None,
+    domain: str | None,
+    names: Collection[str] | None,
+    after: str | None,
+    limit: int,
 ) -> EventPage:
     """A page of events, newest first."""
-    rows = await tx.fetch(queries.LIST_EVENTS, state=state, domain=domain, name=name, after=after, limit=limit)
+    named = None if names is None else document(sorted(names))
+    rows = await tx.fetch(queries.LIST_EVENTS, state=state, domain=domain, names=named, after=after, limit=limit)
     events = tuple(EventRecord.from_row(row) for row in rows)
     return EventPage(events, events[-1].id if len(events) == limit else None)
 

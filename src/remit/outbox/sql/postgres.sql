@@ -383,6 +383,13 @@ SELECT
     remit.micros(retired_at)
 FROM remit.subscription ORDER BY name;
 
+-- name: called
+-- A subscription that has this name, or had it.
+SELECT name, former FROM remit.subscription
+WHERE name = :name::text OR former::jsonb ? :name::text
+ORDER BY name <> :name::text
+LIMIT 1;
+
 -- name: declarations
 -- Which declaration holds, of each subscription that is not retired.
 SELECT name, former, fingerprint, past, revision FROM remit.subscription WHERE retired_at IS NULL ORDER BY name;
@@ -493,7 +500,7 @@ SELECT
 FROM remit.event
 WHERE (:state::text IS NULL OR state = :state::text)
     AND (:domain::text IS NULL OR domain = :domain::text)
-    AND (:name::text IS NULL OR name = :name::text)
+    AND (:names::text IS NULL OR name IN (SELECT json_array_elements_text(:names::json)))
     AND (:after::uuid IS NULL OR id < :after::uuid)
 ORDER BY event.id DESC
 LIMIT :limit::integer;

@@ -346,6 +346,13 @@ SELECT
     keep, revision, fingerprint, created_at, filling_since, retired_at
 FROM remit_subscription ORDER BY name;
 
+-- name: called
+-- A subscription that has this name, or had it.
+SELECT name, former FROM remit_subscription
+WHERE name = :name OR :name IN (SELECT value FROM json_each(former))
+ORDER BY name <> :name
+LIMIT 1;
+
 -- name: declarations
 -- Which declaration holds, of each subscription that is not retired.
 SELECT name, former, fingerprint, past, revision FROM remit_subscription WHERE retired_at IS NULL ORDER BY name;
@@ -438,7 +445,7 @@ SELECT
 FROM remit_event
 WHERE (:state IS NULL OR state = :state)
     AND (:domain IS NULL OR domain = :domain)
-    AND (:name IS NULL OR name = :name)
+    AND (:names IS NULL OR name IN (SELECT value FROM json_each(:names)))
     AND id < coalesce(:after, 'z')
 ORDER BY id DESC
 LIMIT :limit;
