@@ -200,24 +200,32 @@ class Channel:
         self.parent = os.getppid()
         self._connection = connection
         self._identity = os.fstat(connection.fileno()).st_ino
-        self._lock = threading.Lock()
-        self._unsent = bytearray()
+        self._outgoing: queue.SimpleQueue[tuple[bytes, threading.Lock]] = queue.SimpleQueue()
         self._is_copy = False
         forks.in_children(self)
+        threading.Thread(target=self._write, daemon=True, name="remit-answers").start()
 
     def send(self, frame: FromChild) -> None:
-        """Write a frame whole. An exception out of a handler's own signal handler may strike in the middle of one."""
-        if self._is_copy:
-            return
-        with self._lock:
-            self._unsent += encode(frame)
-            while self._unsent:
-                try:
-                    self._check()
-                    sent = self._connection.send(self._unsent)
-                except OSError as error:
-                    self.cut_off(error)
-                del self._unsent[:sent]
+        """Write a frame, and wait until it is written.
+
+        A thread of its own writes: a handler's own signal handler may raise in the main thread at any place, in the
+        middle of a frame too. For the same reason the two share plain locks alone, one for each frame.
+        """
+        if not self._is_copy:
+            written = threading.Lock()
+            written.acquire()
+            self._outgoing.put((encode(frame), written))
+            written.acquire()
+
+    def _write(self) -> None:
+        while True:
+            data, written = self._outgoing.get()
+            try:
+                self._check()
+                self._connection.sendall(data)
+            except OSError as error:
+                self.cut_off(error)
+            written.release()
 
     def frames(self) -> Iterator[FromWorker]:
         """What the worker sends, until it is gone."""
