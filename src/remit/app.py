@@ -32,10 +32,11 @@ from remit.client.faces import BlockingRuns
 from remit.db import forks
 from remit.db.opening import open_store
 from remit.db.transaction import BlockingDatabase, Database, Role, T, Transaction, Work
-from remit.errors import AlreadyBound, ConfigurationError, InvalidArgument
+from remit.errors import AlreadyBound, ConfigurationError, InvalidArgument, RunningLoop
 from remit.outbox.model import Differences
+from remit.outbox.operations import recognise
 from remit.runtime.frames import ChildConfig
-from remit.runtime.registrar import declare, differences
+from remit.runtime.registrar import RECOGNISED, declare, differences
 from remit.runtime.worker import Worker, WorkerSettings
 from remit.telemetry import Refusals
 
@@ -133,10 +134,10 @@ class Remit:
         )
         self._binding = Binding(self.name, sender, self.catalog)
         runs = _Runs(self._connections)
-        self.jobs = Jobs(runs)
+        self.jobs = Jobs(runs, self.catalog.called)
         self.queues = Queues(runs, lambda: self.catalog.queues)
         self.workers = Workers(runs)
-        self.events = Events(runs)
+        self.events = Events(runs, self.catalog.event_called)
         self.subscriptions = Subscriptions(runs, self._declared, self._domain_names, self._compare)
         self.sync = SyncRemit(self, self._connections)
         for domain in self.catalog.domains:
@@ -198,12 +199,14 @@ class Remit:
         return await asyncio.to_thread(self._migrate)
 
     def _migrate(self) -> list[str]:
-        """Migrate the schema, then enter the subscriptions as this release of the application declares them."""
+        """Migrate the schema, then enter the subscriptions and events of this release of the application."""
         steps = schema.migrate(self.store)
         self.catalog.import_handlers()
         database = self.store.blocking(Role.MIGRATE)  # of its own: to migrate is not to open
         try:
             entered = database.run(lambda tx: declare(tx, self.catalog, force=True))
+            while database.run(lambda tx: recognise(tx, limit=RECOGNISED)) == RECOGNISED:
+                pass
         finally:
             database.close()
         return [
@@ -254,6 +257,7 @@ class Remit:
         """
         rail = self._connections.rail
         async with self.worker() as worker:
+            worker.telemetry.tracebacks = True
             await worker.promoter.stop()  # a drain promotes by itself: nothing becomes ready behind its last look
             taken = -1
             while taken != rail.taken:
@@ -303,10 +307,10 @@ class SyncRemit:
         self._app = app
         self._connections = connections
         runs = BlockingRuns(connections.blocking)
-        self.jobs = SyncJobs(Jobs(runs))
+        self.jobs = SyncJobs(Jobs(runs, app.catalog.called))
         self.queues = SyncQueues(Queues(runs, lambda: app.catalog.queues))
         self.workers = SyncWorkers(Workers(runs))
-        self.events = SyncEvents(Events(runs))
+        self.events = SyncEvents(Events(runs, app.catalog.event_called))
         self.subscriptions = SyncSubscriptions(Subscriptions(runs, app._declared, app._domain_names, app._compare))
 
     def __enter__(self) -> Self:
@@ -322,8 +326,16 @@ class SyncRemit:
         return self._app._migrate()
 
     def drain(self) -> None:
-        """Run what is ready until nothing is left, on an event loop of its own."""
-        asyncio.run(self._app.drain())
+        """Run what is ready until nothing is left, on an event loop of its own.
+
+        Raises `RunningLoop` where an event loop runs, and what `drain` of the application raises.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            asyncio.run(self._app.drain())
+            return
+        raise RunningLoop("app.sync.drain() cannot run inside an event loop: write `await app.drain()`")
 
 
 class _Connections:

@@ -94,24 +94,40 @@ class Telemetry:
     def __init__(self, worker: str = "") -> None:
         self.worker = worker
         self.counts: Counter[str] = Counter()
+        self._unkept: set[tuple[str, str]] = set()
+        self.tracebacks = False
+        """Whether failures are logged with their tracebacks: in `drain`, whose log somebody reads at once."""
+
+    def _shown(self, traceback: str | None) -> dict[str, object]:
+        """As fields of a record: what a `logging.Formatter` writes below the message."""
+        return {"exc_text": traceback.rstrip()} if traceback and self.tracebacks else {}
 
     def ended(self, state: str) -> None:
         self.counts[state] += 1
 
     def failed(
-        self, name: str, id: str, attempt: int, attempts: int, error: BaseException | str, retry_in: float
+        self,
+        name: str,
+        id: str,
+        attempt: int,
+        attempts: int,
+        error: BaseException | str,
+        retry_in: float,
+        traceback: str | None = None,
     ) -> None:
         self.counts["failed"] += 1
         text = one_line(error)
         log.warning(
             "job failed, retry in %.1f s: %s %s, attempt %d of %d: %s", retry_in, name, id, attempt, attempts, text,
-            extra=fields(job=name, job_id=id, attempt=attempt, attempts=attempts, retry_in=retry_in, error=text),
+            extra=fields(job=name, job_id=id, attempt=attempt, attempts=attempts, retry_in=retry_in, error=text)
+            | self._shown(traceback),
         )  # fmt: skip
         _in_full(error)
 
-    def dead(self, name: str, id: str, reason: str) -> None:
+    def dead(self, name: str, id: str, reason: str, traceback: str | None = None) -> None:
         text = one_line(reason)
-        log.error("job dead: %s %s: %s", name, id, text, extra=fields(job=name, job_id=id, reason=text))
+        named_fields = fields(job=name, job_id=id, reason=text) | self._shown(traceback)
+        log.error("job dead: %s %s: %s", name, id, text, extra=named_fields)
 
     def expired(self, id: str) -> None:
         log.info("job expired before its first run: %s", id, extra=fields(job_id=id))
@@ -152,8 +168,16 @@ class Telemetry:
         )  # fmt: skip
 
     def no_result(self, name: str, id: str, error: BaseException | str) -> None:
+        """Reported once for each handler and cause: a handler does so in every run, or in many."""
+        cause = (name, error if isinstance(error, str) else type(error).__name__)
+        if cause in self._unkept:
+            return
+        self._unkept.add(cause)
         text = one_line(error)
-        log.warning("result not kept: %s %s: %s", name, id, text, extra=fields(job=name, job_id=id, reason=text))
+        log.warning(
+            "result not kept: %s %s: %s (reported once for each handler)", name, id, text,
+            extra=fields(job=name, job_id=id, reason=text),
+        )  # fmt: skip
 
     def bad_backoff(self, name: str, error: BaseException) -> None:
         text = named(error)
@@ -280,6 +304,14 @@ class Telemetry:
             "in force: after a roll-back run `remit migrate` of this release, which puts this one through",
             name, present, revision,
             extra=fields(subscription=name, revision=revision),
+        )  # fmt: skip
+
+    def unknown_event(self, name: str, version: int, count: int) -> None:
+        log.warning(
+            "events wait for a release that declares them: %s v%d (%d): "
+            "start a worker of that release, or run `remit migrate` with it",
+            name, version, count,
+            extra=fields(event=name, version=version, count=count),
         )  # fmt: skip
 
     def event_failed(self, name: str, id: str, attempt: int, error: str, retry_in: float) -> None:

@@ -148,7 +148,7 @@ class Harbour:
         app = make_app()
         app.catalog.import_handlers()
         [model] = [each for each in app.catalog.subscriptions if each.name == like]
-        row = subscription_row(model, app.catalog.policy(model))
+        row = subscription_row([model], app.catalog.policy(model))
         line = delivery_line(model.queue.name, name)
         gone = {**row, "name": name, "line": line, "condition": None, "fingerprint": name}
 

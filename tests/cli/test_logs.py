@@ -150,7 +150,7 @@ def test_every_message_of_the_runtime_is_one_line_and_names_things_in_fields(cap
     error = ValueError("first line\nLINE 1: SELECT secret FROM t")
     given: dict[str, Any] = {
         "error": error, "state": "ready", "seconds": 1.5, "attempt": 1, "attempts": 3, "retry_in": 5.0, "count": 2,
-        "deliveries": 2, "revision": 2, "crashed": True, "events": Counter({"shop.paid": 2}),
+        "deliveries": 2, "revision": 2, "version": 2, "crashed": True, "events": Counter({"shop.paid": 2}),
         "stack": "File \"a.py\", line 3, in b",
     }  # fmt: skip
     methods = [name for name in vars(Telemetry) if not name.startswith("_") and name not in ("ended", "worker")]

@@ -147,10 +147,10 @@ def test_two_files_are_an_error(depot: Depot, remit: Command, tmp_path: Path) ->
 def test_the_options_are_stable() -> None:
     """Each is a variable in somebody's deployment."""
     assert options_of(build(StopSwitch())) == {
-        "after", "app", "at", "attempts", "baseline", "baseline-file", "by", "cancel", "canvas", "check",
-        "correlation", "dead-before", "delay", "deleted", "domain", "dry-run", "event", "exclude", "failed",
-        "format", "grace", "id", "in-flight", "interval", "job", "json", "label", "lease", "limit", "log-format",
-        "log-level", "max-tasks-per-child", "output", "priority", "processes", "purge", "queue", "rate", "reason",
-        "requested-by", "rule", "scope", "since", "sql", "state", "to", "traceback", "until", "watch", "window",
-        "yes",
+        "after", "app", "at", "attempts", "baseline", "baseline-file", "by", "cache", "cache-dir", "cancel",
+        "canvas", "check", "correlation", "dead-before", "delay", "deleted", "domain", "dry-run", "event", "exclude",
+        "failed", "format", "grace", "id", "in-flight", "interval", "job", "json", "label", "lease", "limit",
+        "log-format", "log-level", "max-tasks-per-child", "output", "priority", "processes", "purge", "queue",
+        "rate", "reason", "reload", "requested-by", "rule", "scope", "since", "sql", "state", "to", "traceback",
+        "until", "watch", "window", "yes",
     }  # fmt: skip

@@ -90,7 +90,9 @@ class Model:
         if moved.state is State.SCHEDULED:
             assert moved.delay is not None
             job.run_at = now + round(moved.delay * 1_000_000)
-        if moved.state.is_final:
+        if moved.state is State.CANCELLED and job.cancel_at is not None:
+            job.ends(moved.state, now, job.reason or moved.reason)
+        elif moved.state.is_final:
             job.ends(moved.state, now, moved.reason)
         elif job.cancel_at is not None:
             job.ends(State.CANCELLED, now, job.reason)

@@ -29,7 +29,7 @@ from remit.db.transaction import BlockingDatabase, Role, Row, run_blocking
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id, new_token
 from remit.jobs.model import Allotment, Claim, Ended
-from remit.jobs.states import Completed, Failed, GaveUp, Interrupted, Outcome, Skipped, Snoozed, State, decide
+from remit.jobs.states import Completed, Failed, GaveUp, Interrupted, Outcome, Skipped, Snoozed, State, Stopped, decide
 from remit.runtime import operations as workers
 from tests.conformance.desk import BOOM, DAWN, SECOND, At, a_job
 from tests.conformance.model import COLUMNS, Model, ModelJob
@@ -43,6 +43,7 @@ OUTCOMES: list[Outcome] = [
     GaveUp("no", BOOM),
     GaveUp("no"),
     Snoozed(4),
+    Stopped("half of it is done"),
     Interrupted(),
     Interrupted(began=True),
 ]

@@ -151,7 +151,7 @@ async def prune(tx: Transaction) -> object:
 
 
 def listed(**filters: Any) -> Act:
-    anything = dict.fromkeys(["state", "domain", "queue", "name", "label", "reason", "after"])
+    anything = dict.fromkeys(["state", "domain", "queue", "names", "label", "reason", "after"])
     asked = {**anything, "deleted": False, "limit": 50}
 
     async def page(tx: Transaction) -> object:

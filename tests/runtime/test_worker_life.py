@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -14,8 +16,8 @@ from typing import Any
 import pytest
 
 from remit import Domain, Job, Keep, Remit, Retry, Run, fixed
-from remit.errors import InvalidArgument, MissingHandler, StoreUnavailable, WrongSchema
-from remit.runtime.worker import WorkerSettings
+from remit.errors import InvalidArgument, MissingHandler, RunningLoop, StoreUnavailable, WrongSchema
+from remit.runtime.worker import Worker, WorkerSettings
 from tests.runtime.working import all_ended, ended, opened, until, working
 from tests.servers import PostgresServer
 
@@ -428,6 +430,43 @@ async def test_a_worker_runs_inside_a_web_process(store_url: str) -> None:
     assert all(record.finished_at and record.finished_at <= datetime.now(UTC) for record in records)
 
 
+# Where it runs
+
+
+async def test_a_blocking_drain_inside_an_event_loop_says_what_to_write(sqlite_url: str) -> None:
+    with pytest.raises(RunningLoop, match="write `await app"):
+        Remit(sqlite_url, domains=[bare_domain]).sync.drain()
+
+
+def test_a_worker_runs_in_a_thread_until_it_is_asked_to_stop(sqlite_url: str) -> None:
+    app = Remit(sqlite_url, domains=[mill])
+    workers: list[Worker] = []
+
+    async def run() -> None:
+        workers.append(app.worker())
+        await workers[0].run()
+
+    with app.bound(), app.sync:
+        thread = threading.Thread(target=lambda: asyncio.run(run()))
+        thread.start()
+        ref = mill.sync.enqueue(Grind())
+        while app.sync.jobs.get(ref.id).state != "completed":
+            time.sleep(0.01)
+        workers[0].request_stop()
+        thread.join(30)
+    assert not thread.is_alive()
+
+
+async def test_a_drain_logs_the_traceback_of_what_failed(sqlite_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    app = Remit(sqlite_url, domains=[mill])
+    async with app:
+        await mill.enqueue(Crush())
+        await app.drain()
+    [failed] = [record for record in caplog.records if record.getMessage().startswith("job failed")]
+    assert "\n" not in failed.getMessage()
+    assert "raise ZeroDivisionError" in logging.Formatter().format(failed)
+
+
 # Which queues
 
 
@@ -449,6 +488,15 @@ class Sieve(Job[Mill], queue=bran):
 
 class Burn(Job[Mill], queue=chaff):
     pass
+
+
+class Crush(Job[Mill], queue=flour):
+    pass
+
+
+@mill.handles(Crush)
+async def crush(job: Crush, run: Run[Mill]) -> None:
+    raise ZeroDivisionError("the stones stand still")
 
 
 @mill.handles(Grind)

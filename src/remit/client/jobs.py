@@ -3,39 +3,52 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from typing_extensions import Unpack
 
+from remit.catalog import AnyId, id_text
 from remit.client.faces import BlockingFace, Runs, blocking
-from remit.client.filters import JobFilter, checked
-from remit.db.transaction import Transaction, Work
+from remit.client.filters import Called, JobFilter, by_that_name, checked
+from remit.db.transaction import Transaction
 from remit.errors import InvalidArgument, InvalidTransition, JobNotFound
 from remit.jobs import operations
 from remit.jobs.cursor import Cursor
-from remit.jobs.ids import bounds_of, holds_time, is_id, new_token
-from remit.jobs.model import JobRecord, Page
+from remit.jobs.ids import bounds_of, holds_time, new_token
+from remit.jobs.model import Filter, JobRecord, Page
 from remit.jobs.states import Command, State, allowed_for
+from remit.outbox import operations as outbox
 
 LONGEST_PAGE = 1000
 BATCH = 500
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 """Seconds between two looks at what is under way, while nothing more may be."""
 
-_Commanded = Work[tuple[State | None, bool]]
+_Commanded = Callable[[Transaction, str], Coroutine[Any, Any, tuple[State | None, bool]]]
 
 
 class Jobs:
-    """Jobs, one or many. Ids are texts, as `JobRef.id` gives them."""
+    """Jobs, one or many. An id is a text, as `JobRef.id` gives it, or a `uuid.UUID`."""
 
-    def __init__(self, database: Runs) -> None:
+    def __init__(self, database: Runs, called: Called = by_that_name) -> None:
         self._database = database
+        self._called = called
 
-    async def get(self, id: str) -> JobRecord:
+    async def _checked(self, filter: JobFilter) -> Filter:
+        """A filter as the statements take it, with all names of its job or subscription."""
+        name = filter.get("job")
+        if name is None:
+            return checked(filter)
+        former = await self._database.run(lambda tx: outbox.called(tx, name), atomic=False)
+        return checked(filter, {*self._called(name), *former})
+
+    async def get(self, id: AnyId) -> JobRecord:
         """One job, with its failed attempts and the lines that its handler logged. Raises `JobNotFound`."""
-        job = await self._database.run(lambda tx: operations.get(tx, id), atomic=False) if is_id(id) else None
+        known = _known(id)
+        job = await self._database.run(lambda tx: operations.get(tx, known), atomic=False)
         if job is None:
-            raise JobNotFound(_missing(id))
+            raise JobNotFound(_missing(known))
         return job
 
     async def whole_id(self, beginning: str) -> str:
@@ -43,7 +56,9 @@ class Jobs:
 
         Raises `JobNotFound`, and `InvalidArgument` where several jobs have such ids.
         """
-        if is_id(beginning) or not (bounds := bounds_of(beginning)):
+        if whole := id_text(beginning):
+            return whole
+        if not (bounds := bounds_of(beginning.lower())):
             return beginning
         found = await self._database.run(lambda tx: operations.between(tx, *bounds), atomic=False)
         if not found:
@@ -52,7 +67,7 @@ class Jobs:
             raise InvalidArgument(f"several jobs have ids that begin with {beginning!r}: give more of the id")
         return found[0]
 
-    async def list(self, *, limit: int = 50, after: str | None = None, **filter: Unpack[JobFilter]) -> Page:
+    async def list(self, *, limit: int = 50, after: AnyId | None = None, **filter: Unpack[JobFilter]) -> Page:
         """Jobs that match a filter (`JobFilter`), newest first, a page at a time.
 
         `limit` is 1 to 1000. `after` is the `after` of the page before; a page whose own `after` is None is the last.
@@ -60,41 +75,41 @@ class Jobs:
         """
         if not 1 <= limit <= LONGEST_PAGE:
             raise InvalidArgument(f"limit is {limit}: a page has 1 to {LONGEST_PAGE} jobs; go on with after=page.after")
-        _check_cursor(after)
-        conditions = checked(filter)
+        place = _cursor(after)
+        conditions = await self._checked(filter)
         return await self._database.run(
-            lambda tx: operations.list_jobs(tx, **conditions, after=after, limit=limit), atomic=False
+            lambda tx: operations.list_jobs(tx, **conditions, after=place, limit=limit), atomic=False
         )
 
     async def count(self, **filter: Unpack[JobFilter]) -> int:
         """How many jobs match a filter (`JobFilter`). It reads all of them. Raises `InvalidArgument`."""
-        conditions = checked(filter)
+        conditions = await self._checked(filter)
         return await self._database.run(lambda tx: operations.count(tx, **conditions), atomic=False)
 
-    async def cancel(self, id: str, *, reason: str | None = None, by: str | None = None) -> JobRecord:
+    async def cancel(self, id: AnyId, *, reason: str | None = None, by: str | None = None) -> JobRecord:
         """Cancel a job that waits; ask one that runs to stop, at the latest when it would be tried again.
 
         Answers the job as it is now: `cancelled`, or still `running` with `cancel_requested_at` set. Raises
         `JobNotFound`, and `InvalidTransition` for a job that has ended.
         """
-        return await self._act(id, Command.CANCEL, lambda tx: operations.cancel(tx, id, reason=reason, by=by))
+        return await self._act(id, Command.CANCEL, lambda tx, id: operations.cancel(tx, id, reason=reason, by=by))
 
-    async def retry(self, id: str, *, by: str | None = None) -> JobRecord:
+    async def retry(self, id: AnyId, *, by: str | None = None) -> JobRecord:
         """Make a scheduled, dead, cancelled or skipped job ready now, with all its attempts.
 
         The job's log keeps `by`, the person, and the reason for which the job was dead, cancelled or skipped. Raises
         `JobNotFound`, and `InvalidTransition` for a job in another state.
         """
         token = new_token()
-        return await self._act(id, Command.RETRY, lambda tx: operations.retry(tx, id, token=token, by=by))
+        return await self._act(id, Command.RETRY, lambda tx, id: operations.retry(tx, id, token=token, by=by))
 
-    async def delete(self, id: str, *, purge: bool = False) -> State:
+    async def delete(self, id: AnyId, *, purge: bool = False) -> State:
         """Hide a job from lists; one that waits is cancelled. The retention of its queue removes it in time.
 
         `purge=True` removes it at once, with its failures and logs. Answers the state that it was in. Raises
         `JobNotFound`, and `InvalidTransition` for a job that runs: cancel it first.
         """
-        return await self._apply(id, Command.DELETE, lambda tx: operations.delete(tx, id, purge=purge))
+        return await self._apply(id, Command.DELETE, lambda tx, id: operations.delete(tx, id, purge=purge))
 
     async def cancel_many(
         self,
@@ -148,7 +163,7 @@ class Jobs:
         act: Callable[[Transaction, builtins.list[str]], Awaitable[int]],
         progress: Callable[[int], None] | None,
     ) -> int:
-        conditions = checked(filter)
+        conditions = await self._checked(filter)
         if not any(conditions.values()):
             raise InvalidArgument(
                 "a filter without any condition would take every job: name at least one, for instance state= or domain="
@@ -171,7 +186,7 @@ class Jobs:
 
     async def replay(
         self,
-        id: str | None = None,
+        id: AnyId | None = None,
         *,
         by: str | None = None,
         in_flight: int | None = None,
@@ -194,11 +209,11 @@ class Jobs:
         if id is not None:
             record = await self.get(id)
             if record.state is not State.DEAD:
-                raise InvalidTransition(f"job {id} is {record.state}: only a dead letter can be replayed")
+                raise InvalidTransition(f"job {record.id} is {record.state}: only a dead letter can be replayed")
             await self.retry(id, by=by)
             return 1
         letters: JobFilter = {**filter, "state": State.DEAD}
-        conditions = checked(letters)
+        conditions = await self._checked(letters)
         replayed, under_way, after = 0, list[str](), None
         while True:
             room = await self._room(in_flight, under_way)
@@ -223,7 +238,7 @@ class Jobs:
 
     async def _more(self, letters: JobFilter, after: str) -> bool:
         """Whether there is a dead letter behind the last one that was replayed."""
-        conditions = checked(letters)
+        conditions = await self._checked(letters)
         return bool(
             await self._database.run(
                 lambda tx: operations.matching(tx, after=after, limit=1, **conditions), atomic=False
@@ -244,13 +259,14 @@ class Jobs:
             await self._database.sleep(pause)
             pause = min(LONGEST_PAUSE, pause * 1.5)
 
-    async def _act(self, id: str, command: Command, work: _Commanded) -> JobRecord:
+    async def _act(self, id: AnyId, command: Command, work: _Commanded) -> JobRecord:
         await self._apply(id, command, work)
         return await self.get(id)
 
-    async def _apply(self, id: str, command: Command, work: _Commanded) -> State:
+    async def _apply(self, given: AnyId, command: Command, work: _Commanded) -> State:
         """Do it, and answer the state that the job was in."""
-        was, applied = await self._database.run(work) if is_id(id) else (None, False)
+        id = _known(given)
+        was, applied = await self._database.run(lambda tx: work(tx, id))
         if was is None:
             raise JobNotFound(_missing(id))
         if not applied:
@@ -260,26 +276,32 @@ class Jobs:
         return was
 
 
+def _known(given: object) -> str:
+    id = id_text(given)
+    if id is None:
+        raise JobNotFound(f"{given!r} is no id of a job: copy one from `remit jobs list`")
+    return id
+
+
 def _missing(id: str) -> str:
-    if not is_id(id):
-        return f"{id!r} is no id of a job: copy one from `remit jobs list`"
     return f"there is no job {id}: it was never committed, or its retention has passed"
 
 
-def _check_cursor(after: str | None) -> None:
+def _cursor(after: AnyId | None) -> str | None:
     if after is None:
-        return
+        return None
+    text = id_text(after) or str(after)
     try:
-        cursor = Cursor.read(after)
+        cursor = Cursor.read(text)
     except ValueError:
         cursor = None
-    if (
-        cursor is None
-        or not is_id(cursor.id)
-        or not is_id(cursor.own_id)
-        or (not holds_time(after) and "~" not in after)
-    ):
+    if cursor is None or not _is_id(cursor.id, cursor.own_id) or (not holds_time(text) and "~" not in text):
         raise InvalidArgument(f"after is {after!r}: pass what the page before gave as its `after`")
+    return text
+
+
+def _is_id(*texts: str) -> bool:
+    return all(id_text(text) == text for text in texts)
 
 
 class SyncJobs(BlockingFace[Jobs]):

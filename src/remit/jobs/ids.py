@@ -61,14 +61,6 @@ class TokenSource:
 new_token = TokenSource()
 
 
-def is_id(text: str) -> bool:
-    """Whether a text can be a job's id; what cannot need not be asked of a database."""
-    try:
-        return str(UUID(text)) == text
-    except (ValueError, AttributeError, TypeError):
-        return False
-
-
 def holds_time(id: str) -> bool:
     """Whether an id is one that remit makes (UUIDv7), and so tells when its job was sent.
 

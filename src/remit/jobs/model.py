@@ -161,15 +161,16 @@ class Page:
 class Filter(TypedDict, total=False):
     """Which jobs a statement is about; a condition that is missing, or None, holds for every job.
 
-    `reason` is a part of the reason; `requested_by` one of the requester's parts; `scope` the JSON text of an object
-    whose keys and values a job's scope must have; `since`, `until` and `ended_before` are microseconds; `failing` means
-    jobs that have not ended and of which an attempt failed; `deleted` includes what was deleted.
+    `names` is the JSON text of the names that a job may have; `reason` is a part of the reason; `requested_by` one of
+    the requester's parts; `scope` the JSON text of an object whose keys and values a job's scope must have; `since`,
+    `until` and `ended_before` are microseconds; `failing` means jobs that have not ended and of which an attempt
+    failed; `deleted` includes what was deleted.
     """
 
     state: str | None
     domain: str | None
     queue: str | None
-    name: str | None
+    names: str | None
     label: str | None
     reason: str | None
     requested_by: str | None

@@ -119,13 +119,19 @@ class Snoozed(Struct, frozen=True, tag=True):
     seconds: float
 
 
+class Stopped(Struct, frozen=True, tag=True):
+    """The handler stopped early: the job is cancelled. The reason of whoever asked for that comes first."""
+
+    reason: str
+
+
 class Interrupted(Struct, frozen=True, tag=True):
     """The worker gave the job back, at no cost: it shuts down. `began` says whether the handler had been called."""
 
     began: bool = False
 
 
-Outcome: TypeAlias = Completed | Skipped | Failed | GaveUp | Snoozed | Interrupted
+Outcome: TypeAlias = Completed | Skipped | Failed | GaveUp | Snoozed | Stopped | Interrupted
 
 
 class Transition(Struct, frozen=True):
@@ -154,6 +160,8 @@ def decide(outcome: Outcome, *, failures: int, attempts: int) -> Transition:
             return Transition(State.COMPLETED, failures, result=result)
         case Skipped(reason):
             return Transition(State.SKIPPED, failures, reason=reason)
+        case Stopped(reason):
+            return Transition(State.CANCELLED, failures, reason=reason)
         case Snoozed(seconds):
             return Transition(State.SCHEDULED, failures, delay=max(0.0, seconds))
         case Interrupted():

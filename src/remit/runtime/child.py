@@ -81,6 +81,7 @@ class Child:
         self._gate = Gate(self._catalog, self._refuse)
         self._store: Store | None = None
         self._database: BlockingDatabase | None = None
+        self._telemetry = Telemetry()
 
     def serve(self) -> None:
         """Run calls until the worker lets this process go."""
@@ -130,7 +131,8 @@ class Child:
         """Import and open what the handler needs; nothing of it counts as time of the job."""
         function = _find(call.path)
         owner: type[Owner[Any]] = _find(call.domain)
-        work: Work = owner.__remit__.subscriptions.get(call.name) or _find(call.job).__remit__
+        declared = _find(call.job).__remit__
+        work: Work = owner.__remit__.subscriptions.find(call.name, declared.version) or declared
         message = work.codec.load(call.payload)
         handler = work.handler if isinstance(work, Subscription) else owner.__remit__.handlers.get(work)
         if handler is not None and handler.path == call.path:
@@ -149,11 +151,12 @@ class Child:
             call.name, call.traceparent, call.envelope,
         )  # fmt: skip
         policy = self._catalog.policy(work)
+        self._telemetry.worker = call.worker
         services = Services(
             store=self._opened(),
             database=_no_loop,
             blocking=self._blocking,
-            telemetry=Telemetry(call.worker),
+            telemetry=self._telemetry,
             gate=self._gate,
             journal=self._journal,
         )

@@ -41,6 +41,7 @@ from remit.jobs import operations
 from remit.jobs.ids import new_id, new_token
 from remit.jobs.model import Claim, Ended, moment
 from remit.jobs.rows import row
+from remit.jobs.signals import Cancelled
 from remit.jobs.states import Completed, Outcome
 from remit.outbox.rows import event_row
 from remit.runtime.gate import Gate
@@ -94,6 +95,7 @@ class LiveRun(Run[Any]):
     stop: Callable[[], object] | None = None
     told: Callable[[], None] | None = None
     _cancelled = False
+    _kept: str | None = None
     _log: logging.LoggerAdapter[logging.Logger] | None = None
 
     def __init__(
@@ -132,6 +134,10 @@ class LiveRun(Run[Any]):
     @property
     def cancelled(self) -> bool:
         return self._cancelled or self.interruption is not None
+
+    def check(self) -> None:
+        if self.cancelled:
+            raise Cancelled
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -214,13 +220,20 @@ class LiveRun(Run[Any]):
                 self.stop()
 
     def returned(self, value: object) -> str | None:
-        """What is kept of what the handler returned. With its job completed already, nothing, which is said."""
+        """What is kept of what the handler returned: nothing where its job was completed before."""
         if self.completion is Completion.NONE:
             return self.result_text(value)
-        if value is not None:
+        if value is not None and not self._is_kept(value):
             why = "its job was completed before it returned; set run.result in the transaction"
             self._services.telemetry.no_result(self.name, self.claim.id, why)
         return None
+
+    def _is_kept(self, value: object) -> bool:
+        """Whether the job was completed with this result."""
+        try:
+            return encode(value) == self._kept
+        except Exception:
+            return False
 
     def result_text(self, returned: object) -> str | None:
         """What is kept as the result: JSON, and not too long; else nothing, with a warning."""
@@ -255,7 +268,8 @@ class LiveRun(Run[Any]):
         if self.interruption is not None:
             raise LeaseLost(f"the run of {self.name} {self.claim.id} was stopped ({self.interruption.value})")
         self.stamp = new_token()
-        return self.end(Completed(self.result_text(result)))
+        self._kept = self.result_text(result)
+        return self.end(Completed(self._kept))
 
     def _check_open(self, what: str) -> None:
         if self.completion is not Completion.NONE:

@@ -82,11 +82,13 @@ class Settlement:
             self._free(ended)
         transition = ended.transition
         if state is State.DEAD:
-            self._telemetry.dead(ended.name, ended.id, transition.reason or "")
+            self._telemetry.dead(ended.name, ended.id, transition.reason or "", _traceback(ended))
         elif state is State.SCHEDULED and transition.delay is not None:
             if transition.failure is not None:
                 error = f"{transition.failure.kind}: {transition.failure.message}"
-                self._telemetry.failed(ended.name, ended.id, ended.attempt, ended.attempts, error, transition.delay)
+                self._telemetry.failed(
+                    ended.name, ended.id, ended.attempt, ended.attempts, error, transition.delay, _traceback(ended)
+                )
             self._promote_in(transition.delay)
 
     def refused(self, ended: Ended) -> None:
@@ -107,3 +109,8 @@ class Settlement:
     def _free(self, ended: Ended) -> None:
         if ended.turn is not None:
             self._advance([ended.turn])
+
+
+def _traceback(ended: Ended) -> str | None:
+    failure = ended.transition.failure
+    return None if failure is None else failure.traceback

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -191,16 +192,20 @@ class Worker:
         self._started = True
 
     async def run(self) -> None:
-        """Start, work until a signal or `request_stop`, stop."""
+        """Start, work until a signal or `request_stop`, stop.
+
+        Outside the main thread, where Python delivers no signals, only `request_stop` ends it.
+        """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        heard = (signal.SIGTERM, signal.SIGINT) if threading.current_thread() is threading.main_thread() else ()
+        for number in heard:
             take(number, lambda *_: loop.call_soon_threadsafe(self.request_stop))
         try:
             await self.start()
             await self._stop.wait()
             await self.stop()
         finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in heard:
                 give_back(number)
 
     def request_stop(self) -> None:
@@ -381,7 +386,7 @@ class Worker:
             "lease": self.settings.lease,
             "queues": {name: intake.concurrency for name, intake in self._intakes.items()},
             "jobs": sorted({f"{name} v{number}" for name, number in self._known}),
-            "subscriptions": sorted(each.name for each in self.catalog.subscriptions),
+            "subscriptions": sorted({each.name for each in self.catalog.subscriptions}),
         }
         await self._databases.leader.run(
             lambda tx: operations.register(

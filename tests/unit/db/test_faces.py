@@ -119,6 +119,7 @@ def test_an_application_has_its_faces(sqlite_url: str) -> None:
 
 def test_the_public_names_are_the_vocabulary() -> None:
     assert set(remit.__all__) == {
+        "Cancelled",
         "DeadLetter",
         "Defaults",
         "Domain",

@@ -130,8 +130,8 @@ class _Snapshot:
 
     def _outbox(self) -> list[RenderableType]:
         """Nothing for an application that has nothing to do with events."""
-        told = self.publishes or self.subscriptions or self.outbox.pending or self.outbox.dead
-        return [outbox_line(self.outbox)] if told else []
+        waiting = self.outbox.pending or self.outbox.unknown or self.outbox.dead
+        return [outbox_line(self.outbox)] if self.publishes or self.subscriptions or waiting else []
 
     def _subscriptions(self) -> list[RenderableType]:
         """Those to which something is under way, or that somebody should look after."""

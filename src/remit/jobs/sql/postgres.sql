@@ -157,8 +157,8 @@ landed AS (
     SET state = CASE WHEN job.cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN 'cancelled'
             ELSE outcome.state END,
         finished_at = CASE WHEN job.cancel_at IS NOT NULL OR outcome.delay IS NULL THEN clock.now END,
-        reason = CASE WHEN job.cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN job.reason
-            ELSE outcome.reason END,
+        reason = CASE WHEN job.cancel_at IS NOT NULL AND (outcome.delay IS NOT NULL OR outcome.state = 'cancelled')
+            THEN coalesce(job.reason, outcome.reason) ELSE outcome.reason END,
         run_at = CASE WHEN outcome.state = 'scheduled' THEN clock.now + outcome.delay * interval '1 second'
             ELSE job.run_at END,
         expires_at = CASE WHEN outcome.state = 'scheduled' OR outcome.began THEN NULL ELSE job.expires_at END,
@@ -391,7 +391,7 @@ WITH job AS NOT MATERIALIZED (
     WHERE (:state::text IS NULL OR state = :state::text)
         AND (:domain::text IS NULL OR domain = :domain::text)
         AND (:queue::text IS NULL OR queue = :queue::text)
-        AND (:name::text IS NULL OR name = :name::text)
+        AND (:names::text IS NULL OR name IN (SELECT json_array_elements_text(:names::json)))
         AND (:label::text IS NULL OR label = :label::text)
         AND (:reason::text IS NULL OR strpos(reason, :reason::text) > 0)
         AND (:requested_by::text IS NULL OR :requested_by::text IN (SELECT value FROM json_each_text(requested_by::json)))
@@ -447,7 +447,7 @@ SELECT id::text FROM (
         AND (:state::text IS NULL OR state = :state::text)
         AND (:domain::text IS NULL OR domain = :domain::text)
         AND (:queue::text IS NULL OR queue = :queue::text)
-        AND (:name::text IS NULL OR name = :name::text)
+        AND (:names::text IS NULL OR name IN (SELECT json_array_elements_text(:names::json)))
         AND (:label::text IS NULL OR label = :label::text)
         AND (:reason::text IS NULL OR strpos(reason, :reason::text) > 0)
         AND (:requested_by::text IS NULL OR :requested_by::text IN (SELECT value FROM json_each_text(requested_by::json)))
@@ -478,7 +478,7 @@ SELECT count(*) FROM (
         AND (:state::text IS NULL OR state = :state::text)
         AND (:domain::text IS NULL OR domain = :domain::text)
         AND (:queue::text IS NULL OR queue = :queue::text)
-        AND (:name::text IS NULL OR name = :name::text)
+        AND (:names::text IS NULL OR name IN (SELECT json_array_elements_text(:names::json)))
         AND (:label::text IS NULL OR label = :label::text)
         AND (:reason::text IS NULL OR strpos(reason, :reason::text) > 0)
         AND (:requested_by::text IS NULL OR :requested_by::text IN (SELECT value FROM json_each_text(requested_by::json)))

@@ -115,7 +115,8 @@ RETURNING
 UPDATE remit_job
 SET state = CASE WHEN cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN 'cancelled' ELSE outcome.state END,
     finished_at = CASE WHEN cancel_at IS NOT NULL OR outcome.delay IS NULL THEN :now END,
-    reason = CASE WHEN cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN remit_job.reason ELSE outcome.reason END,
+    reason = CASE WHEN cancel_at IS NOT NULL AND (outcome.delay IS NOT NULL OR outcome.state = 'cancelled')
+        THEN coalesce(remit_job.reason, outcome.reason) ELSE outcome.reason END,
     run_at = CASE WHEN outcome.state = 'scheduled' THEN CAST(:now + outcome.delay * 1000000 AS INTEGER)
         ELSE remit_job.run_at END,
     expires_at = CASE WHEN outcome.state = 'scheduled' OR outcome.began THEN NULL ELSE expires_at END,
@@ -328,7 +329,7 @@ WITH job AS NOT MATERIALIZED (
     WHERE (:state IS NULL OR state = :state)
         AND (:domain IS NULL OR domain = :domain)
         AND (:queue IS NULL OR queue = :queue)
-        AND (:name IS NULL OR name = :name)
+        AND (:names IS NULL OR name IN (SELECT value FROM json_each(:names)))
         AND (:label IS NULL OR label = :label)
         AND (:reason IS NULL OR instr(reason, :reason) > 0)
         AND (:requested_by IS NULL OR :requested_by IN (SELECT value FROM json_each(requested_by)))
@@ -383,7 +384,7 @@ SELECT id FROM (
 WHERE (:state IS NULL OR state = :state)
     AND (:domain IS NULL OR domain = :domain)
     AND (:queue IS NULL OR queue = :queue)
-    AND (:name IS NULL OR name = :name)
+    AND (:names IS NULL OR name IN (SELECT value FROM json_each(:names)))
     AND (:label IS NULL OR label = :label)
     AND (:reason IS NULL OR instr(reason, :reason) > 0)
     AND (:requested_by IS NULL OR :requested_by IN (SELECT value FROM json_each(requested_by)))
@@ -417,7 +418,7 @@ SELECT count(*) FROM (
 WHERE (:state IS NULL OR state = :state)
     AND (:domain IS NULL OR domain = :domain)
     AND (:queue IS NULL OR queue = :queue)
-    AND (:name IS NULL OR name = :name)
+    AND (:names IS NULL OR name IN (SELECT value FROM json_each(:names)))
     AND (:label IS NULL OR label = :label)
     AND (:reason IS NULL OR instr(reason, :reason) > 0)
     AND (:requested_by IS NULL OR :requested_by IN (SELECT value FROM json_each(requested_by)))
