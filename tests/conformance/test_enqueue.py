@@ -28,6 +28,7 @@ async def test_a_job_without_a_time_is_ready_at_once(desk: Desk) -> None:
 
 async def test_everything_that_a_call_may_say_is_kept(desk: Desk) -> None:
     said = {
+        "timeout": 0.25,
         "priority": -32768,
         "attempts": 1_000_000,
         "label": "Invoice 7",
@@ -37,7 +38,7 @@ async def test_everything_that_a_call_may_say_is_kept(desk: Desk) -> None:
         "causation": new_id(),
     }
     job = await desk.get(await desk.enqueue(**said))
-    assert (job.priority, job.attempts, job.label) == (-32768, 1_000_000, "Invoice 7")
+    assert (job.priority, job.attempts, job.label, job.timeout) == (-32768, 1_000_000, "Invoice 7", 0.25)
     assert (job.requested_by, job.attachment) == ({"name": "Ada"}, "https://example.org/7.pdf")
     assert (job.correlation, job.causation) == (said["correlation"], said["causation"])
 

@@ -12,8 +12,8 @@ from remit.jobs.model import micros
 
 NOT_SAID: dict[str, None] = dict.fromkeys(
     [
-        "lane", "run_at", "delay", "expires_at", "expires", "backoff", "keep", "correlation", "causation", "scope",
-        "traceparent", "label", "requested_by", "attachment",
+        "lane", "run_at", "delay", "expires_at", "expires", "backoff", "timeout", "keep", "correlation", "causation",
+        "scope", "traceparent", "label", "requested_by", "attachment",
     ]
 )  # fmt: skip
 """What a row may leave out."""
@@ -43,6 +43,7 @@ def row(request: EnqueueRequest, id: str, **origin: str | None) -> dict[str, Any
         "run_at": None if request.at is None else micros(request.at),
         "delay": request.delay or None,
         "backoff": request.backoff,
+        "timeout": request.timeout,
         "keep": request.keep,
         "label": request.label,
         "requested_by": request.requested_by,

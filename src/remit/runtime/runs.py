@@ -32,6 +32,7 @@ from remit.catalog import (
     later_message,
     traceparent,
 )
+from remit.catalog.policies import FOREVER
 from remit.codec import decode, encode
 from remit.db.handles import is_blocking
 from remit.db.store import Capability, Store
@@ -93,6 +94,10 @@ class LiveRun(Run[Any]):
     deadline = 0.0
     began = False
     stop: Callable[[], object] | None = None
+    where: Callable[[], str] | None = None
+    """Tells where the handler stands, while that can be known."""
+    stood: str | None = None
+    """Where it stood when its time was up."""
     told: Callable[[], None] | None = None
     _cancelled = False
     _kept: str | None = None
@@ -201,6 +206,14 @@ class LiveRun(Run[Any]):
 
     # --- what the executor uses
 
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that this run may take: as the call said, or else its policy."""
+        own = self.claim.timeout
+        if own is None:
+            return self.policy.timeout
+        return None if own >= FOREVER else own
+
     def end(self, outcome: Outcome) -> Ended:
         """The end of the run, with what it sends if that is to complete."""
         return settle(self.claim, self.spec, outcome, self.messages, self.events)
@@ -215,6 +228,8 @@ class LiveRun(Run[Any]):
     def interrupt(self, why: Interruption) -> None:
         """Stop the run from outside, once; only a lost lease overrules another reason."""
         if self.interruption is None or why is Interruption.LOST:
+            if why is Interruption.TIMEOUT and self.where is not None:
+                self.stood = self.where()
             first, self.interruption = self.interruption is None, why
             if first and self.stop is not None:
                 self.stop()

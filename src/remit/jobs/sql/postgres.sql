@@ -16,7 +16,8 @@ WITH here AS MATERIALIZED (
 sent AS (
     INSERT INTO remit.job (
         id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name,
-        encoding, payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+        encoding, payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by,
+        attachment
     )
     SELECT
         id, line, coalesce(lane, 0), CASE WHEN due.at <= here.now THEN 'ready' ELSE 'scheduled' END, due.at, here.now,
@@ -25,13 +26,14 @@ sent AS (
             greatest(due.at, here.now) + expires * interval '1 second'
         ),
         version, coalesce(priority, 0), attempts, domain, queue, name,
-        encoding, payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+        encoding, payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by,
+        attachment
     FROM here
     CROSS JOIN json_to_recordset(:jobs::text::json) AS job (
         id uuid, line bigint, lane bigint, run_at bigint, delay double precision, expires_at bigint,
         expires double precision, version integer, priority smallint, attempts integer, domain text, queue text,
-        name text, encoding text, payload text, backoff text, keep double precision, correlation uuid, causation uuid,
-        scope text, traceparent text, label text, requested_by text, attachment text
+        name text, encoding text, payload text, backoff text, timeout double precision, keep double precision,
+        correlation uuid, causation uuid, scope text, traceparent text, label text, requested_by text, attachment text
     )
     CROSS JOIN LATERAL (
         SELECT coalesce(
@@ -54,7 +56,8 @@ WITH here AS MATERIALIZED (
 )
 INSERT INTO remit.job (
     id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name,
-    encoding, payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+    encoding, payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by,
+    attachment
 )
 SELECT
     :id::text::uuid, :line::bigint, coalesce(:lane::bigint, 0),
@@ -64,8 +67,9 @@ SELECT
         greatest(due.at, here.now) + :expires::double precision * interval '1 second'
     ),
     :version::integer, :priority::smallint, :attempts::integer, :domain::text, :queue::text, :name::text,
-    :encoding::text, :payload::text, :backoff::text, :keep::double precision, :correlation::text::uuid,
-    :causation::text::uuid, :scope::text, :traceparent::text, :label::text, :requested_by::text, :attachment::text
+    :encoding::text, :payload::text, :backoff::text, :timeout::double precision, :keep::double precision,
+    :correlation::text::uuid, :causation::text::uuid, :scope::text, :traceparent::text, :label::text,
+    :requested_by::text, :attachment::text
 FROM here
 CROSS JOIN LATERAL (
     SELECT coalesce(
@@ -134,7 +138,7 @@ SELECT
         remit.micros(event.published_at), event.scope, event.correlation, event.causation, event.traceparent,
         claimed.subscription, event.lane
     )::text END,
-    claimed.priority, claimed.lane, claimed.run_at
+    claimed.priority, claimed.lane, claimed.run_at, claimed.timeout
 FROM claimed LEFT JOIN LATERAL (
     SELECT * FROM remit.event WHERE event.id = claimed.event_id OFFSET 0
 ) AS event ON true;
@@ -181,7 +185,8 @@ failed AS (
 sent AS (
     INSERT INTO remit.job (
         id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name,
-        encoding, payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+        encoding, payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by,
+        attachment
     )
     SELECT
         job.id, line, coalesce(lane, 0), CASE WHEN due.at <= clock.now THEN 'ready' ELSE 'scheduled' END, due.at,
@@ -191,13 +196,14 @@ sent AS (
             greatest(due.at, clock.now) + expires * interval '1 second'
         ),
         version, coalesce(priority, 0), attempts, domain, queue, name,
-        encoding, payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+        encoding, payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by,
+        attachment
     FROM clock
     CROSS JOIN json_to_recordset(:jobs::text::json) AS job (
         id uuid, line bigint, lane bigint, run_at bigint, delay double precision, expires_at bigint,
         expires double precision, version integer, priority smallint, attempts integer, domain text, queue text,
-        name text, encoding text, payload text, backoff text, keep double precision, correlation uuid, causation uuid,
-        scope text, traceparent text, label text, requested_by text, attachment text
+        name text, encoding text, payload text, backoff text, timeout double precision, keep double precision,
+        correlation uuid, causation uuid, scope text, traceparent text, label text, requested_by text, attachment text
     )
     CROSS JOIN LATERAL (
         SELECT coalesce(
@@ -372,7 +378,7 @@ WHERE EXISTS (SELECT FROM remit.job WHERE job.id = line.job FOR KEY SHARE);
 
 -- name: get
 SELECT
-    id::text, state, domain, queue, name, version, priority, failures, attempts, suspect > 0,
+    id::text, state, domain, queue, name, version, priority, failures, attempts, suspect > 0, timeout,
     remit.micros(created_at), remit.micros(run_at), remit.micros(claimed_at), remit.micros(finished_at),
     remit.micros(expires_at), remit.micros(cancel_at), cancel_by, remit.micros(deleted_at), worker::text,
     encoding, coalesce(payload, (SELECT event.payload FROM remit.event WHERE event.id = job.event_id)), result, reason,
@@ -428,7 +434,7 @@ page AS (
     )
 )
 SELECT
-    id::text, state, domain, queue, name, version, priority, failures, attempts, suspect > 0,
+    id::text, state, domain, queue, name, version, priority, failures, attempts, suspect > 0, timeout,
     remit.micros(created_at), remit.micros(run_at), remit.micros(claimed_at), remit.micros(finished_at),
     remit.micros(expires_at), remit.micros(cancel_at), cancel_by, remit.micros(deleted_at), worker::text,
     encoding, coalesce(payload, (SELECT event.payload FROM remit.event WHERE event.id = job.event_id)), result, reason,
