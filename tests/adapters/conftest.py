@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from remit import Remit
-from tests.adapters.shop import Base, shop
+from tests.adapters.shop import Base, audit, shop
 from tests.client.railway import connect
 
 
@@ -29,7 +29,7 @@ class Place:
         return self.url.startswith("sqlite")
 
     def application(self, **options: Any) -> Remit:
-        return Remit(self.url, domains=[shop], **options)
+        return Remit(self.url, domains=[shop, audit], **options)
 
     def address(self, driver: str) -> str:
         return self.url.replace("://", f"+{driver}://", 1)

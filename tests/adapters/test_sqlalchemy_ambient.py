@@ -107,6 +107,34 @@ def test_a_session_without_an_open_transaction_is_none(place: Place, sessions: A
         assert place.events() == [1, 2, 3]
 
 
+@pytest.mark.parametrize("ends", ["commit", "rollback"])
+@pytest.mark.parametrize("listens", ["before", "after"])
+def test_what_is_sent_when_the_session_has_decided_goes_by_itself(
+    place: Place, engine: sa.Engine, ends: str, listens: str
+) -> None:
+    sessions = sessionmaker(engine)
+
+    def then(session: Session) -> None:
+        shop.sync.publish(Told(number=2))
+        shop.sync.enqueue(Pack(number=2))
+
+    if listens == "before":
+        sa.event.listen(sessions, f"after_{ends}", then)
+    with application(place, sessions):
+        if listens == "after":
+            sa.event.listen(sessions, f"after_{ends}", then)
+        with sessions() as session:
+            session.add(Order(id=1))
+            session.flush()
+            shop.sync.publish(Told(number=1))
+            getattr(session, ends)()
+            assert (place.events(), place.jobs()) == ([1, 2] if ends == "commit" else [2], 1)
+            session.add(Order(id=2))
+            shop.sync.publish(Told(number=3))  # the next transaction of this session is ambient again
+            session.close()
+        assert 3 not in place.events()
+
+
 def test_a_savepoint_that_is_rolled_back_takes_along_what_was_sent_in_it(place: Place, engine: sa.Engine) -> None:
     sessions = sessionmaker(engine)
     with application(place, sessions), sessions.begin() as session:

@@ -239,8 +239,7 @@ def test_a_domain_that_cannot_publish_fails_the_commit_and_the_object_holds_its_
     finally:
         running_domain.reset(mark)
     assert (place.events(), place.orders()) == ([], [1, 2])
-    recorded = recorded_by(order)
-    assert recorded is not None
+    [recorded] = recorded_by(order)
     assert len(recorded) == 1
 
 

@@ -8,15 +8,16 @@ import weakref
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, TypeAlias
 
-from remit.catalog import Domain, Event, Recorded, event_spec_of, on_use, recorded_by
+from remit.catalog import Domain, Event, Recorded, event_spec_of, on_use, recorded_by, recorded_for
 from remit.errors import InvalidArgument, MissingExtra, TransactionError
 
 try:
     from sqlalchemy import event, inspect
     from sqlalchemy.ext.asyncio import async_scoped_session, async_session, async_sessionmaker
-    from sqlalchemy.orm import Session, SessionTransaction, scoped_session, sessionmaker
+    from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, scoped_session, sessionmaker
     from sqlalchemy.orm.attributes import flag_dirty
     from sqlalchemy.util.concurrency import in_greenlet
 except ImportError as error:
@@ -32,8 +33,9 @@ def ambient(sessions: Sessions) -> Callable[[], object | None]:
     """Find the session that runs here, so that nobody has to pass `tx=`.
 
     A session is ambient from the moment its transaction begins, be it by itself with the first statement or `add`, to
-    the moment it ends; a savepoint changes nothing. What a domain sends meanwhile is part of that transaction: it
-    exists if and only if the session commits. An explicit `tx` always wins.
+    the moment it is committed or rolled back; a savepoint changes nothing. What a domain sends meanwhile is part of
+    that transaction: it exists if and only if the session commits. An explicit `tx` always wins. In `after_commit` and
+    `after_rollback` there is no ambient session any more: what is sent there goes by itself.
 
     It holds for code in the same task and the same thread. Nothing is guessed: where two sessions have a transaction
     open, and in a task or thread that was started inside the transaction of another, sending without `tx=` raises
@@ -53,6 +55,9 @@ def ambient(sessions: Sessions) -> Callable[[], object | None]:
     running = _Running()
     target = _listened(sessions)
     event.listen(target, "after_transaction_create", running.begun)
+    event.listen(target, "after_commit", running.decided, insert=True)  # before the application's own listeners
+    event.listen(target, "after_rollback", running.decided, insert=True)
+    event.listen(target, "after_soft_rollback", running.failed, insert=True)
     event.listen(target, "after_transaction_end", running.ended)
     return running.find
 
@@ -63,27 +68,35 @@ def publish_recorded(sessions: Sessions) -> None:
     With each flush, and before each commit, the events of all objects of the session, changed or not, are published by
     the domains that own them, after the rows are written: each object's in order, and none promised between objects.
     They go the way of the objects' state. Where a transaction or a savepoint is rolled back, nothing is published, an
-    object that SQLAlchemy reads again forgets its events, and one that was new holds them again, for the next try.
+    object that SQLAlchemy reads again forgets its events, and one that was new holds them again, for the next try. With
+    `expire` and `refresh` of a whole object its events are gone too; `merge` moves them to the object that it returns;
+    `bulk_save_objects` publishes them. docs/transactions.md has a table of all ways in which a session treats state.
 
     It needs no ambient transaction, and satisfies `require_tx`. What `publish` raises, flush and commit raise; so does
     a handler of another domain, which may not publish these events. A bulk statement loads no objects and records
-    nothing. Raises `InvalidArgument`.
+    nothing. A second call for the same sessions changes nothing. Raises `InvalidArgument`.
 
         publish_recorded(Sessions)
 
         with Sessions.begin() as session:
             session.get_one(Invoice, 7).pay()  # self.events.record(InvoicePaid(...))
     """
-    publishing = _Publishing()
     target = _listened(sessions)
+    kind = _class_of(target)
+    if kind in _publishing:
+        return
+    publishing = _publishing[kind] = _Publishing()
     event.listen(target, "after_flush", publishing.flushed)
     event.listen(target, "before_commit", publishing.committing)
     event.listen(target, "after_commit", publishing.committed)
-    event.listen(target, "after_rollback", publishing.rolling_back)
-    event.listen(target, "after_soft_rollback", publishing.rolled_back)
     event.listen(target, "after_transaction_end", publishing.ended)
+    event.listen(target, "persistent_to_deleted", publishing.deleted)
+    event.listen(target, "deleted_to_persistent", publishing.undeleted)
+    _follow_copies(kind, publishing)
     if _remember not in on_use:
         on_use.append(_remember)
+        event.listen(Mapper, "expire", _read_again, raw=True)
+        event.listen(Mapper, "refresh", _read_again, raw=True)
 
 
 def _listened(sessions: Any) -> Any:
@@ -104,6 +117,13 @@ def _listened(sessions: Any) -> Any:
         "pass a sessionmaker, an async_sessionmaker, a scoped session of one, or a class derived from Session, not "
         f"{sessions!r}"
     )
+
+
+def _class_of(target: Any) -> type[Session]:
+    """The class of the sessions that a target makes. A factory has one of its own."""
+    if isinstance(target, scoped_session):
+        target = target.session_factory
+    return target.class_ if isinstance(target, sessionmaker) else target
 
 
 # --- the session that runs here
@@ -133,6 +153,7 @@ class _Running:
 
     def __init__(self) -> None:
         self._begun: ContextVar[tuple[_Begun, ...]] = ContextVar("remit_sqlalchemy_sessions", default=())
+        self._decided: weakref.WeakSet[SessionTransaction] = weakref.WeakSet()
 
     def begun(self, session: Session, transaction: SessionTransaction) -> None:
         if transaction.parent is not None:
@@ -145,6 +166,18 @@ class _Running:
             None if task is None else weakref.ref(task),
         )
         self._begun.set((*self._open(), this))
+
+    def decided(self, session: Session) -> None:
+        """It is committed or rolled back, and nothing more can be part of it."""
+        transaction = session.get_transaction()
+        if transaction is not None and session.get_nested_transaction() is None:
+            self._decided.add(transaction)
+
+    def failed(self, session: Session, _: SessionTransaction) -> None:
+        """Where it is open still, a flush has failed: what is sent until the session rolls back is refused."""
+        transaction = session.get_transaction()
+        if transaction is not None:
+            self._decided.discard(transaction)
 
     def ended(self, session: Session, transaction: SessionTransaction) -> None:
         if transaction.parent is None:
@@ -170,7 +203,7 @@ class _Running:
         return awaiting
 
     def _open(self) -> tuple[_Begun, ...]:
-        return tuple(each for each in self._begun.get() if each.is_open())
+        return tuple(each for each in self._begun.get() if each.is_open() and each.transaction() not in self._decided)
 
 
 def _task() -> asyncio.Task[Any] | None:
@@ -183,7 +216,8 @@ def _task() -> asyncio.Task[Any] | None:
 # --- the unit of work
 
 
-_Taken: TypeAlias = tuple[object, Recorded[Any], list[Event[Any]]]
+_Taken: TypeAlias = tuple[object | None, Recorded[Any], list[Event[Any]]]
+"""Events that left a `Recorded`, and whose it is: None for an object outside the session, which keeps its state."""
 
 
 class _Publishing:
@@ -193,11 +227,10 @@ class _Publishing:
         self._taken: weakref.WeakKeyDictionary[SessionTransaction, list[_Taken]] = weakref.WeakKeyDictionary()
         self._committed: weakref.WeakSet[SessionTransaction] = weakref.WeakSet()
         self._deleted: weakref.WeakKeyDictionary[Session, list[object]] = weakref.WeakKeyDictionary()
-        self._reverted: weakref.WeakKeyDictionary[Session, list[object]] = weakref.WeakKeyDictionary()
+
+    # --- publishing
 
     def flushed(self, session: Session, _: object) -> None:
-        if session.deleted:
-            self._deleted.setdefault(session, []).extend(session.deleted)
         self._publish(session, (*session.new, *session.dirty, *session.deleted))
 
     def committing(self, session: Session) -> None:
@@ -205,8 +238,14 @@ class _Publishing:
         session.flush()
         self._publish(session, (*session, *self._deleted.get(session, ())))
 
-    def _publish(self, session: Session, objects: Iterable[object]) -> None:
-        taken = [(each, recorded, recorded.take()) for each in objects if (recorded := recorded_by(each))]
+    def saved_in_bulk(self, session: Session, objects: Iterable[object]) -> None:
+        """Objects that were written and do not belong to the session."""
+        self._publish(session, objects, outside=True)
+
+    def _publish(self, session: Session, objects: Iterable[object], *, outside: bool = False) -> None:
+        taken: list[_Taken] = [
+            (None if outside else each, recorded, recorded.take()) for each in objects for recorded in recorded_by(each)
+        ]
         by_domain: dict[Domain[Any], list[Event[Any]]] = {}
         try:
             for _, _, events in taken:
@@ -220,27 +259,78 @@ class _Publishing:
         if taken:
             self._taken.setdefault(_boundary(session), []).extend(taken)
 
+    # --- following the state of objects
+
+    def merged(self, session: Session, source: object, copy: object) -> None:
+        """The state of one object is copied to another, which the session saves."""
+        for recorded in recorded_by(source):
+            events = recorded.take()
+            recorded_for(copy, recorded.domain).restore(events)
+            self._taken.setdefault(_boundary(session), []).append((None, recorded, events))
+            _remember(copy)
+
+    def read_again(self, session: Session, instance: object) -> None:
+        """Changes are discarded. What was recorded since its transaction was committed belongs to the next one."""
+        if session.get_transaction() not in self._committed:
+            _forget(instance)
+
+    def deleted(self, session: Session, instance: object) -> None:
+        self._deleted.setdefault(session, []).append(instance)
+
+    def undeleted(self, session: Session, instance: object) -> None:
+        """The deletion is rolled back, and what was recorded on its object."""
+        _forget(instance)
+
     def committed(self, session: Session) -> None:
         self._committed.add(_boundary(session))
 
     def ended(self, session: Session, transaction: SessionTransaction) -> None:
         taken = self._taken.pop(transaction, [])
         if transaction not in self._committed:
-            _restore(each for each in taken if inspect(each[0]).transient)
+            _restore(each for each in taken if each[0] is None or inspect(each[0]).transient)
         elif transaction.nested:
             self._taken.setdefault(_boundary(session), []).extend(taken)
         if transaction.parent is None:
             self._deleted.pop(session, None)
 
-    def rolling_back(self, session: Session) -> None:
-        """The database has rolled back, and objects are about to: a savepoint's changed ones, or all."""
-        known = session.dirty if session.in_nested_transaction() else session.identity_map.values()
-        self._reverted[session] = [*known, *session.deleted, *self._deleted.get(session, ())]
 
-    def rolled_back(self, session: Session, _: SessionTransaction) -> None:
-        for each in self._reverted.pop(session, ()):
-            if (recorded := recorded_by(each)) and not inspect(each).transient:
-                recorded.take()
+_publishing: weakref.WeakKeyDictionary[type[Session], _Publishing] = weakref.WeakKeyDictionary()
+"""By the class of the sessions; those of derived classes count too."""
+
+
+def _follow_copies(kind: Any, publishing: _Publishing) -> None:
+    """Hear of what a session does with objects that are not its own, of which SQLAlchemy has no event."""
+    merge, bulk_save_objects = kind._merge, kind.bulk_save_objects
+
+    @wraps(merge)
+    def _merge(self: Session, state: InstanceState[Any], *args: Any, **options: Any) -> object:
+        copy = merge(self, state, *args, **options)
+        source = state.obj()
+        if source is not None and source is not copy:
+            publishing.merged(self, source, copy)
+        return copy
+
+    @wraps(bulk_save_objects)
+    def _bulk_save_objects(self: Session, objects: Iterable[object], *args: Any, **options: Any) -> None:
+        saved = list(objects)
+        bulk_save_objects(self, saved, *args, **options)
+        publishing.saved_in_bulk(self, saved)
+
+    kind._merge, kind.bulk_save_objects = _merge, _bulk_save_objects
+
+
+def _read_again(state: InstanceState[Any], *about: Any) -> None:
+    """An object was expired or read, as a whole; `about` ends with the names of attributes where only these were."""
+    instance = state.obj() if about[-1] is None else None
+    if instance is not None and recorded_by(instance) and (session := state.session) is not None:
+        for kind in type(session).__mro__:
+            if (publishing := _publishing.get(kind)) is not None:
+                publishing.read_again(session, instance)
+
+
+def _forget(instance: object) -> None:
+    for recorded in recorded_by(instance):
+        recorded.take()
 
 
 def _restore(taken: Iterable[_Taken]) -> None:

@@ -27,7 +27,7 @@ from remit.catalog.policies import Defaults, Keep, LogRetention, Outbox, Policy,
 from remit.catalog.ports import Directory, EventRef, JobRef, Publisher, Scheduler, Sender, running_domain
 from remit.catalog.publishing import PublishOptions, PublishRequest, event_spec_of, prepare_event, scope_text
 from remit.catalog.quantities import Duration
-from remit.catalog.recorder import Recorded, Recorder, on_use, recorded_by, take_recorded
+from remit.catalog.recorder import Recorded, Recorder, on_use, recorded_by, recorded_for
 from remit.catalog.registry import Catalog, Line, Work
 from remit.catalog.run import Run, RunTransaction, SyncRun, SyncRunTransaction
 from remit.catalog.specs import D, DomainSpec, EventSpec, JobSpec, Message, MessageSpec, Owner, Queue, Subscription
@@ -107,12 +107,12 @@ __all__ = [
     "prepare",
     "prepare_event",
     "recorded_by",
+    "recorded_for",
     "resolve",
     "retry_delay",
     "running_domain",
     "scope_text",
     "spec_of",
     "stated",
-    "take_recorded",
     "traceparent",
 ]

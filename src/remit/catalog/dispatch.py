@@ -28,7 +28,7 @@ class Dispatch:
     """Checks what one domain sends, before anything is written; the async and the blocking face both use it."""
 
     def __init__(self, domain: DomainSpec) -> None:
-        self._domain = domain
+        self.domain = domain
         self._binding: Binding | None = None
 
     @property
@@ -77,7 +77,7 @@ class Dispatch:
         """Make the job that publishes an event of this domain when it fires."""
         spec = event_spec_of(event)
         self._check_owner(spec)
-        return later_message(self._domain, event, self._bound().directory.limit(spec))
+        return later_message(self.domain, event, self._bound().directory.limit(spec))
 
     def build(self, name: str, payload: Mapping[str, Any], version: int | None = None) -> Message[Any]:
         """Make a message of this domain from its short or whole name and the values of its fields.
@@ -86,14 +86,14 @@ class Dispatch:
         """
         if not isinstance(name, str) or not isinstance(payload, Mapping):
             raise InvalidArgument("enqueue_named takes a name and a mapping of field values.")
-        whole_name = name if "." in name else f"{self._domain.name}.{name}"
-        spec = self._domain.jobs.find(whole_name, version) or self._bound().directory.by_name(whole_name, version)
+        whole_name = name if "." in name else f"{self.domain.name}.{name}"
+        spec = self.domain.jobs.find(whole_name, version) or self._bound().directory.by_name(whole_name, version)
         self._check_owner(spec)
         return spec.codec.build(payload)
 
     def _check_owner(self, spec: MessageSpec) -> None:
         try:
-            check_owner(self._domain, spec)
+            check_owner(self.domain, spec)
         except OwnershipError:
             self.refused(spec)
             raise
@@ -102,14 +102,14 @@ class Dispatch:
         """Let the application count a message that is not this domain's, or not that of the handler which runs here."""
         if self._binding is not None:
             running = running_domain.get()
-            sender = self._domain if running is None else running.__remit__
+            sender = self.domain if running is None else running.__remit__
             self._binding.sender.refused(sender.name, spec.name, spec.kind)
 
     def _bound(self) -> Binding:
         if self._binding is None:
             raise UnboundDomain(
-                f"{self._domain.name} cannot send yet: no application has taken it in. Create one with "
-                f"Remit(url, domains=[{self._domain.name.replace('-', '_')}]) first."
+                f"{self.domain.name} cannot send yet: no application has taken it in. Create one with "
+                f"Remit(url, domains=[{self.domain.name.replace('-', '_')}]) first."
             )
         return self._binding
 

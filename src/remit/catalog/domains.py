@@ -366,11 +366,13 @@ class Domain(Owner[C]):
         return await self._dispatch.sender.publish(requests, tx=tx) if requests else []
 
     async def publish_recorded(self, *aggregates: object, tx: object | None = None) -> list[EventRef]:
-        """Publish what objects have recorded since the last time, in that order.
+        """Publish what objects have recorded for this domain since the last time, object by object.
 
-        Raises what `publish` raises, and then the objects still hold what they recorded.
+        Raises what `publish` raises, and then the objects still hold what they recorded. If the transaction is rolled
+        back later, they do not: load them again, and repeat the change. What they recorded for other domains stays with
+        them; where a class has no recorder of this domain, its events are refused with `OwnershipError`.
         """
-        with taking_recorded(aggregates) as events:
+        with taking_recorded(aggregates, self._spec) as events:
             return await self.publish_many(events, tx=tx)
 
     async def publish_soon(self, event: Event[Self], **options: Unpack[PublishOptions]) -> EventRef:

@@ -63,7 +63,7 @@ class SyncFace(Generic[D]):
 
     def publish_recorded(self, *aggregates: object, tx: object | None = None) -> list[EventRef]:
         """Publish what objects have recorded; see `Domain.publish_recorded`."""
-        with taking_recorded(aggregates) as events:
+        with taking_recorded(aggregates, self._dispatch.domain) as events:
             return self.publish_many(events, tx=tx)
 
     def publish_soon(self, event: Event[D], **options: Unpack[PublishOptions]) -> EventRef:

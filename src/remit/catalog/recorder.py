@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, Generic, Self, cast, overload
+from typing import Any, Final, Generic, Self, TypeAlias, cast, overload
 
 from remit.catalog.events import Event
 from remit.catalog.publishing import event_spec_of
@@ -12,29 +12,31 @@ from remit.catalog.specs import D, DomainSpec, Owner
 from remit.errors import CatalogError, OwnershipError
 
 _ATTRIBUTE = "_remit_recorded"
+_Recordings: TypeAlias = "dict[type[Owner[Any]], Recorded[Any]]"
 
 on_use: Final[list[Callable[[object], None]]] = []
 """Called with each object whose recorder is used: an integration sees to it that its unit of work remembers it."""
 
 
 class Recorded(Generic[D]):
-    """The events of one object, in the order in which they were recorded.
+    """The events of one object for one domain, in the order in which they were recorded.
 
-    It is copied and pickled with its object, so it names its domain by the class.
+    It is deep-copied and pickled with its object, so it names its domain by the class. A shallow copy of the object
+    shares it: each event is published once, by whichever of the two is saved first.
     """
 
     def __init__(self, domain: type[Owner[Any]]) -> None:
-        self._domain = domain
+        self.domain = domain
         self._events: list[Event[D]] = []
 
     def record(self, event: Event[D]) -> None:
         """Keep an event until the object is saved. Raises `OwnershipError` for another domain's event."""
         spec = event_spec_of(event)
         owner = spec.domain
-        if owner is not self._domain:
-            self._domain.__remit__.refused(spec)
+        if owner is not self.domain:
+            self.domain.__remit__.refused(spec)
             raise OwnershipError(
-                f"An aggregate of {self._domain.__remit__.name} cannot record {type(event).__qualname__}, which "
+                f"An aggregate of {self.domain.__remit__.name} cannot record {type(event).__qualname__}, which "
                 f"{owner.__remit__.name} owns: record an event of its own domain."
             )
         self._events.append(event)
@@ -56,7 +58,7 @@ class Recorder(Generic[D]):
     """An attribute of a class whose objects record events; made by `Domain.recorder`, which says more."""
 
     def __init__(self, domain: DomainSpec) -> None:
-        self._domain = domain
+        self.domain = domain
 
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
@@ -75,21 +77,36 @@ class Recorder(Generic[D]):
             )
         for notice in on_use:
             notice(instance)
-        recorded = attributes.get(_ATTRIBUTE)
-        if recorded is None:
-            recorded = attributes[_ATTRIBUTE] = Recorded[D](self._domain.owner)
-        return cast("Recorded[D]", recorded)
+        return recorded_for(instance, self.domain.owner)
 
 
-def take_recorded(objects: Iterable[object]) -> list[Event[Any]]:
-    """Give all that some objects have recorded, object by object, and let them forget it; most have nothing."""
-    return [event for recorded in _recorded_by(objects) for event in recorded.take()]
+def recorded_for(instance: object, owner: type[Owner[D]]) -> Recorded[D]:
+    """What an object records for one domain. Recorders of several domains on one object are independent."""
+    recordings: _Recordings = vars(instance).setdefault(_ATTRIBUTE, {})
+    if owner not in recordings:
+        recordings[owner] = Recorded[D](owner)
+    return cast("Recorded[D]", recordings[owner])
+
+
+def recorded_by(each: object) -> list[Recorded[Any]]:
+    """What an object has recorded and not published yet, a `Recorded` for each domain; most have nothing."""
+    recordings: _Recordings = getattr(each, "__dict__", {}).get(_ATTRIBUTE, {})
+    return [recorded for recorded in recordings.values() if recorded]
 
 
 @contextmanager
-def taking_recorded(objects: Iterable[object]) -> Iterator[list[Event[Any]]]:
-    """Do the same for a block: if it fails, the objects remember, so that the next try publishes what this one lost."""
-    taken = [(recorded, recorded.take()) for recorded in _recorded_by(objects)]
+def taking_recorded(objects: Iterable[object], domain: DomainSpec) -> Iterator[list[Event[Any]]]:
+    """Give what some objects have recorded for a domain, object by object, and let them forget it.
+
+    If the block fails, they remember, so that the next try publishes what this one lost. What a class without a
+    recorder of this domain has recorded is given too, and refused by the domain when it is published.
+    """
+    taken = [
+        (recorded, recorded.take())
+        for each in objects
+        for recorded in recorded_by(each)
+        if recorded.domain is domain.owner or not _records_for(type(each), domain)
+    ]
     try:
         yield [event for _, events in taken for event in events]
     except BaseException:
@@ -98,11 +115,6 @@ def taking_recorded(objects: Iterable[object]) -> Iterator[list[Event[Any]]]:
         raise
 
 
-def recorded_by(each: object) -> Recorded[Any] | None:
-    """What an object has recorded, if it ever did."""
-    recorded: Recorded[Any] | None = getattr(each, "__dict__", {}).get(_ATTRIBUTE)
-    return recorded
-
-
-def _recorded_by(objects: Iterable[object]) -> list[Recorded[Any]]:
-    return [recorded for each in objects if (recorded := recorded_by(each)) is not None]
+def _records_for(kind: type, domain: DomainSpec) -> bool:
+    attributes = (value for each in kind.__mro__ for value in vars(each).values())
+    return any(isinstance(value, Recorder) and value.domain is domain for value in attributes)

@@ -85,13 +85,13 @@ def test_the_exports_are_these() -> None:
         "prepare",
         "prepare_event",
         "recorded_by",
+        "recorded_for",
         "resolve",
         "retry_delay",
         "running_domain",
         "scope_text",
         "spec_of",
         "stated",
-        "take_recorded",
         "traceparent",
     }
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
-from remit.catalog import Domain, Event, EventRef, Recorder, take_recorded
+from remit.catalog import Domain, Event, EventRef, Recorder, recorded_by
 from remit.errors import CatalogError, NotAMessage, OwnershipError, PayloadTooLarge
 from tests.unit.catalog.shop import Shop
 
@@ -27,6 +28,10 @@ class Shipped(Event[Sales]):
 
 
 sales = Sales()
+
+
+def take_recorded(objects: Iterable[object]) -> list[Event[Any]]:
+    return [event for each in objects for recorded in recorded_by(each) for event in recorded.take()]
 
 
 class Order:
@@ -130,6 +135,48 @@ def test_a_copy_records_on_for_itself(clone: Any) -> None:
     other.ship(2)
     assert take_recorded([order]) == [Shipped(order=1)]
     assert take_recorded([other]) == [Shipped(order=1), Shipped(order=2)]
+
+
+def test_a_shallow_copy_shares_the_events_so_that_each_is_taken_once() -> None:
+    order = Order()
+    order.ship(1)
+    other = copy.copy(order)
+    other.ship(2)
+    assert take_recorded([order]) == [Shipped(order=1), Shipped(order=2)]
+    assert take_recorded([other]) == []
+
+
+def test_what_replace_makes_of_a_dataclass_has_recorded_nothing_and_the_original_keeps_its_events() -> None:
+    @dataclass(frozen=True)
+    class Parcel:
+        number: int
+        events = sales.recorder()
+
+    one = Parcel(1)
+    one.events.record(Sold(text="before"))
+    other = replace(one, number=2)
+    other.events.record(Sold(text="after"))
+    assert take_recorded([other]) == [Sold(text="after")]
+    assert take_recorded([one]) == [Sold(text="before")]
+
+
+async def test_each_domain_records_for_itself_on_one_object(shop: Shop) -> None:
+    class Audited:
+        trail = sales.recorder()
+
+    class Invoice(Audited):
+        events = shop.billing.recorder()
+
+    invoice = Invoice()
+    invoice.events.record(shop.paid)
+    invoice.trail.record(Sold(text="seen"))
+    assert (len(invoice.events), len(invoice.trail)) == (1, 1)
+    assert await shop.billing.publish_recorded(invoice) == [EventRef("0")]
+    assert (len(invoice.events), len(invoice.trail)) == (0, 1)
+    assert await shop.billing.publish_recorded(invoice) == []
+    assert invoice.trail.take() == [Sold(text="seen")]
+    with pytest.raises(OwnershipError, match="An aggregate of sales cannot record"):
+        invoice.trail.record(shop.paid)  # type: ignore[arg-type]
 
 
 async def test_what_objects_have_recorded_is_published_in_one_go(shop: Shop) -> None:
