@@ -118,6 +118,8 @@ def judge(how: str, run: Run[Any]) -> None:
             raise Cancelled("as planned")
         case "exit":
             os._exit(3)
+        case _:
+            pass
 
 
 @contextlib.contextmanager

@@ -19,9 +19,11 @@ CREATE TABLE audit_event (
 CREATE TABLE business (id text NOT NULL);
 """
 
-_JOB = "'{op}', {it}.id{t}, {it}.name, {was}.state, {new}.state, {was}.token, {new}.token, {was}.worker{t}"
-_JOB += ", {new}.worker{t}, {was}.failures, {new}.failures, {it}.causation{t}, {it}.event_id{t}, {it}.subscription{t}"
-_JOB += ", {it}.payload"
+_JOB = (
+    "'{op}', {it}.id{t}, {it}.name, {was}.state, {new}.state, {was}.token, {new}.token, {was}.worker{t},"
+    " {new}.worker{t}, {was}.failures, {new}.failures, {it}.causation{t}, {it}.event_id{t}, {it}.subscription{t},"
+    " {it}.payload"
+)
 _EVENT = "'{op}', {it}.id{t}, {it}.name, {was}.state, {new}.state, {it}.causation{t}, {it}.payload, {it}.seq"
 _INTO = {
     "job": "INSERT INTO {schema}audit (op, job, name, was, becomes, was_token, token, was_worker, worker, was_failures,"

@@ -1,9 +1,10 @@
 """The oracle: what must hold after a storm, judged from outside by the ledger, the audit and the tables.
 
-It is a function of the evidence alone, so that tampered evidence shows whether it sees. The numbers: 1 nothing committed
-is lost, and each job ends once; 2 effects inside the database happen once; 3 one holder at a time; 4 nothing runs under
-nobody; 5 a transaction leaves all or nothing; 8 every event reaches every subscription; 9 attempts are charged for failures
-alone; 10 a dead letter is whole.
+It is a function of the evidence alone, so that tampered evidence shows whether it sees. The numbers:
+
+1 nothing committed is lost, and each job ends once · 2 effects inside the database happen once · 3 one holder at a time
+4 nothing runs under nobody · 5 a transaction leaves all or nothing · 8 every event reaches every subscription
+9 attempts are charged for failures alone · 10 a dead letter is whole
 """
 
 from __future__ import annotations
@@ -132,7 +133,9 @@ def _attempts(evidence: Evidence, histories: dict[str, list[Move]]) -> Iterator[
     for job, history in histories.items():
         charged = letters = 0
         for move in history:
-            if move.op != "UPDATE" or move.failures is None or move.was_failures is None:
+            if move.op == "INSERT":  # a delivery that was purged may be made again by a back-fill
+                charged = letters = 0
+            if move.failures is None or move.was_failures is None:
                 continue
             change = move.failures - move.was_failures
             is_retry = (move.was, move.becomes) in BY_HAND and move.failures == 0 and move.token != move.was_token

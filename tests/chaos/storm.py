@@ -77,13 +77,15 @@ class Storm:
     def blow(self, seconds: float, *, workers: int = 2, patience: float = 60.0) -> None:
         """Run the storm, and wait until it has settled. Raises what a producer or the operator did not expect."""
         self._mend(workers)
+        for worker in self._alive():
+            worker.ready()
         parts = [Producer(self, f"producer-{number}") for number in range(2)]
         threads = [threading.Thread(target=self._guarded, args=[part.run]) for part in (*parts, Operator(self))]
         for thread in threads:
             thread.start()
         chance, end = random.Random(f"{self.seed} striker"), time.monotonic() + seconds
         while time.monotonic() < end and not self._failures:
-            time.sleep(chance.random() * 0.4)
+            time.sleep(chance.random() * 0.8)
             self._strike(chance)
             self._mend(workers)
         self._over.set()
@@ -111,7 +113,10 @@ class Storm:
             self.site.worker(lease=1.5, grace=1.0)
 
     def _strike(self, chance: random.Random) -> None:
-        worker = chance.choice(self._alive())
+        working = [worker for worker in self._alive() if worker.said("ready")]
+        if not working:
+            return
+        worker = chance.choice(working)
         how = chance.choices(
             ["nothing", "kill", "stop", "freeze", "session", "bury", "restart"], [8, 4, 4, 3, 4, 1, 1]
         )[0]
@@ -184,6 +189,8 @@ class Producer:
     def job(self) -> Grind | GrindInThread | GrindInProcess:
         number, mode = self.next(), self.chance.choices([Grind, GrindInThread, GrindInProcess], [10, 5, 1])[0]
         plans = {Grind: LOOP, GrindInThread: THREADS, GrindInProcess: PROCESSES}[mode]
+        if mode is not GrindInProcess and self.chance.random() < 0.003:
+            plans = (("exit", "exit", "send"),)  # ends its worker, and makes suspects of the others there
         return mode(number=number, plan=self.chance.choice(plans))
 
     def event(self) -> Event[Any]:
@@ -213,7 +220,7 @@ class Producer:
         jobs = [self.job() for _ in range(self.chance.randrange(1, 6))]
         for job in jobs:
             self.ledger.write("numbered", str(job.number))
-        with contextlib.suppress(*AWAY):
+        with self.outcome([]):
             for ref in mill.sync.enqueue_many(jobs):
                 self.ledger.write("sent", ref.id)
 
@@ -245,6 +252,8 @@ class Producer:
         try:
             yield
         except AWAY:
+            if self.storm.sessions is None:
+                raise
             return
         for id in ids:
             self.ledger.write("rolled back" if rolls_back else "sent", id)
@@ -270,8 +279,14 @@ class Operator:
             if self.storm.is_over():
                 return
             verb = verbs[place] if place < len(verbs) else self.chance.choice(verbs)
-            with contextlib.suppress(JobNotFound, InvalidTransition, *AWAY):
+            try:
                 verb()
+            except (JobNotFound, InvalidTransition):
+                self.storm.done["too late"] += 1
+            except AWAY as error:
+                if self.storm.sessions is None:
+                    raise
+                self.storm.done[f"{verb.__name__} failed: {type(error).__name__}"] += 1
             time.sleep(self.chance.random() * 0.1)
 
     def pick(self, *states: str) -> str | None:
@@ -319,7 +334,7 @@ class Operator:
         self.count("delete many", self.app.jobs.delete_many(job="mill.grind", state="completed"))
 
     def count(self, verb: str, number: int) -> None:
-        self.storm.done[f"{verb} {'some' if number else 'none'}"] += 1
+        self.storm.done[verb] += number
 
     def pause(self) -> None:
         self.app.queues.pause(self.chance.choice(QUEUES), by="chaos")
