@@ -113,7 +113,7 @@ class Remit:
             "ambient": ambient,
             "boundaries": boundaries,
         }
-        self._surroundings = Surroundings.of(self.catalog, url, schema=schema, pooler=pooler)
+        self._surroundings = Surroundings.of(self.catalog, self.store.url, schema=schema, pooler=pooler)
         self._connections = _Connections(self, stated("rail", rail, Rail) or Rail())
         self.refusals = Refusals()
         sender = StoreSender(

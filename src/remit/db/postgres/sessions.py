@@ -55,6 +55,8 @@ class AwaitingSession(AsyncConnection[Any]):
     """A connection of remit's own, for asyncio; `prepares` is off behind a transaction pooler."""
 
     prepares = True
+    is_new = True
+    """Whether it was never lent before: then its trouble is the server's."""
 
     @cached_property
     def _statements(self) -> _Statements:
@@ -70,6 +72,8 @@ class BlockingSession(Connection[Any]):
     """A connection of remit's own, for blocking code."""
 
     prepares = True
+    is_new = True
+    """Whether it was never lent before: then its trouble is the server's."""
 
     @cached_property
     def _statements(self) -> _Statements:

@@ -133,7 +133,7 @@ SELECT
         remit.micros(event.published_at), event.scope, event.correlation, event.causation, event.traceparent,
         claimed.subscription, event.lane
     )::text END,
-    claimed.priority, claimed.lane, claimed.run_at
+    claimed.priority, claimed.lane, remit.micros(claimed.run_at)
 FROM claimed LEFT JOIN LATERAL (
     SELECT * FROM remit.event WHERE event.id = claimed.event_id OFFSET 0
 ) AS event ON true;

@@ -173,7 +173,7 @@ RETURN NOT EXISTS (
     SELECT FROM json_each(condition::json) AS wanted
     WHERE NOT EXISTS (
         SELECT FROM json_array_elements_text(wanted.value) AS allowed
-        WHERE replace(allowed, '\u0000', '\ufffd')
-            = coalesce((replace(payload, '\u0000', '\ufffd')::json -> wanted.key)::text, '')
+        WHERE replace(allowed, E'\\u0000', E'\\ufffd')
+            = coalesce((replace(payload, E'\\u0000', E'\\ufffd')::json -> wanted.key)::text, '')
     )
 );
