@@ -21,8 +21,9 @@ def nearest(word: str, options: Iterable[str]) -> str:
     inside = {each.removeprefix(domain + dot): each for each in words if dot and each.startswith(domain + dot)}
     outside = {each: each for each in words if each not in inside.values()}
     for near, known in ((word.removeprefix(domain + dot), inside), (word, outside)):
-        if matches := get_close_matches(near, known, n=1, cutoff=0.6):
-            return f" Did you mean {known[matches[0]]!r}?"
+        if matches := get_close_matches(near, known, n=3, cutoff=0.6):
+            best = max(matches, key=lambda match: match[:3] == near[:3])  # of several, one that begins alike
+            return f" Did you mean {known[best]!r}?"
     return ""
 
 
@@ -103,6 +104,12 @@ class UnboundDomain(RemitError):
     """A domain was asked to send before an application took it in."""
 
     code = "unbound-domain"
+
+
+class RunningLoop(RemitError, RuntimeError):
+    """A blocking call would start an event loop where one runs already."""
+
+    code = "running-loop"
 
 
 class AlreadyBound(RemitError):

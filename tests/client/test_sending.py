@@ -191,7 +191,9 @@ def test_a_state_that_does_not_exist_is_told_with_those_that_do(app: Remit) -> N
     )
     with pytest.raises(InvalidArgument) as refused:
         app.sync.events.list(state="nope")
-    assert str(refused.value) == "state 'nope' is no state of an event. The states are pending, dispatched, dead."
+    assert (
+        str(refused.value) == "state 'nope' is no state of an event. The states are pending, unknown, dispatched, dead."
+    )
 
 
 def test_a_job_class_says_how_long_its_jobs_are_kept_and_a_call_overrules_it(app: Remit, store_url: str) -> None:

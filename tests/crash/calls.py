@@ -109,14 +109,16 @@ BY_THEMSELVES = frozenset({
 UNSTRUCK = {
     **dict.fromkeys(
         [
-            "cancel", "retry", "delete", "purge", "replay", "pause", "resume", "retire", "retry_event",
+            "cancel", "retry", "retry_many", "delete", "delete_many", "purge", "purge_many", "pause",
+            "resume", "retire", "retry_event",
             "begin_filling", "fill", "end_filling", "cancel_many",
         ],
         "a person's command: no worker's life sends it, and who gave it hears of the error",
     ),
     **dict.fromkeys(
         [
-            "get", "list", "failures", "logs", "count_dead", "unfinished", "paused", "waiting", "ended", "dead",
+            "get", "list", "failures", "logs", "matching", "between", "count", "failed_attempts",
+            "unfinished", "paused", "waiting", "ended", "dead",
             "workers", "leaders", "outbox", "get_event", "list_events", "event_deliveries", "count_log",
             "delivering", "cancellable",
         ],

@@ -6,11 +6,12 @@ import asyncio
 import logging
 
 import pytest
+from msgspec.structs import replace
 
 from remit import schema
 from remit.db.opening import open_store
 from remit.db.store import Store
-from remit.db.transaction import Role
+from remit.db.transaction import Database, Role
 from remit.jobs import operations
 from remit.jobs.ids import new_id
 from remit.jobs.model import Allotment, Claim, Ended
@@ -18,6 +19,7 @@ from remit.jobs.states import Completed, GaveUp, Snoozed, State, decide
 from remit.runtime import operations as workers
 from remit.runtime.completer import Completer
 from remit.runtime.ledger import Ledger
+from remit.runtime.settlement import Settlement
 from remit.telemetry import Telemetry
 
 
@@ -59,15 +61,20 @@ async def states(store: Store, claims: list[Claim]) -> list[State]:
 
 def ended(claim: Claim, outcome: Completed | Snoozed | GaveUp) -> Ended:
     transition = decide(outcome, failures=claim.failures, attempts=claim.attempts)
-    return Ended(claim.id, claim.token, 1, transition, [])
+    return Ended(claim.id, claim.token, 1, transition, [], name=claim.name)
+
+
+def the_completer(database: Database, ledger: Ledger, telemetry: Telemetry) -> Completer:
+    settlement = Settlement(lambda: ledger, telemetry, lambda _: None, lambda _: None, lambda: None)
+    return Completer(database, lambda: ledger, settlement, telemetry)
 
 
 async def complete(store: Store, ledger: Ledger, batch: list[Ended]) -> Telemetry:
     telemetry = Telemetry()
     database = store.database(Role.COMPLETE)
-    completer = Completer(database, lambda: ledger, telemetry, lambda _: None, lambda _: None)
+    completer = the_completer(database, ledger, telemetry)
     for one in batch:
-        completer.put(one, "d.j")
+        completer.put(one)
     completer.start()
     async with asyncio.timeout(20):
         await completer.flushed()
@@ -112,7 +119,7 @@ async def test_an_outcome_without_a_lease_is_refused_counted_and_told(
 ) -> None:
     ledger = Ledger()
     claims = await claimed(store, ledger, 2)
-    zombie = Ended(claims[0].id, claims[0].token + 1, 1, decide(Completed(None), failures=0, attempts=3), [])
+    zombie = replace(ended(claims[0], Completed(None)), token=claims[0].token + 1)
     with caplog.at_level(logging.WARNING, logger="remit"):
         telemetry = await complete(store, ledger, [zombie, ended(claims[1], Completed(None))])
     assert await states(store, claims) == [State.RUNNING, State.COMPLETED]
@@ -124,8 +131,8 @@ async def test_nothing_is_written_once_the_lease_is_lost(store: Store) -> None:
     ledger = Ledger()
     claims = await claimed(store, ledger, 2)
     database = store.database(Role.COMPLETE)
-    completer = Completer(database, lambda: ledger, Telemetry(), lambda _: None, lambda _: None)
-    completer.put(ended(claims[0], Completed(None)), "d.j")
+    completer = the_completer(database, ledger, Telemetry())
+    completer.put(ended(claims[0], Completed(None)))
     ledger.fence()
     completer.forget()
     completer.start()

@@ -75,7 +75,7 @@ class InProcess(Job[Yard], queue=processes, timeout=3.0, retry=Retry(attempts=2,
 
 
 class Impatient(Job[Yard], queue=processes, timeout=0.001, retry=ONCE):
-    """Has less time than an interpreter takes to start."""
+    """Has no time at all, once its process is ready."""
 
     folder: str
 
@@ -366,7 +366,7 @@ async def test_a_timeout_kills_the_process_of_a_handler(store_url: str, tmp_path
     assert (after.state, after.result != pid) == ("completed", True)
 
 
-async def test_a_timeout_while_the_process_still_starts_kills_it_too(store_url: str, tmp_path: Path) -> None:
+async def test_a_timeout_as_soon_as_the_process_is_ready_kills_it_too(store_url: str, tmp_path: Path) -> None:
     async with working(store_url, yard) as (app, worker):
         record = await ended(app, await yard.enqueue(Impatient(folder=str(tmp_path))))
         assert [error.kind for error in record.errors] == ["TimeoutError"]

@@ -18,6 +18,7 @@ from remit.catalog.domains import Domain
 from remit.catalog.events import Event
 from remit.catalog.faces import SyncFace
 from remit.catalog.handlers import Handler, Mode
+from remit.catalog.ids import AnyId, id_text
 from remit.catalog.later import later_message
 from remit.catalog.messages import Job
 from remit.catalog.names import delivery_line, line
@@ -63,6 +64,7 @@ __all__ = [
     "SyncRun",
     "SyncRunTransaction",
     # sending
+    "AnyId",
     "EnqueueOptions",
     "EventRef",
     "JobRef",
@@ -97,6 +99,7 @@ __all__ = [
     "delivery_line",
     "later_message",
     "event_spec_of",
+    "id_text",
     "line",
     "on_use",
     "parse_backoff",

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
-from uuid import UUID
 
 from msgspec import Struct
 from typing_extensions import TypedDict
 
 from remit.catalog.backoff import DeclaredBackoff, Exponential, Fixed
+from remit.catalog.ids import AnyId, id_text
 from remit.catalog.policies import Policy, check_attempts, check_priority
 from remit.catalog.quantities import Duration, in_seconds
 from remit.catalog.specs import EventSpec, JobSpec, Message
@@ -48,7 +48,8 @@ class EnqueueOptions(TypedDict, total=False, closed=True):  # closed: else ty le
     """`exponential(…)` or `fixed(…)`, stored with the job; a function cannot be stored and stands on the class."""
 
     expires: Duration | datetime | None
-    """How long after it is due, or until when, the job may start; later it is cancelled."""
+    """How long after it is due, or until when, the first run may start; later the job is cancelled. Retries are not
+    subject to it."""
 
     keep: Duration | None
     """How long the job is kept after it completed."""
@@ -62,7 +63,7 @@ class EnqueueOptions(TypedDict, total=False, closed=True):  # closed: else ty le
     attachment: str | None
     """The http(s) address of what the job made or worked on."""
 
-    id: str | UUID | None
+    id: AnyId | None
     """The job's own id, a UUID that the caller derives from what the job is about: sent again under the same id, the
     job is a duplicate, for as long as the first one is kept. For one job, not for several."""
 
@@ -237,12 +238,12 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 def uuid_text(id: object, what: str = "id") -> str | None:
     """Pass a UUID, as text. Raises `InvalidArgument`."""
-    try:
-        return None if id is None else str(id if isinstance(id, UUID) else UUID(cast("str", id)))
-    except (ValueError, AttributeError, TypeError):
-        raise InvalidArgument(
-            f"{what} must be a UUID, for example uuid5(NAMESPACE, order_number), not {id!r}."
-        ) from None
+    if id is None:
+        return None
+    text = id_text(id)
+    if text is None:
+        raise InvalidArgument(f"{what} must be a UUID, for example uuid5(NAMESPACE, order_number), not {id!r}.")
+    return text
 
 
 def _address(attachment: object) -> str | None:

@@ -57,10 +57,10 @@ def _publisher(domain: DomainSpec) -> Any:
 
 
 def _find(domain: DomainSpec, name: str, version: int) -> EventSpec:
-    spec = domain.events.get(name)
-    if spec is None or spec.version != version:
+    spec = domain.events.find(name, version)
+    if spec is None:
         raise UnknownEvent(
-            f"{domain.name} has no event {name!r} of version {version} any more, which this job was to publish; give "
-            "the class that stands for it aliases=, or delete the job."
+            f"{domain.name} has no event {name!r} of version {version} any more, which this job was to publish; bring "
+            "the class of that version back, give the class that took its place aliases=, or delete the job."
         )
     return spec

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import math
-import os
 import threading
 import time
 import weakref
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
 
 from remit.catalog import Rail
+from remit.db import forks
 from remit.db.transaction import BlockingDatabase
 from remit.errors import RemitError, StoreBusy, StoreError, StoreUnavailable
 from remit.jobs import operations as jobs
@@ -59,10 +59,11 @@ class DirectRail:
         self._most, self._most_bytes, self._size = settings.most, settings.most_bytes, settings.batch
         self._every, self._patience = cast("float", settings.every), cast("float", settings.patience)
         self.telemetry = Telemetry()
-        self.reset()
+        self.forked()
         _rails.add(self)
+        forks.in_children(self)
 
-    def reset(self) -> None:
+    def forked(self) -> None:
         """Begin empty: what a forked child has is a copy, and the parent writes it."""
         self._wake = threading.Condition(threading.Lock())  # guards all that follows
         self._thread: threading.Thread | None = None
@@ -348,10 +349,4 @@ def _close_all() -> None:
         rail.close_blocking()
 
 
-def _reset_all() -> None:
-    for rail in list(_rails):
-        rail.reset()
-
-
 atexit.register(_close_all)
-os.register_at_fork(after_in_child=_reset_all)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple, TypedDict
 
 from msgspec import Struct
 
@@ -68,6 +68,7 @@ class JobRecord:
     - `worker` is who holds it while it runs. `reason` is why it was skipped, cancelled or is dead.
     - `causation` is the job whose run sent this one, `correlation` the first of the chain; None where a caller sent it.
       `event` is the event that a delivery is about, and then also its causation.
+    - `last_error` is the kind and message of the last failed attempt, while any failed.
     - `payload_text`, `result_text` and `requested_by_text` are what is stored; the properties without `_text` read it.
     """
 
@@ -100,6 +101,7 @@ class JobRecord:
     correlation: str | None
     causation: str | None
     event: str | None
+    last_error: str | None = None
     errors: tuple[FailureRecord, ...] = ()
     logs: tuple[LogRecord, ...] = field(default=(), repr=False)
 
@@ -147,10 +149,38 @@ _MOMENTS = [name for name in _COLUMNS if name.endswith("_at")]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some jobs, newest first; pass `after` on to get the next page, until it is None."""
+    """Some jobs, newest first; pass `after` on to get the next page, until it is None.
+
+    `after` is opaque: the id of a job, or a longer text once a page has held a job under an id of the caller's own.
+    """
 
     jobs: tuple[JobRecord, ...]
     after: str | None
+
+
+class Filter(TypedDict, total=False):
+    """Which jobs a statement is about; a condition that is missing, or None, holds for every job.
+
+    `names` is the JSON text of the names that a job may have; `reason` is a part of the reason; `requested_by` one of
+    the requester's parts; `scope` the JSON text of an object whose keys and values a job's scope must have; `since`,
+    `until` and `ended_before` are microseconds; `failing` means jobs that have not ended and of which an attempt
+    failed; `deleted` includes what was deleted.
+    """
+
+    state: str | None
+    domain: str | None
+    queue: str | None
+    names: str | None
+    label: str | None
+    reason: str | None
+    requested_by: str | None
+    correlation: str | None
+    scope: str | None
+    since: int | None
+    until: int | None
+    ended_before: int | None
+    failing: bool
+    deleted: bool
 
 
 class Claim(Struct):
@@ -202,11 +232,23 @@ class Ended(Struct):
     events: Sequence[dict[str, Any]] = ()
     turn: tuple[str, int] | None = None
     """Of a delivery to an ordered subscription: the subscription's id, and the lane that may move on."""
+    name: str = ""
+    """The job's, for people."""
 
     @property
     def ordered(self) -> bool:
         """Whether it publishes ordered events, for whose turn it may have to wait."""
         return any("lane" in event for event in self.events)
+
+
+class Rescued(NamedTuple):
+    """A job that was taken from a worker that is gone. `charged`: the crash cost it an attempt."""
+
+    id: str
+    state: State
+    charged: bool
+    name: str
+    worker: str
 
 
 class Landed(Struct, frozen=True):

@@ -71,15 +71,15 @@ class Producer(Lookout):
             if ledger.fenced:
                 return Look.NOTHING
             ledger.take(claims)
-        for id in expired:
-            self._telemetry.expired(id)
+        for claim in expired:
+            self._executor.expired(claim)
         self.claims += 1
         has_more = self._distribute(claims, rooms, allotments, ledger) or bool(expired)
         return Look.MORE if has_more else Look.ALL if claims else Look.NOTHING
 
     async def _claim(
         self, tx: Transaction, rooms: dict[str, int], worker: str, token: int, *, suspects: bool
-    ) -> tuple[list[Claim], list[str], list[Allotment]]:
+    ) -> tuple[list[Claim], list[Claim], list[Allotment]]:
         allotments = await self._allot(tx, rooms, suspects=suspects)
         if not allotments:
             return [], [], []

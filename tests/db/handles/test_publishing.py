@@ -136,7 +136,7 @@ async def test_a_completion_on_the_callers_handle_publishes_with_it(outside: Out
     await caller.commits()
     assert read(outside, row["id"]) is not None
     [found] = outside.database.run(
-        lambda tx: outbox.list_events(tx, state=None, domain=None, name="remit.job-died", after=None, limit=5)
+        lambda tx: outbox.list_events(tx, state=None, domain=None, names=["remit.job-died"], after=None, limit=5)
     ).events
     assert (found.causation, found.payload["job"], found.payload["reason"]) == (ids[1], ids[1], "no")
 

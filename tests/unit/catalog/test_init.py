@@ -77,6 +77,8 @@ def test_the_exports_are_these() -> None:
         "exponential",
         "fixed",
         "line",
+        "AnyId",
+        "id_text",
         "on_use",
         "parse_backoff",
         "prepare",

@@ -38,7 +38,7 @@ def job_table(jobs: Sequence[JobRecord]) -> Table:
             f"{job.attempt}/{job.attempts}",
             _when(job, now),
             job.queue,
-            line(job.reason or job.label or ""),
+            line(job.reason or ("" if job.state.is_final else job.last_error) or job.label or ""),
         )
         for job in jobs
     ]

@@ -17,6 +17,7 @@ from remit.db.postgres.sessions import AwaitingSession, BlockingSession, Stateme
 from remit.db.statements import Dialect, Query
 from remit.db.transaction import Row, Value, Work, run_blocking
 from remit.errors import LeaseLost, RemitError, StoreBusy, StoreError, StoreUnavailable, WrongSchema
+from remit.telemetry import one_line
 
 T = TypeVar("T")
 Params = Sequence[object] | dict[str, object]
@@ -67,16 +68,9 @@ class Dressing:
         return {"now": self.now, "gate": self.gate, "channel": self.channel, **params}
 
 
-def _said(error: psycopg.Error) -> str:
-    """What the server or the driver said, in one line, without the statement that it may quote."""
-    primary, detail = error.diag.message_primary, error.diag.message_detail
-    message = str(error) if primary is None else primary if detail is None else f"{primary}: {detail}"
-    return " ".join(message.split()) or type(error).__name__
-
-
 def translate(error: psycopg.Error) -> RemitError:
     """remit's word for what the driver said."""
-    message = _said(error)
+    message = one_line(error)
     if error.sqlstate == "RM001":
         return LeaseLost(message)
     if isinstance(error, _BUSY):

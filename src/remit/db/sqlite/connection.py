@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import sqlite3
 import threading
 import time
@@ -13,6 +14,7 @@ from contextvars import ContextVar
 from functools import cache, partial
 from typing import Any, ClassVar, TypeVar
 
+from remit.db import forks
 from remit.db.sqlite.courtesy import Courtesy
 from remit.db.sqlite.ferry import Ferry
 from remit.db.statements import Dialect, Query, render
@@ -132,8 +134,21 @@ class BlockingSqlite:
         self._clock = clock
         self._manners = manners
         self._courtesy = manners() if courteous else None
+        self._inherited: list[sqlite3.Connection | None] = []
+        self._opened: tuple[int, int] | None = None
+        self._begin()
+        forks.in_children(self)
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+
+    def forked(self) -> None:
+        """Open a connection of its own in a forked child. The parent's is kept and never touched: to close it could
+        wait for a lock that a thread of the parent held.
+        """
+        self._inherited.append(self._connection)
+        self._begin()
 
     def run(self, work: Work[T], *, atomic: bool = True) -> T:
         if inside.get() == self._path:
@@ -142,18 +157,26 @@ class BlockingSqlite:
             )
         with self._lock:
             try:
-                if self._connection is None:
-                    self._connection = self._connect()
-                transaction = SqliteTransaction(self._connection, self._clock, self._courtesy)
+                connection = self._current()
+                transaction = SqliteTransaction(connection, self._clock, self._courtesy)
                 if not atomic:
                     return run_blocking(work(transaction))
-                with writing(self._connection, self._courtesy):
+                with writing(connection, self._courtesy):
                     return run_blocking(work(transaction))
             except sqlite3.Error as error:
                 word = translate(error)
                 if isinstance(word, StoreUnavailable):
                     self._discard()
                 raise word from error
+
+    def _current(self) -> sqlite3.Connection:
+        """The open connection. One to a file that was removed, or replaced, would write where nobody reads."""
+        if self._connection is not None and _file(self._path) != self._opened:
+            self._discard()
+        if self._connection is None:
+            self._connection = self._connect()
+            self._opened = _file(self._path)
+        return self._connection
 
     @contextmanager
     def session(self) -> Iterator[SqliteTransaction]:
@@ -261,6 +284,15 @@ def connect(path: str, *, busy_timeout: float, synchronous: str) -> sqlite3.Conn
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.create_function("remit_derived_id", 2, derived_id, deterministic=True)
     return connection  # type: ignore[no-any-return]
+
+
+def _file(path: str) -> tuple[int, int] | None:
+    """Which file a path names now."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def derived_id(id: str | None, name: str | None) -> str | None:
