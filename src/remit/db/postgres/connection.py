@@ -91,7 +91,7 @@ def translate(error: psycopg.Error) -> RemitError:
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return StoreUnavailable(message)
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        message += ": give this role the rights that the page on operations lists under Migrations"
+        message += ": give this role the rights that the page on operations lists under Rights on PostgreSQL"
     if isinstance(error, psycopg.errors.UntranslatableCharacter):
         message += ": the encoding of the database has no such character; create a database with ENCODING 'UTF8'"
     return StoreError(message)
