@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from remit import schema
+from remit.db import fallbacks
 from remit.db.opening import open_store
 from remit.db.postgres import bell as listening
 from remit.db.sqlite import SqliteStore
@@ -100,7 +101,7 @@ async def test_a_worker_does_not_sleep_while_an_enqueue_that_skipped_its_notific
         await operations.enqueue(postgres.adopt(caller), [job()], store=identity)
         assert await bell.settle() <= listening.SLOWEST, "it keeps looking"
         caller.commit()
-        assert await bell.settle() == listening.SLEEP, "now holding the gate proves that none is in flight"
+        assert await bell.settle() == fallbacks.BELL, "now holding the gate proves that none is in flight"
     assert not rings.heard.is_set()
     await bell.close()
 
@@ -128,21 +129,21 @@ async def test_an_enqueue_notifies_only_while_a_worker_sleeps(postgres: Store, p
 async def test_one_worker_sleeps_behind_the_gate_and_the_others_hear_it_too(postgres: Store, rings: Rings) -> None:
     other = Rings()
     first, second = postgres.bell(rings), postgres.bell(other)
-    assert await first.settle() == listening.SLEEP
+    assert await first.settle() == fallbacks.BELL
     assert await second.settle() <= listening.SLOWEST
     await enqueue(postgres)
     async with asyncio.timeout(10):
         await rings.heard.wait()
         await other.heard.wait()
     await first.rouse()
-    assert await second.settle() == listening.SLEEP, "the gate is free for the next"
+    assert await second.settle() == fallbacks.BELL, "the gate is free for the next"
     await first.close()
     await second.close()
 
 
 async def test_a_lost_listening_session_wakes_the_worker_and_is_replaced(postgres: Store, rings: Rings) -> None:
     bell = postgres.bell(rings)
-    assert await bell.settle() == listening.SLEEP
+    assert await bell.settle() == fallbacks.BELL
     database = postgres.database(Role.CLIENT)
     async with database.session() as session:
         await session.execute(
@@ -151,7 +152,7 @@ async def test_a_lost_listening_session_wakes_the_worker_and_is_replaced(postgre
     await database.close()
     async with asyncio.timeout(10):
         await rings.heard.wait()
-        while await bell.settle() != listening.SLEEP:
+        while await bell.settle() != fallbacks.BELL:
             pass
     await bell.close()
 

@@ -74,6 +74,7 @@ class Executor:
         database: Database,
         services: Services,
         processes: ProcessCrew,
+        suspect_gone: Callable[[], None],
     ) -> None:
         self._entries = entries
         self._intakes = intakes
@@ -86,9 +87,10 @@ class Executor:
         self._services = services
         self._telemetry = services.telemetry
         self._processes = processes
+        self._suspect_gone = suspect_gone
         self._threads = ThreadCrew()
         self.suspect: LiveRun | None = None
-        """The suspect that runs, or is about to. There is one at a time, see `Ledger.suspect`."""
+        """The suspect that runs, or is about to: one at a time, see `Ledger.suspect`. It may outlive its lease."""
         self._starting = False
         self._closing = False
         self._slots: dict[asyncio.Task[None], Slot] = {}
@@ -185,6 +187,7 @@ class Executor:
     def _leave_suspect(self, run: LiveRun) -> None:
         if self.suspect is run:
             self.suspect = None
+            self._suspect_gone()
 
     async def _start_suspect(self, claim: Claim, ledger: Ledger) -> bool:
         """Note the start, as something that a shutdown waits for: what is noted and not run looks like a crash."""

@@ -310,6 +310,7 @@ class Worker:
             databases.complete,
             services,
             ProcessCrew(self._surroundings, telemetry, self._refusals),
+            self._wake_producer,
         )
         self.producer = Producer(
             self.store, databases.claim, self._intakes, self._ledger, self.executor, watch, telemetry

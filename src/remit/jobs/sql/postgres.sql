@@ -93,6 +93,10 @@ WHERE NOT EXISTS (SELECT FROM remit.queue WHERE name = line.queue AND paused_at 
 -- name: claim
 -- Takes the heads of each line that is not held, in order. A worker whose row is gone claims nothing: the sweeper that
 -- deletes the row waits for this share lock, and finds what was claimed. What has expired ends here, unclaimed.
+--
+-- Of all suspects it takes one at most, the first, where `suspects` allows it, and goes past the others. That one is
+-- locked before it is known whether it lies within a quota. If it does not, another worker may have gone past it
+-- meanwhile, so this statement rings.
 WITH alive AS MATERIALIZED (
     SELECT id, remit.clock(:now::bigint) AS now FROM remit.worker WHERE id = :worker::uuid FOR KEY SHARE
 ),
@@ -102,11 +106,18 @@ line AS MATERIALIZED (
     )
     WHERE NOT EXISTS (SELECT FROM remit.queue WHERE name = line.queue AND paused_at IS NOT NULL)
 ),
+suspect AS MATERIALIZED (
+    SELECT job.id FROM line JOIN remit.job ON job.line = line.line AND job.priority <= line.ceiling
+    WHERE :suspects::boolean AND job.state = 'ready' AND job.suspect > 0
+    ORDER BY job.priority, job.lane, job.run_at, job.id
+    LIMIT 1
+    FOR UPDATE OF job SKIP LOCKED
+),
 head AS MATERIALIZED (
     SELECT ready.id FROM line CROSS JOIN LATERAL (
         SELECT id FROM remit.job
         WHERE state = 'ready' AND job.line = line.line AND priority <= line.ceiling
-            AND (suspect = 0 OR :suspects::boolean)
+            AND (suspect = 0 OR id = (SELECT id FROM suspect))
         ORDER BY priority, lane, run_at, id
         LIMIT line.quota
         FOR UPDATE SKIP LOCKED
@@ -123,6 +134,11 @@ claimed AS (
     FROM alive
     WHERE job.id = ANY (ARRAY(SELECT id FROM head))  -- by the index, also where a join was planned on an empty table
     RETURNING job.*
+),
+left_over AS MATERIALIZED (
+    SELECT CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
+        THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL AS rung
+    FROM suspect WHERE id NOT IN (SELECT id FROM head)
 )
 SELECT
     claimed.id::text, claimed.state, claimed.line, claimed.failures, claimed.attempts, claimed.suspect, claimed.encoding,
@@ -136,7 +152,8 @@ SELECT
     claimed.priority, claimed.lane, claimed.run_at
 FROM claimed LEFT JOIN LATERAL (
     SELECT * FROM remit.event WHERE event.id = claimed.event_id OFFSET 0
-) AS event ON true;
+) AS event ON true
+WHERE (SELECT count(*) FROM left_over) >= 0;
 
 -- name: finish
 -- Compare-and-set on the token alone: with the state in the predicate the planner goes through the index of running
