@@ -12,7 +12,6 @@ import pytest
 from remit import schema
 from remit.db import fallbacks
 from remit.db.opening import open_store
-from remit.db.postgres import bell as listening
 from remit.db.store import ANYTHING, EVENTS, JOBS, Bell, Capability, Ring, Store
 from remit.db.transaction import Database, Role
 from remit.jobs import operations as jobs

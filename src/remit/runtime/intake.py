@@ -55,7 +55,7 @@ class Intake:
         return room
 
     def _room(self) -> int:
-        """None while enough jobs wait here to keep the slots busy."""
+        """None while enough jobs wait here to keep the slots busy. A slot that takes a job changes nothing."""
         free = self.concurrency - self.running - len(self._waiting)
         if free > 0:
             return free + self._ahead
@@ -110,7 +110,6 @@ class Intake:
         claim = self._waiting.popleft()
         self.running += 1
         self._wake_next()
-        self._offer_room()
         return claim
 
     def done(self) -> None:
