@@ -134,11 +134,6 @@ claimed AS (
     FROM alive
     WHERE job.id = ANY (ARRAY(SELECT id FROM head))  -- by the index, also where a join was planned on an empty table
     RETURNING job.*
-),
-left_over AS MATERIALIZED (
-    SELECT CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
-        THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL AS rung
-    FROM suspect WHERE id NOT IN (SELECT id FROM head)
 )
 SELECT
     claimed.id::text, claimed.state, claimed.line, claimed.failures, claimed.attempts, claimed.suspect, claimed.encoding,
@@ -149,11 +144,14 @@ SELECT
         remit.micros(event.published_at), event.scope, event.correlation, event.causation, event.traceparent,
         claimed.subscription, event.lane
     )::text END,
-    claimed.priority, claimed.lane, claimed.run_at
+    claimed.priority, claimed.lane, claimed.run_at, (
+        SELECT CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
+            THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL
+        FROM suspect WHERE id NOT IN (SELECT id FROM head)
+    )
 FROM claimed LEFT JOIN LATERAL (
     SELECT * FROM remit.event WHERE event.id = claimed.event_id OFFSET 0
-) AS event ON true
-WHERE (SELECT count(*) FROM left_over) >= 0;
+) AS event ON true;
 
 -- name: finish
 -- Compare-and-set on the token alone: with the state in the predicate the planner goes through the index of running
