@@ -22,7 +22,7 @@ from remit.catalog import (
     fixed,
 )
 from remit.jobs.model import JobRecord, Page
-from remit.jobs.signals import DeadLetter, RetryAfter, Skip, Snooze
+from remit.jobs.signals import Cancelled, DeadLetter, RetryAfter, Skip, Snooze
 from remit.jobs.states import State
 from remit.outbox.model import EventRecord, SubscriptionRecord
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Cancelled",
     "DeadLetter",
     "Defaults",
     "Domain",

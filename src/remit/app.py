@@ -29,12 +29,14 @@ from remit.client import (
     Workers,
 )
 from remit.client.faces import BlockingRuns
+from remit.db import forks
 from remit.db.opening import open_store
 from remit.db.transaction import BlockingDatabase, Database, Role, T, Transaction, Work
-from remit.errors import AlreadyBound, ConfigurationError, InvalidArgument
+from remit.errors import AlreadyBound, ConfigurationError, InvalidArgument, RunningLoop
 from remit.outbox.model import Differences
-from remit.runtime.processes import Surroundings
-from remit.runtime.registrar import declare, differences
+from remit.outbox.operations import recognise
+from remit.runtime.frames import ChildConfig
+from remit.runtime.registrar import RECOGNISED, declare, differences
 from remit.runtime.worker import Worker, WorkerSettings
 from remit.telemetry import Refusals
 
@@ -53,7 +55,8 @@ class Remit:
     by `remit migrate` alone); left out, it is read from `REMIT_DATABASE_URL`. `domains` are instances. `defaults` hold
     for every job that says nothing else. `schema` names the PostgreSQL schema (default `remit`); `pooler=True` says
     that a transaction pooler stands before the server: no session state, polling instead of LISTEN. `lease`, `grace`
-    and `prune_every` are seconds; see `WorkerSettings`. `name` stands in messages about this application.
+    and `prune_every` are seconds; see `WorkerSettings`. `max_tasks_per_child` is after how many jobs the child process
+    of a process-mode handler is replaced (default: never). `name` stands in messages about this application.
 
     `outbox` says how long events are kept; see `Outbox`. `rail` says how `publish_soon` buffers; see `Rail`. `scope`
     names the keys of a tenant, which every message must carry (`remit check` sees to it). `require_tx=True` refuses to
@@ -83,6 +86,7 @@ class Remit:
         lease: float = 30.0,
         grace: float = 30.0,
         prune_every: float = 60.0,
+        max_tasks_per_child: int | None = None,
         name: str | None = None,
         outbox: Outbox | None = None,
         rail: Rail | None = None,
@@ -96,6 +100,7 @@ class Remit:
             raise ConfigurationError("no database: pass a URL to Remit(…), or set REMIT_DATABASE_URL")
         settings = WorkerSettings(log=(stated("outbox", outbox, Outbox) or Outbox()).resolve())
         self._settings = _set(settings, lease=lease, grace=grace, prune_every=prune_every)
+        self._settings = _limited(self._settings, max_tasks_per_child)
         self.store = open_store(url, schema=schema, pooler=pooler)
         self.catalog = Catalog(domains, defaults, scope, log=settings.log)
         self.name = name or f"Remit({self.store.describe()})"
@@ -106,6 +111,7 @@ class Remit:
             "lease": lease,
             "grace": grace,
             "prune_every": prune_every,
+            "max_tasks_per_child": max_tasks_per_child,
             "outbox": outbox,
             "rail": rail,
             "scope": self.catalog.scope_keys,
@@ -113,7 +119,7 @@ class Remit:
             "ambient": ambient,
             "boundaries": boundaries,
         }
-        self._surroundings = Surroundings.of(self.catalog, url, schema=schema, pooler=pooler)
+        self._child_config = ChildConfig.of(self.catalog, url, schema=schema, pooler=pooler)
         self._connections = _Connections(self, stated("rail", rail, Rail) or Rail())
         self.refusals = Refusals()
         sender = StoreSender(
@@ -128,10 +134,10 @@ class Remit:
         )
         self._binding = Binding(self.name, sender, self.catalog)
         runs = _Runs(self._connections)
-        self.jobs = Jobs(runs)
+        self.jobs = Jobs(runs, self.catalog.called)
         self.queues = Queues(runs, lambda: self.catalog.queues)
         self.workers = Workers(runs)
-        self.events = Events(runs)
+        self.events = Events(runs, self.catalog.event_called)
         self.subscriptions = Subscriptions(runs, self._declared, self._domain_names, self._compare)
         self.sync = SyncRemit(self, self._connections)
         for domain in self.catalog.domains:
@@ -193,12 +199,14 @@ class Remit:
         return await asyncio.to_thread(self._migrate)
 
     def _migrate(self) -> list[str]:
-        """Migrate the schema, then enter the subscriptions as this release of the application declares them."""
+        """Migrate the schema, then enter the subscriptions and events of this release of the application."""
         steps = schema.migrate(self.store)
         self.catalog.import_handlers()
         database = self.store.blocking(Role.MIGRATE)  # of its own: to migrate is not to open
         try:
             entered = database.run(lambda tx: declare(tx, self.catalog, force=True))
+            while database.run(lambda tx: recognise(tx, limit=RECOGNISED)) == RECOGNISED:
+                pass
         finally:
             database.close()
         return [
@@ -216,16 +224,29 @@ class Remit:
     def _domain_names(self) -> set[str]:
         return {domain.name for domain in self.catalog.domains}
 
-    def worker(self, *, lease: float | None = None, grace: float | None = None) -> Worker:
+    def worker(
+        self,
+        *,
+        lease: float | None = None,
+        grace: float | None = None,
+        max_tasks_per_child: int | None = None,
+        queues: Iterable[str] = (),
+        exclude: Iterable[str] = (),
+    ) -> Worker:
         """A worker in this process: `async with app.worker():`, or `await app.worker().run()`.
 
-        `lease` and `grace`, in seconds, overrule the application's. A worker judges the others by its own lease, so all
-        that share a store should have one. Raises `AlreadyBound` and `InvalidArgument`; what keeps it from starting
-        (`WrongSchema`, `MissingHandler` …) is raised when it starts.
+        `queues` are the whole names of the queues that it serves, all by default; `exclude` are queues that it does not
+        serve. Events are relayed, and jobs rescued, by every worker, whatever it serves. Unknown names raise
+        `InvalidArgument` when it starts.
+
+        `lease` and `grace`, in seconds, and `max_tasks_per_child` overrule the application's. A worker judges the
+        others by its own lease, so all that share a store should have one. Raises `AlreadyBound` and `InvalidArgument`;
+        what keeps it from starting (`WrongSchema`, `MissingHandler` …) is raised when it starts.
         """
         self._take_domains()
-        settings = _set(self._settings, lease=lease, grace=grace)
-        return Worker(self.store, self.catalog, settings, self._surroundings, self.refusals)
+        settings = _limited(_set(self._settings, lease=lease, grace=grace), max_tasks_per_child)
+        settings = replace(settings, queues=_names("queues", queues), exclude=_names("exclude", exclude))
+        return Worker(self.store, self.catalog, settings, self._child_config, self.refusals)
 
     async def drain(self) -> None:
         """Run what is ready, with a real worker in this process, until nothing is left; for tests and scripts.
@@ -236,6 +257,7 @@ class Remit:
         """
         rail = self._connections.rail
         async with self.worker() as worker:
+            worker.telemetry.tracebacks = True
             await worker.promoter.stop()  # a drain promotes by itself: nothing becomes ready behind its last look
             taken = -1
             while taken != rail.taken:
@@ -263,6 +285,21 @@ def _set(settings: WorkerSettings, **seconds: float | None) -> WorkerSettings:
     return replace(settings, **given)
 
 
+def _names(option: str, names: Iterable[str]) -> frozenset[str]:
+    if isinstance(names, str):
+        raise InvalidArgument(f"{option} takes several names: write {option}=[{names!r}]")
+    return frozenset(names)
+
+
+def _limited(settings: WorkerSettings, max_tasks_per_child: int | None) -> WorkerSettings:
+    """The settings, changed if a number is given. Raises `InvalidArgument`."""
+    if max_tasks_per_child is None:
+        return settings
+    if not isinstance(max_tasks_per_child, int) or isinstance(max_tasks_per_child, bool) or max_tasks_per_child < 1:
+        raise InvalidArgument(f"max_tasks_per_child is a number of jobs, 1 or more, not {max_tasks_per_child!r}")
+    return replace(settings, max_tasks_per_child=max_tasks_per_child)
+
+
 class SyncRemit:
     """`app.sync`: the same, blocking. `with app.sync:` opens the application and closes it."""
 
@@ -270,10 +307,10 @@ class SyncRemit:
         self._app = app
         self._connections = connections
         runs = BlockingRuns(connections.blocking)
-        self.jobs = SyncJobs(Jobs(runs))
+        self.jobs = SyncJobs(Jobs(runs, app.catalog.called))
         self.queues = SyncQueues(Queues(runs, lambda: app.catalog.queues))
         self.workers = SyncWorkers(Workers(runs))
-        self.events = SyncEvents(Events(runs))
+        self.events = SyncEvents(Events(runs, app.catalog.event_called))
         self.subscriptions = SyncSubscriptions(Subscriptions(runs, app._declared, app._domain_names, app._compare))
 
     def __enter__(self) -> Self:
@@ -289,8 +326,16 @@ class SyncRemit:
         return self._app._migrate()
 
     def drain(self) -> None:
-        """Run what is ready until nothing is left, on an event loop of its own."""
-        asyncio.run(self._app.drain())
+        """Run what is ready until nothing is left, on an event loop of its own.
+
+        Raises `RunningLoop` where an event loop runs, and what `drain` of the application raises.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            asyncio.run(self._app.drain())
+            return
+        raise RunningLoop("app.sync.drain() cannot run inside an event loop: write `await app.drain()`")
 
 
 class _Connections:
@@ -298,12 +343,23 @@ class _Connections:
 
     def __init__(self, app: Remit, rail: Rail) -> None:
         self._store = app.store
+        self._checked = False
+        self._inherited: list[object] = []
+        self._begin()
+        self.rail = DirectRail(self._for_rail, rail)
+        forks.in_children(self)
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._pid = os.getpid()
         self._awaiting: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Database] = weakref.WeakKeyDictionary()
         self._blocking: BlockingDatabase | None = None
-        self._checked = False
-        self.rail = DirectRail(self._for_rail, rail)
+
+    def forked(self) -> None:
+        """Begin anew in a forked child. What the parent uses is kept and never touched: to close it could wait for a
+        lock that a thread of the parent held.
+        """
+        self._inherited += [*self._awaiting.values(), self._blocking]
+        self._begin()
 
     def awaiting(self) -> Database:
         loop = asyncio.get_running_loop()
@@ -327,8 +383,6 @@ class _Connections:
         return self._store.blocking(Role.RAIL)
 
     def _check(self) -> None:
-        if self._pid != os.getpid():  # connections do not survive a fork: the parent goes on using them
-            self._awaiting, self._blocking, self._pid = weakref.WeakKeyDictionary(), None, os.getpid()
         if not self._checked:
             schema.check(self._store)
             self._checked = True

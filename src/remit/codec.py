@@ -3,14 +3,21 @@
 msgspec writes a wrong type, or NaN, without a word, and the job would die in a worker hours later. So a message is
 encoded *and decoded* where it is sent (about half a microsecond), and refused there if it would come back different.
 Reading back is a plain msgspec decode.
+
+A value comes back if a reader gets the same one: the same text, number or instant, of the class that the field declares
+or of one that it is derived from. `==` proves that for nearly all messages, and is asked first. It is too strict for a
+datetime in an hour that the clocks repeat or skip (PEP 495), and for a subclass that adds no fields.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -29,7 +36,8 @@ MAX_BYTES: Final = 64 * 1024
 def encode(value: object) -> str:
     """Write any JSON value: what a handler returned, who asked for a job.
 
-    Beyond JSON it takes what msgspec writes (dates, UUIDs, dataclasses …), which come back as JSON values. Raises
+    Beyond JSON it takes what msgspec writes (dates, UUIDs, dataclasses …), which come back as JSON values, and
+    subclasses of plain types. Raises
     `PayloadError` for what JSON cannot carry: NaN, half a surrogate pair, an object of an unknown class.
     """
     try:
@@ -66,7 +74,11 @@ class Codec(Generic[M]):
         self._decode: Callable[[str | bytes], M] = msgspec.json.Decoder(kind, dec_hook=_from_builtins).decode
 
     def dump(self, message: M, *, limit: int = MAX_BYTES) -> str:
-        """Write a message that is sure to come back equal.
+        """Write a message that is sure to come back.
+
+        A subclass of a plain type (`str`, `int`, `float`, `bytes`, `Decimal`, `datetime` …) is written as that type. A
+        subclass of a dataclass is taken for the class that the field declares if it adds no fields of its own. An aware
+        datetime comes back as the same instant with the same offset; its zone is not kept.
 
         `limit` is in bytes of UTF-8. The text holds no raw NUL: control characters are escaped. Raises `PayloadError`,
         naming the field, where a value is not what its field declares, and `PayloadTooLarge`.
@@ -105,12 +117,57 @@ class Codec(Generic[M]):
         try:
             return msgspec.convert(dict(values), self.kind, str_keys=True, dec_hook=_from_builtins)
         except Exception as error:
+            with contextlib.suppress(Exception):
+                return msgspec.convert(_plainly(values), self.kind, str_keys=True, dec_hook=_from_builtins)
             located = _located(error)
             remedy = "Pass it as well." if "missing required field" in located else _REMEDY
             raise PayloadError(f"{self.name}: {located}. {remedy}") from error
 
 
+def _conversions() -> dict[type, Callable[[Any], Any]]:
+    """How a value of a subclass becomes one of the plain type. Whatever the subclass overrides is not called.
+
+    The classes are local names: those of a module are what freezegun replaces.
+    """
+
+    def real(kind: type) -> Any:  # even where this module is imported while they are replaced
+        return next(each for each in kind.__mro__ if each.__module__ == "datetime")
+
+    day, clock, moment, span = real(date), real(time), real(datetime), real(timedelta)
+    return {
+        str: str.__str__,
+        int: int.__int__,
+        float: float.__float__,
+        bytes: lambda value: bytes(memoryview(value)),
+        Decimal: Decimal,
+        moment: lambda value: moment.combine(moment.date(value), moment.timetz(value)),
+        day: lambda value: day.fromordinal(day.toordinal(value)),
+        clock: lambda value: moment.combine(day.min, value).timetz(),
+        span: lambda value: span.__add__(span(0), value),
+    }
+
+
+_PLAIN: Final = _conversions()
+
+
+def _plain(value: Any) -> Any:
+    """A value of a plain type, if it is one of a subclass; msgspec writes exact types alone."""
+    plain = next((_PLAIN[kind] for kind in type(value).__mro__ if kind in _PLAIN), None)
+    return value if plain is None or type(value) in _PLAIN or isinstance(value, bool | Enum) else plain(value)
+
+
+def _plainly(value: Any) -> Any:
+    """The same of all that JSON containers hold."""
+    if isinstance(value, Mapping):
+        return {_plain(key): _plainly(item) for key, item in value.items()}
+    if type(value) in (list, tuple, set, frozenset):
+        return type(value)(map(_plainly, value))
+    return _plain(value)
+
+
 def _to_builtins(value: Any) -> Any:
+    if (plain := _plain(value)) is not value:
+        return plain
     if is_model(type(value)):
         return value.model_dump(mode="json", by_alias=True, round_trip=True)
     raise TypeError(f"Encoding objects of type {type(value).__qualname__} is unsupported")
@@ -134,6 +191,8 @@ _DEEPEST: Final = 50
 
 Flaw: TypeAlias = "tuple[str, str]"
 """Where a value is, and what is wrong with it."""
+Part: TypeAlias = "tuple[str, object]"
+"""A step of the way to a value, and the value."""
 
 
 def _told(path: str, problem: str) -> str:
@@ -191,37 +250,74 @@ def _unencodable(leaf: object) -> str | None:
 
 
 def _difference(sent: object, back: object, path: str = "") -> Flaw | None:
-    """Find the first value that would come back as another one."""
+    """Find the first value that a reader would get as another one."""
     if _equal(sent, back):
         return None
     arrays = isinstance(sent, list | tuple) and isinstance(back, list | tuple)
-    if type(sent) is not type(back) and not arrays:  # a Sequence may hold either: JSON knows one kind of array
-        return path, f"holds a `{type(sent).__qualname__}` and would come back as a `{type(back).__qualname__}`"
+    if not isinstance(sent, type(back)) and not arrays:  # a Sequence may hold either: JSON knows one kind of array
+        return path, _other_type(sent, back)
     parts, others = list(_children(sent, path)), list(_children(back, path))
-    by_identity = arrays or dataclasses.is_dataclass(sent) or isinstance(sent, msgspec.Struct)
-    if [step for step, _ in parts] != [step for step, _ in others] or not (parts or by_identity):
-        return path, f"would come back as {back!r}"
+    if not _same_steps(sent, back, parts, others) or not (parts or arrays or _has_fields(sent)):
+        return path, f"would come back as {back!r}" if type(sent) is type(back) else _other_type(sent, back)
     found = (_difference(one, other, path + step) for (step, one), (_, other) in zip(parts, others, strict=True))
-    return next(filter(None, found), None)  # none: a class that compares by identity, and all of its parts are equal
+    return next(filter(None, found), None)  # none: the class compares in its own way, and all of its parts are equal
 
 
-def _equal(one: object, other: object) -> bool:
+def _other_type(sent: object, back: object) -> str:
+    return f"holds a `{type(sent).__qualname__}` and would come back as a `{type(back).__qualname__}`"
+
+
+def _same_steps(sent: Any, back: Any, parts: list[Part], others: list[Part]) -> bool:
+    if isinstance(sent, Mapping):  # in the order in which they were written
+        keys = zip(sent, back, strict=False)
+        return len(sent) == len(back) and all(_difference(one, other) is None for one, other in keys)
+    return [step for step, _ in parts] == [step for step, _ in others]
+
+
+def _has_fields(value: object) -> bool:
+    return dataclasses.is_dataclass(value) or isinstance(value, msgspec.Struct) or is_model(type(value))
+
+
+def _equal(one: Any, other: Any) -> bool:
     try:
+        if (
+            isinstance(one, datetime)
+            and isinstance(other, datetime)
+            and None not in (one.utcoffset(), other.utcoffset())
+        ):
+            return bool(one - other == timedelta(0))  # `==` says no where the offset depends on `fold`
         return bool(one == other)
     except Exception:  # a signalling NaN
         return False
 
 
-def _children(value: Any, path: str) -> Iterator[tuple[str, object]]:
+def _children(value: Any, path: str) -> Iterator[Part]:
     """Name the parts of a value, as msgspec's paths do."""
     dot = "." if path else ""
     if dataclasses.is_dataclass(value):
         yield from ((dot + field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
     elif isinstance(value, msgspec.Struct):
         yield from ((dot + name, getattr(value, name)) for name in value.__struct_fields__)
+    elif is_model(type(value)):
+        yield from ((dot + name, item) for name, item in _dumped(value).items())
     elif isinstance(value, Mapping):
         yield from ((f"[{key!r}]", item) for key, item in cast("Mapping[object, object]", value).items())
     elif isinstance(value, list | tuple):
         yield from ((f"[{index}]", item) for index, item in enumerate(cast("list[object]", value)))
     elif isinstance(value, set | frozenset):
-        yield from (("[…]", item) for item in cast("set[object]", value))
+        yield from (("[…]", item) for item in sorted(cast("set[object]", value), key=_text))  # the same on both sides
+
+
+def _dumped(model: Any) -> dict[str, object]:
+    try:
+        fields: dict[str, object] = model.model_dump(mode="python", by_alias=True, round_trip=True)
+    except Exception:  # reported as such
+        return {}
+    return fields
+
+
+def _text(item: object) -> bytes:
+    try:
+        return _ENCODER.encode(item)
+    except Exception:  # reported as such
+        return b""

@@ -21,8 +21,9 @@ def nearest(word: str, options: Iterable[str]) -> str:
     inside = {each.removeprefix(domain + dot): each for each in words if dot and each.startswith(domain + dot)}
     outside = {each: each for each in words if each not in inside.values()}
     for near, known in ((word.removeprefix(domain + dot), inside), (word, outside)):
-        if matches := get_close_matches(near, known, n=1, cutoff=0.6):
-            return f" Did you mean {known[matches[0]]!r}?"
+        if matches := get_close_matches(near, known, n=3, cutoff=0.6):
+            best = max(matches, key=lambda match: match[:3] == near[:3])  # of several, one that begins alike
+            return f" Did you mean {known[best]!r}?"
     return ""
 
 
@@ -105,6 +106,12 @@ class UnboundDomain(RemitError):
     code = "unbound-domain"
 
 
+class RunningLoop(RemitError, RuntimeError):
+    """A blocking call would start an event loop where one runs already."""
+
+    code = "running-loop"
+
+
 class AlreadyBound(RemitError):
     """A domain belongs to one open application at a time; the text names both."""
 
@@ -145,6 +152,23 @@ class UndecodablePayload(PayloadError):
     """A stored payload does not fit the message that is declared now."""
 
     code = "undecodable-payload"
+
+
+class IdTaken(RemitError):
+    """The `id=` of a message is already the id of a message of another name; this one was not written."""
+
+    code = "id-taken"
+
+    def __init__(self, id: str, stored: str, refused: str) -> None:
+        """`stored` is the name of the message that has the id, `refused` that of the one that was to get it."""
+        super().__init__(
+            f"{id} is the id of {stored} already, and {refused} was not written: derive the id from the name of the "
+            "message too, so that two messages about one thing have two ids"
+        )
+        self.id, self.stored, self.refused = id, stored, refused
+
+    def __reduce__(self) -> tuple[type[IdTaken], tuple[str, str, str]]:
+        return IdTaken, (self.id, self.stored, self.refused)
 
 
 class JobNotFound(RemitError, LookupError):

@@ -1,14 +1,91 @@
-"""Everything that the runtime tells: one seam, and all its words in one place.
+"""Everything that the runtime logs and counts: one seam, and all log messages in one place.
 
-Log messages are stable: monitors may match them. Each names what happened first, then the job, then the numbers.
+Log messages are stable: monitors may match them. A message is one line: first the occurrence, then the job, then the
+numbers. What a message names stands beside it as fields of the record, each with the prefix `remit_`: `remit_job`,
+`remit_job_id`, `remit_attempt`, `remit_worker`, `remit_error`, ….
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
-log = logging.getLogger("remit")
+
+class _OwnRecords:
+    """Of a logger: the `extra` of a call overrides what the context of a run has put on the record.
+
+    `logging` refuses a field that the record has already.
+    """
+
+    def makeRecord(  # noqa: N802 - the name of the method that it overrides
+        self,
+        name: str,
+        level: int,
+        fn: str,
+        lno: int,
+        msg: object,
+        args: Any,
+        exc_info: Any,
+        func: str | None = None,
+        extra: Mapping[str, object] | None = None,
+        sinfo: str | None = None,
+    ) -> logging.LogRecord:
+        record: logging.LogRecord = super().makeRecord(  # type: ignore[misc]
+            name, level, fn, lno, msg, args, exc_info, func, None, sinfo
+        )
+        vars(record).update(extra or {})
+        return record
+
+
+def own_logger(name: str) -> logging.Logger:
+    """The logger of that name, as one of remit's own: its fields may repeat what the context says."""
+    logger = logging.getLogger(name)
+    kind = type(logger)
+    if not isinstance(logger, _OwnRecords):
+        logger.__class__ = type(kind.__name__, (_OwnRecords, kind), {})
+    return logger
+
+
+log = own_logger("remit")
+
+LONGEST_ERROR = 500
+_STATEMENT = re.compile(r"\s*(?:\n(?:LINE \d+:|CONTEXT:|QUERY:|STATEMENT:)|\[SQL:).*", re.DOTALL)
+
+
+def one_line(error: BaseException | str) -> str:
+    """An error for a message: one line of at most 500 characters, without the statement that it may quote."""
+    text = " ".join(_STATEMENT.sub("", str(error)).split())
+    if not text and isinstance(error, BaseException):
+        text = type(error).__name__
+    return text if len(text) <= LONGEST_ERROR else text[: LONGEST_ERROR - 1] + "…"
+
+
+def named(error: BaseException) -> str:
+    """The kind of an error and its text, in one line."""
+    text = one_line(error)
+    kind = type(error).__name__
+    return kind if text == kind else f"{kind}: {text}"
+
+
+def fields(**given: object) -> dict[str, object]:
+    """What a message names, as fields of its record; None is left out."""
+    return {f"remit_{name}": value for name, value in given.items() if value is not None}
+
+
+def enable() -> None:
+    """Let remit's loggers log again: `logging.config.dictConfig` disables all that exist before it, by default."""
+    for name, logger in list(logging.Logger.manager.loggerDict.items()):
+        if name.partition(".")[0] == "remit" and isinstance(logger, logging.Logger):
+            logger.disabled = False
+
+
+def _in_full(error: BaseException | str) -> None:
+    """Log what a message left out of an error, statements among it, for those who debug."""
+    if log.isEnabledFor(logging.DEBUG) and one_line(error) != str(error):
+        log.debug("the whole error: %s", error)
 
 
 class Telemetry:
@@ -17,153 +94,256 @@ class Telemetry:
     def __init__(self, worker: str = "") -> None:
         self.worker = worker
         self.counts: Counter[str] = Counter()
+        self._unkept: set[tuple[str, str]] = set()
+        self.tracebacks = False
+        """Whether failures are logged with their tracebacks: in `drain`, whose log somebody reads at once."""
+
+    def _shown(self, traceback: str | None) -> dict[str, object]:
+        """As fields of a record: what a `logging.Formatter` writes below the message."""
+        return {"exc_text": traceback.rstrip()} if traceback and self.tracebacks else {}
 
     def ended(self, state: str) -> None:
         self.counts[state] += 1
 
     def failed(
-        self, name: str, id: str, attempt: int, attempts: int, error: BaseException | str, retry_in: float
+        self,
+        name: str,
+        id: str,
+        attempt: int,
+        attempts: int,
+        error: BaseException | str,
+        retry_in: float,
+        traceback: str | None = None,
     ) -> None:
         self.counts["failed"] += 1
+        text = one_line(error)
         log.warning(
-            "job failed, retry in %.1f s: %s %s, attempt %d of %d: %s", retry_in, name, id, attempt, attempts, error
-        )
+            "job failed, retry in %.1f s: %s %s, attempt %d of %d: %s", retry_in, name, id, attempt, attempts, text,
+            extra=fields(job=name, job_id=id, attempt=attempt, attempts=attempts, retry_in=retry_in, error=text)
+            | self._shown(traceback),
+        )  # fmt: skip
+        _in_full(error)
 
-    def dead(self, name: str, id: str, reason: str) -> None:
-        log.error("job dead: %s %s: %s", name, id, reason)
+    def dead(self, name: str, id: str, reason: str, traceback: str | None = None) -> None:
+        text = one_line(reason)
+        named_fields = fields(job=name, job_id=id, reason=text) | self._shown(traceback)
+        log.error("job dead: %s %s: %s", name, id, text, extra=named_fields)
 
     def expired(self, id: str) -> None:
-        self.counts["cancelled"] += 1
-        log.info("job expired before it was claimed: %s", id)
+        log.info("job expired before its first run: %s", id, extra=fields(job_id=id))
 
     def lease_lost(self, name: str, id: str) -> None:
         self.counts["lease_lost"] += 1
-        log.warning("outcome refused, the lease was lost: %s %s: the job runs, or has run, elsewhere", name, id)
+        log.warning(
+            "outcome refused, the lease was lost: %s %s: the job runs, or has run, elsewhere", name, id,
+            extra=fields(job=name, job_id=id),
+        )  # fmt: skip
 
     def late(self, name: str, id: str) -> None:
         self.counts["late"] += 1
-        log.warning("late outcome refused: %s %s: its run had been given up", name, id)
+        log.warning(
+            "late outcome refused: %s %s: its run had been given up", name, id, extra=fields(job=name, job_id=id)
+        )
 
     def after_completion(self, name: str, id: str, error: BaseException) -> None:
-        log.error("handler failed after its job was completed: %s %s: %r", name, id, error)
+        text = named(error)
+        log.error(
+            "handler failed after its job was completed: %s %s: %s", name, id, text,
+            extra=fields(job=name, job_id=id, error=text),
+        )  # fmt: skip
+        _in_full(error)
 
     def thread_stuck(self, name: str, id: str, why: str) -> None:
         self.counts["stuck"] += 1
-        log.error("run given up, but its thread cannot be stopped: %s %s: %s; its slot is replaced", name, id, why)
+        log.error(
+            "run given up, but its thread cannot be stopped: %s %s: %s; its slot is replaced", name, id, why,
+            extra=fields(job=name, job_id=id, reason=why),
+        )  # fmt: skip
 
     def cancellation_swallowed(self, name: str, id: str) -> None:
         self.counts["stuck"] += 1
-        log.error("run given up, it swallowed its cancellation and goes on: %s %s; its slot is replaced", name, id)
+        log.error(
+            "run given up, it swallowed its cancellation and goes on: %s %s; its slot is replaced", name, id,
+            extra=fields(job=name, job_id=id),
+        )  # fmt: skip
 
     def no_result(self, name: str, id: str, error: BaseException | str) -> None:
-        log.warning("result not kept: %s %s: %s", name, id, error)
+        """Reported once for each handler and cause: a handler does so in every run, or in many."""
+        cause = (name, error if isinstance(error, str) else type(error).__name__)
+        if cause in self._unkept:
+            return
+        self._unkept.add(cause)
+        text = one_line(error)
+        log.warning(
+            "result not kept: %s %s: %s (reported once for each handler)", name, id, text,
+            extra=fields(job=name, job_id=id, reason=text),
+        )  # fmt: skip
 
     def bad_backoff(self, name: str, error: BaseException) -> None:
-        log.error("backoff function failed, the default is used: %s: %r", name, error)
+        text = named(error)
+        log.error(
+            "backoff function failed, the default is used: %s: %s", name, text, extra=fields(job=name, error=text)
+        )
 
     def long_transaction(self, name: str, id: str, seconds: float) -> None:
         log.warning(
-            "run.transaction() held the write lock for %.1f s: %s %s: nobody else could write", seconds, name, id
-        )
+            "run.transaction() held the write lock for %.1f s: %s %s: nobody else could write", seconds, name, id,
+            extra=fields(job=name, job_id=id, seconds=seconds),
+        )  # fmt: skip
 
     def released(self, count: int) -> None:
         self.counts["reconciled"] += count
-        log.warning("released %d jobs that the database said were ours, and that we did not hold", count)
+        log.warning(
+            "released %d jobs that the database assigned to this worker, and that it did not hold", count,
+            extra=fields(count=count),
+        )  # fmt: skip
 
-    def rescued(self, id: str, state: str, crashed: bool) -> None:
+    def rescued(self, name: str, id: str, state: str, worker: str, crashed: bool) -> None:
         self.counts["rescued"] += 1
-        why = "it crashed its worker" if crashed else "its worker is gone"
-        log.warning("job rescued, now %s: %s: %s", state, id, why)
+        why = "crashed it, as a suspect" if crashed else "is gone"
+        log.warning(
+            "job rescued, now %s: %s %s: its worker %s %s", state, name, id, worker, why,
+            extra=fields(job=name, job_id=id, state=state, worker=worker, charged=crashed),
+        )  # fmt: skip
 
     def buried(self, worker: str) -> None:
         self.counts["buried"] += 1
-        log.warning("worker declared dead: %s", worker)
+        log.warning("worker declared dead: %s", worker, extra=fields(worker=worker))
 
     def fenced(self, worker: str, why: str) -> None:
         self.counts["fenced"] += 1
-        log.error("lease lost: worker %s stops all its runs and starts again under a new id: %s", worker, why)
+        log.error(
+            "lease lost: worker %s stops all its runs and starts again under a new id: %s", worker, why,
+            extra=fields(worker=worker, reason=why),
+        )  # fmt: skip
+
+    def interrupting(self, count: int) -> None:
+        log.warning("interrupting %d runs that did not end in time", count, extra=fields(count=count))
+
+    def log_lost(self, error: BaseException) -> None:
+        text = one_line(error)
+        log.warning("lines that handlers logged could not be kept: %s", text, extra=fields(error=text))
+
+    def not_signed_off(self, why: str) -> None:
+        text = one_line(why)
+        log.warning("could not sign off: %s", text, extra=fields(error=text))
 
     def elected(self, role: str) -> None:
-        log.info("elected: this worker is the %s", role)
+        log.info("elected: this worker is the %s", role, extra=fields(role=role))
 
     def deposed(self, role: str) -> None:
-        log.info("no longer the %s", role)
+        log.info("no longer the %s", role, extra=fields(role=role))
 
     def pruned(self, count: int) -> None:
         self.counts["pruned"] += count
-        log.debug("pruned %d ended jobs", count)
+        log.debug("pruned %d ended jobs", count, extra=fields(count=count))
 
     def trouble(self, part: str, error: BaseException) -> None:
         self.counts["trouble"] += 1
-        log.error("%s cannot work: %s; trying again until it can", part, error)
+        text = one_line(error)
+        log.error("%s cannot work: %s; trying again until it can", part, text, extra=fields(part=part, error=text))
+        _in_full(error)
 
     def crashed(self, part: str, error: BaseException) -> None:
         self.counts["trouble"] += 1
-        log.error("%s failed unexpectedly; trying again", part, exc_info=error)
+        log.error("%s failed unexpectedly; trying again", part, exc_info=error, extra=fields(part=part))
 
     def broken(self, name: str, id: str, error: BaseException) -> None:
         self.counts["trouble"] += 1
-        log.error("run failed unexpectedly: %s %s", name, id, exc_info=error)
+        log.error("run failed unexpectedly: %s %s", name, id, exc_info=error, extra=fields(job=name, job_id=id))
 
     def healed(self, part: str, seconds: float) -> None:
-        log.info("%s works again after %.1f s", part, seconds)
+        log.info("%s works again after %.1f s", part, seconds, extra=fields(part=part, seconds=seconds))
 
     def blocked(self, seconds: float, jobs: str, stack: str) -> None:
         self.counts["blocked"] += 1
-        log.warning("event loop blocked for %.1f s by %s; its leases are kept. The stack:\n%s", seconds, jobs, stack)
+        log.warning(
+            "event loop blocked for %.1f s by %s; its leases are kept; it stands at %s",
+            seconds, jobs, innermost(stack),
+            extra=fields(seconds=seconds, by=jobs, stack=stack),
+        )  # fmt: skip
 
     def unknown_work(self, names: str) -> None:
-        log.warning("ready jobs that this worker does not know are left to others: %s", names)
+        log.warning("ready jobs that this worker does not know are left to others: %s", names, extra=fields(jobs=names))
 
     def adopted(self, name: str, queue: str, into: str) -> None:
         log.warning(
-            "jobs %s wait in the queue %s, to which they are sent no more: they run in the slots of %s",
-            name,
-            queue,
-            into,
-        )
+            "jobs %s wait in the queue %s, to which they are no longer sent: they run in the slots of %s",
+            name, queue, into,
+            extra=fields(job=name, queue=queue, into=into),
+        )  # fmt: skip
 
     def undecodable(self, name: str, id: str, error: BaseException) -> None:
         self.counts["undecodable"] += 1
-        log.error("payload cannot be read, job set aside: %s %s: %s", name, id, error)
+        text = one_line(error)
+        log.error(
+            "payload cannot be read, job set aside: %s %s: %s", name, id, text,
+            extra=fields(job=name, job_id=id, error=text),
+        )  # fmt: skip
 
     def declared(self, names: str) -> None:
-        log.info("subscriptions entered or changed: %s", names)
+        log.info("subscriptions entered or changed: %s", names, extra=fields(subscriptions=names))
 
     def vanished(self, name: str, deliveries: int) -> None:
         log.warning(
-            "subscription %s is declared no more, and %d of its deliveries wait: "
-            "bring its handler back, or run `remit subscriptions retire %s`", name, deliveries, name
+            "subscription %s is no longer declared, and %d of its deliveries wait: "
+            "bring its handler back, or run `remit subscriptions retire %s`", name, deliveries, name,
+            extra=fields(subscription=name, deliveries=deliveries),
         )  # fmt: skip
 
     def twins(self, name: str, former: str) -> None:
         log.warning(
             "subscriptions %s and %s stand for one handler, which gets each event from both: "
-            "run `remit subscriptions retire %s`", name, former, former
+            "run `remit subscriptions retire %s`", name, former, former,
+            extra=fields(subscription=name, former=former),
         )  # fmt: skip
 
     def ahead(self, name: str, present: str, revision: int) -> None:
         log.warning(
-            "the store holds another declaration of %s (there %s, revision %d) than this worker's, and goes by it: "
-            "after a roll-back run `remit migrate` of this release, which puts this one through",
+            "the store holds another declaration of %s (there %s, revision %d) than this worker's, and it is the one "
+            "in force: after a roll-back run `remit migrate` of this release, which puts this one through",
             name, present, revision,
+            extra=fields(subscription=name, revision=revision),
+        )  # fmt: skip
+
+    def unknown_event(self, name: str, version: int, count: int) -> None:
+        log.warning(
+            "events wait for a release that declares them: %s v%d (%d): "
+            "start a worker of that release, or run `remit migrate` with it",
+            name, version, count,
+            extra=fields(event=name, version=version, count=count),
         )  # fmt: skip
 
     def event_failed(self, name: str, id: str, attempt: int, error: str, retry_in: float) -> None:
         self.counts["event_failed"] += 1
-        log.warning("event not dispatched, retry in %.1f s: %s %s, attempt %d: %s", retry_in, name, id, attempt, error)
+        text = one_line(error)
+        log.warning(
+            "event not dispatched, retry in %.1f s: %s %s, attempt %d: %s", retry_in, name, id, attempt, text,
+            extra=fields(event=name, event_id=id, attempt=attempt, retry_in=retry_in, error=text),
+        )  # fmt: skip
+        _in_full(error)
 
     def event_dead(self, name: str, id: str, error: str) -> None:
         self.counts["event_dead"] += 1
-        log.error("event dead, no subscription gets it: %s %s: %s", name, id, error)
+        text = one_line(error)
+        log.error(
+            "event dead, no subscription gets it: %s %s: %s", name, id, text,
+            extra=fields(event=name, event_id=id, error=text),
+        )  # fmt: skip
+        _in_full(error)
 
     def purged(self, count: int) -> None:
         self.counts["purged"] += count
-        log.debug("purged %d events", count)
+        log.debug("purged %d events", count, extra=fields(count=count))
 
     def rail_refused(self, name: str, id: str, error: BaseException) -> None:
         self.counts["rail_refused"] += 1
-        log.error("event lost, the store refuses it and takes others: %s %s: %s", name, id, error)
+        text = one_line(error)
+        log.error(
+            "event lost, the store refuses it and takes others: %s %s: %s", name, id, text,
+            extra=fields(event=name, event_id=id, error=text),
+        )  # fmt: skip
+        _in_full(error)
 
     def rail_lost(self, events: Counter[str], seconds: float) -> None:
         self.counts["rail_lost"] += events.total()
@@ -171,7 +351,20 @@ class Telemetry:
         log.error(
             "%d events lost, the store took none of them in the last %.1f s of the direct rail: %s",
             events.total(), seconds, names,
+            extra=fields(count=events.total(), seconds=seconds, events=names),
         )  # fmt: skip
+
+
+_FRAME = re.compile(r'File "(.+)", line (\d+), in (.+)')
+
+
+def innermost(stack: str) -> str:
+    """The last frame of a stack, in a few words: `shop/handlers.py:12 in sync_invoice`."""
+    frames = _FRAME.findall(stack)
+    if not frames:
+        return "an unknown place"
+    file, line, function = frames[-1]
+    return f"{file}:{line} in {function}"
 
 
 class Refusals:
@@ -182,4 +375,7 @@ class Refusals:
 
     def count(self, domain: str, message: str, kind: str) -> None:
         self.counts[domain, message] += 1
-        log.warning("refused: %s tried to send the %s %s, which it does not own", domain, kind, message)
+        log.warning(
+            "refused: %s tried to send the %s %s, which it does not own", domain, kind, message,
+            extra=fields(domain=domain, kind=kind, message=message),
+        )  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import random
 import re
 import shutil
 import subprocess
@@ -15,7 +17,8 @@ import pytest
 from remit.boundaries import Map, map_of
 from remit.boundaries.drawing import canvas, dot, html, mermaid
 from remit.boundaries.drawing import json as as_json
-from remit.boundaries.drawing.layout import lay_out
+from remit.boundaries.drawing.layout import Layout, lay_out
+from remit.boundaries.mapping import DomainEntry, EventEntry, SubscriptionEntry
 from tests.boundaries.conftest import Project
 
 EVIL = """</script><img src=x onerror=alert(1)> "quoted" 'single' & a|b `c` #d [e](f) *g* \\ @@cards@@"""
@@ -172,12 +175,72 @@ def test_names_in_the_page_are_text_and_nothing_else(market: Map, evil: Map) -> 
     assert not [name for name, _ in reader.attributes if name.startswith("on")]
 
 
-def test_boxes_do_not_overlap_and_stay_on_the_page(market: Map) -> None:
-    layout = lay_out(market)
+def shop_of(numbers: random.Random) -> Map:
+    """Some domains, of which each publishes some events and hears some of any domain, also of its own."""
+    names = [f"d{number}" for number in range(numbers.randint(1, 9))]
+    events = {name: [f"{name}.e{number}" for number in range(numbers.randint(0, 5))] for name in names}
+    domains = []
+    for name in names:
+        heard = numbers.sample(
+            everything := [each for some in events.values() for each in some], min(4, len(everything))
+        )
+        domains.append(
+            DomainEntry(
+                name, name, name, "", (), (),
+                tuple(EventEntry(each, each, each, "", 1, False, None, (), ()) for each in events[name]),
+                tuple(
+                    SubscriptionEntry(f"{name}.on-{each}", each, each.partition(".")[0], "m:f", "q", "", None, None)
+                    for each in heard
+                ),
+                (),
+            )
+        )  # fmt: skip
+    return Map(tuple(domains))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_line_runs_behind_a_box_or_along_the_line_of_another_event(seed: int) -> None:
+    drawn = shop_of(random.Random(seed))
+    layout = lay_out(drawn)
+    assert [route.flow for route in layout.routes] == list(drawn.flows)
+    parts: dict[tuple[str, int], list[tuple[int, int, str]]] = {}
+    for route in layout.routes:
+        event = (route.flow.publisher, "event", route.flow.event)
+        subscription = (route.flow.subscriber, "subscription", route.flow.subscription)
+        assert (route.points[0], route.points[-1]) == (port(layout, *event), port(layout, *subscription))
+        for start, end in itertools.pairwise(route.points):
+            assert start.x == end.x or start.y == end.y
+            (left, right), (top, bottom) = sorted((start.x, end.x)), sorted((start.y, end.y))
+            assert left >= 0
+            assert right <= layout.width
+            assert top >= 0
+            assert bottom <= layout.height
+            for box in layout.boxes.values():
+                is_apart = right <= box.x or left >= box.x + 264 or bottom <= box.y or top >= box.y + box.height
+                assert is_apart, (route, box.domain.name)
+            if left < right or top < bottom:
+                place = ("y", top) if top == bottom else ("x", left)
+                span = (left, right) if top == bottom else (top, bottom)
+                parts.setdefault(place, []).append((*span, route.flow.event))
+    for place, spans in parts.items():
+        for (start, end, event), (other_start, other_end, other) in itertools.combinations(spans, 2):
+            assert event == other or end <= other_start or other_end <= start, (place, event, other)
+
+
+def port(layout: Layout, domain: str, kind: str, name: str) -> tuple[int, int]:
+    """Where the line of an event begins, at the right of its box, or where that of a subscription ends, at the left."""
+    box = layout.boxes[domain]
+    [row] = [row for row in box.rows if (row.kind, row.name) == (kind, name)]
+    return box.x + (264 if kind == "event" else 0), row.y + 11
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_boxes_do_not_overlap_and_stay_on_the_page(seed: int) -> None:
+    layout = lay_out(shop_of(random.Random(seed)))
     boxes = list(layout.boxes.values())
     for place, box in enumerate(boxes):
         assert 0 <= box.x < layout.width - 264
-        assert 0 <= box.y <= layout.floor - box.height
+        assert 0 <= box.y <= layout.height - box.height
         for other in boxes[place + 1 :]:
             assert box.x != other.x or box.y + box.height <= other.y or other.y + other.height <= box.y
 

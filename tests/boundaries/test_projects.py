@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import time
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import pytest
 
 from remit.boundaries import Boundaries, check, map_of
 from remit.catalog import Catalog
-from remit.errors import ConfigurationError, InvalidArgument, MissingExtra
+from remit.errors import ConfigurationError, InvalidArgument
 from tests.boundaries.conftest import Application, Project
 
 DOMAIN = "from remit import Domain, Event, Job, Run\nclass {0}(Domain[object]): ...\n{1} = {0}()\n"
@@ -73,6 +74,132 @@ def test_a_domain_within_the_package_of_another(project: Project) -> None:
     )
     [found] = project.check("messages:outer", "inner.messages:inner").violations
     assert (found.rule, found.domain) == ("foreign-internals", "outer")
+
+
+TWO_IN_ONE = {
+    "messages.py": "from remit import Domain, Event, Job\n"
+    "class Left(Domain[object]): ...\nclass Right(Domain[object]): ...\nleft, right = Left(), Right()\n"
+    "class Sync(Job[Left]): ...\nclass Index(Job[Right]): ...\nclass Indexed(Event[Right], audit_only=True): ...\n",
+    "handlers.py": "from remit import Run\nfrom PKG.messages import *\n"
+    "@left.handles(Sync)\ndef sync(job, run): ...\n"
+    "@right.handles(Index)\nasync def index(job: Index, run: Run[Right]) -> None:\n"
+    "    run.publish(Indexed())\n    BODY\n",
+}
+
+
+@pytest.mark.parametrize(
+    "body, rules",
+    [
+        ("run.enqueue(Sync())", ["foreign-enqueue"]),
+        ("await left.enqueue(Sync())", ["foreign-enqueue"]),
+        ("await left.enqueue_named('sync', {})", ["foreign-enqueue"]),
+        ("await left.enqueue(made())", ["foreign-enqueue"]),
+        ("[left.sync.enqueue(Sync()) for _ in 'a']", ["foreign-enqueue"]),
+        ("def inner():\n        left.sync.enqueue(Sync())\n    inner()", ["foreign-enqueue"]),
+        ("await right.enqueue(Index())", []),
+        ("helper(run)\ndef helper(run: 'Run[Right]'):\n    left.sync.enqueue(Sync())", ["foreign-enqueue"]),
+        ("helper()\ndef helper():\n    left.sync.enqueue(Sync())\n    right.sync.enqueue(Index())", []),
+    ],
+)
+def test_a_handler_in_a_shared_package_sends_for_its_own_domain(project: Project, body: str, rules: list[str]) -> None:
+    project.write({name: text.replace("BODY", body) for name, text in TWO_IN_ONE.items()})
+    found = project.check("messages:left", "messages:right").violations
+    assert [each.rule for each in found] == rules
+    assert {each.domain for each in found} <= {"right"}
+
+
+def test_a_handler_that_nothing_imports_is_reported_with_the_module_that_should(project: Project) -> None:
+    project.write(
+        {
+            "messages.py": domain("Shop") + "class Sync(Job[Shop]): ...\nclass Seen(Event[Shop]): ...\n",
+            "handlers.py": "from PKG.messages import *\n@shop.on(Seen, name='first')\ndef first(event, run): ...\n"
+            "def tell():\n    shop.sync.publish(Seen())\n",
+            "listeners.py": "from PKG.messages import *\n@shop.on(Seen, name='second')\ndef second(event, run): ...\n"
+            "@shop.handles(Sync)\ndef sync(job, run): ...\n",
+        }
+    )
+    violations = project.check("messages:shop").violations
+    assert [(each.rule, each.line) for each in violations] == [("unloaded-handler", 2), ("unloaded-handler", 4)]
+    assert violations[0].subject == f"{project.name}.listeners registers the subscription 'second'"
+    assert f"Import it in {project.name}.handlers" in violations[0].remedy
+    with (project.folder / project.name / "handlers.py").open("a") as file:
+        file.write(f"import {project.name}.listeners\n")
+    importlib.import_module(f"{project.name}.listeners")  # as the line would, in a process that starts with it
+    assert project.check("messages:shop").violations == ()
+
+
+LOOPS = domain("Shop") + "".join(
+    [f"class {name}(Event[Shop]): ...\n" for name in ("OrderPaid", "OrderSent", "OrderClosed")]
+    + [f"class {name}(Job[Shop]): ...\n" for name in ("Send", "Poll")]
+)
+HANDLERS = """
+from PKG.messages import *
+
+def tell():
+    shop.sync.publish_many([OrderPaid(), OrderSent(), OrderClosed()])
+
+@shop.on(OrderPaid, name="send-it")
+def send_it(event, run):
+    PAID
+
+@shop.handles(Send)
+def send(job, run):
+    SEND
+
+@shop.handles(Poll)
+def poll(job, run):
+    run.enqueue(Poll())
+
+@shop.on(OrderSent, name="close-it")
+def close_it(event, run):
+    SENT
+
+@shop.on(OrderClosed, name="end")
+def end(event, run):
+    run.enqueue(Poll())
+
+def later(run):
+    run.publish(OrderPaid())
+
+class Sender:
+    def go(self, run):
+        run.publish(OrderPaid())
+"""
+
+
+PAID, BOTH = "order-paid -> order-paid", "order-paid -> order-sent -> order-paid"
+
+
+@pytest.mark.parametrize(
+    "paid, send, sent, subjects",
+    [
+        ("run.enqueue(Send())", "run.publish(OrderSent())", "run.publish(OrderClosed())", []),
+        ("run.publish(OrderPaid())", "...", "...", [PAID]),
+        ("run.enqueue(Send())", "run.publish(OrderPaid())", "...", [PAID]),
+        ("run.enqueue(Send())", "run.publish(OrderSent())", "run.publish(OrderPaid())", [BOTH]),
+        ("shop.sync.enqueue_named('send', {})", "run.publish(OrderSent())", "later(run)", [BOTH]),
+        ("run.enqueue(Send())", "run.enqueue(Send())", "Sender().go(run)", []),
+        ("run.enqueue(Send())", "Sender().go(run)", "...", [PAID]),
+        (
+            "run.publish(OrderSent())",
+            "...",
+            "run.publish_many([OrderSent(), OrderPaid()])",
+            [BOTH, "order-sent -> order-sent"],
+        ),
+    ],
+)
+def test_events_that_lead_back_to_themselves(
+    project: Project, paid: str, send: str, sent: str, subjects: list[str]
+) -> None:
+    text = HANDLERS.replace("PAID", paid).replace("SEND", send).replace("SENT", sent)
+    project.write({"messages.py": LOOPS, "handlers.py": text})
+    found = project.check("messages:shop").violations
+    assert {each.rule for each in found} <= {"event-loop"}
+    assert sorted(each.subject.replace("shop.", "") for each in found) == subjects
+    for each in found:
+        assert f'Exempt("event-loop", "{each.subject}"' in each.remedy
+    if send == "run.publish(OrderPaid())":
+        assert found[0].message.startswith("shop.order-paid → shop.send-it → shop.send → shop.order-paid is a loop")
 
 
 def test_two_domains_in_one_package(project: Project) -> None:
@@ -242,21 +369,6 @@ def test_a_domain_that_does_not_exist_names_the_nearest() -> None:
         check(app, domains=["stok"])
 
 
-def test_without_grimp_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from market.app import app
-
-    monkeypatch.setitem(sys.modules, "grimp", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'remit\[check\]'"):
-        check(app)
-
-
-def test_the_map_needs_no_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    from market.app import app
-
-    monkeypatch.setitem(sys.modules, "grimp", None)
-    assert [each.name for each in map_of(app).domains] == ["orders", "stock"]
-
-
 @dataclass
 class Stopwatch:
     started: float
@@ -276,12 +388,14 @@ def test_hundreds_of_modules_take_seconds(project: Project) -> None:
             + "".join(
                 f"class Job{j}(Job[D{number}]): ...\nclass Thing{j}Done(Event[D{number}]): ...\n" for j in range(10)
             )
+            + f"class Job10(Job[D{number}]): ...\n"
         )
         files[f"{name}/handlers.py"] = f"from PKG.{name}.messages import *\n" + "".join(
             f"@{name}.handles(Job{j})\ndef job{j}(job, run):\n    run.publish(Thing{j}Done())\n"
-            f"@{name}.on(Thing{j}Done, name='on-{j}')\ndef on{j}(event, run):\n    run.enqueue(Job{j}())\n"
+            f"@{name}.on(Thing{j}Done, name='on-{j}')\ndef on{j}(event, run):\n    run.enqueue(Job{j + 1}())\n"
             for j in range(10)
         )
+        files[f"{name}/handlers.py"] += f"@{name}.handles(Job10)\ndef job10(job, run): ...\n"
         for module in range(38):
             body = "".join(f"def f{k}(x):\n    y = [x, {k}]\n    return sorted(y)\n" for k in range(40))
             files[f"{name}/part{module}.py"] = (

@@ -70,6 +70,27 @@ class Depot:
 
         return self.run(act)  # type: ignore[no-any-return]
 
+    def send(self, job: Any, id: str) -> str:
+        """Send one job under an id of the caller's own."""
+        from depot.messages import depot
+
+        async def act(_: Remit) -> str:
+            return (await depot.enqueue(job, id=id)).id
+
+        return self.run(act)  # type: ignore[no-any-return]
+
+    def set_scope(self, id: str, scope: str) -> None:
+        """Give a job the scope that an application with scope keys would have sent."""
+
+        async def act(app: Remit) -> None:
+            database = app.store.database(Role.CLIENT)
+            async with database.session() as session:
+                mark, table = ("?", "remit_job") if app.store.dialect == "sqlite" else ("%s", "remit.job")
+                await session.execute(f"UPDATE {table} SET scope = {mark} WHERE id = {mark}", [scope, id])
+            await database.close()
+
+        self.run(act)
+
     def drain(self) -> None:
         """Run what is ready."""
         self.run(lambda app: app.drain())
@@ -127,7 +148,7 @@ class Harbour:
         app = make_app()
         app.catalog.import_handlers()
         [model] = [each for each in app.catalog.subscriptions if each.name == like]
-        row = subscription_row(model, app.catalog.policy(model))
+        row = subscription_row([model], app.catalog.policy(model))
         line = delivery_line(model.queue.name, name)
         gone = {**row, "name": name, "line": line, "condition": None, "fingerprint": name}
 

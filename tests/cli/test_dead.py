@@ -88,7 +88,7 @@ def test_replay_without_anybody_to_ask_is_refused(
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     result = remit("dead", "replay")
     assert result.status == 2
-    assert "There is nobody to ask here: say --yes, or look first with --dry-run [usage]" in result.err
+    assert "There is nobody to ask here: pass --yes, or look first with --dry-run [usage]" in result.err
 
 
 def test_ids_and_filters_do_not_mix(depot: Depot, remit: Command) -> None:

@@ -46,7 +46,7 @@ def test_an_error_means_an_exit_status(error: errors.RemitError, status: int) ->
     "argv, words",
     [
         (("job", "list"), 'Unknown command "job". Did you mean "jobs"?'),
-        (("job", "list"), "events and others: see remit --help"),
+        (("job", "list"), "and others: see remit --help"),
         (("jobs", "lst"), 'Unknown command "lst". Did you mean "list"?'),
         (
             ("jobs", "list", "--stat", "dead"),

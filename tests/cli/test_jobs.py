@@ -60,7 +60,119 @@ def test_list_filters(each_fates: dict[str, str], remit: Command) -> None:
     assert ids("--domain", "depot", "--label", "order 7", "--state", "skipped") == [each_fates["skipped"]]
     assert ids("--reason", "B7 is") == [each_fates["skipped"]]
     assert ids("--reason", "B7 is", "--state", "dead") == []
-    assert ids("--domain", "nobody") == []
+    assert ids("--requested-by", "anna", "--state", "dead") == [each_fates["dead"]]
+    assert ids("--requested-by", "bert") == []
+    assert ids("--correlation", each_fates["dead"]) == [each_fates["dead"]]
+    assert ids("--failed") == [each_fates["scheduled"]]
+    assert ids("--since", "1h", "--state", "ready") == [each_fates["ready"]]
+    assert ids("--until", "1h") == []
+
+
+@pytest.mark.parametrize(
+    "option, name, hint",
+    [
+        ("--job", "depot.pak", "Did you mean 'depot.pack'?"),
+        ("--queue", "depot.parcel", "Did you mean 'depot.parcels'?"),
+        ("--domain", "nobody", "There are depot."),
+    ],
+)
+def test_a_name_that_is_neither_declared_nor_stored_is_an_error(
+    depot: Depot, remit: Command, option: str, name: str, hint: str
+) -> None:
+    for command in (("jobs", "list"), ("jobs", "cancel", "--yes"), ("dead", "list"), ("dead", "replay", "--yes")):
+        result = remit(*command, option, name)
+        assert result.status == 2, command
+        assert (
+            f"{option} {name}: no {option[2:]} of that name is declared, and the store has none. {hint}" in result.err
+        )
+
+
+def test_jobs_of_a_tenant_are_found_by_their_scope(each_depot: Depot, remit: Command) -> None:
+    from depot.messages import Pack
+
+    first, second = each_depot.enqueue(Pack(number=1), Pack(number=2))
+    each_depot.set_scope(first, '{"organization_id":"acme","project":7}')
+    each_depot.set_scope(second, '{"organization_id":"acme","project":"7"}')
+
+    def ids(*argv: str) -> list[str]:
+        return [job["id"] for job in remit("jobs", "list", "--json", *argv).json["jobs"]]
+
+    assert ids("--scope", "organization_id=acme") == [second, first]
+    assert ids("--scope", "organization_id=acme", "--scope", "project=7") == [first]
+    assert ids("--scope", "organization_id=other") == []
+    assert "is not KEY=VALUE" in remit("jobs", "list", "--scope", "acme").err
+
+
+def test_jobs_under_ids_of_the_callers_own_stand_where_they_were_sent(each_depot: Depot, remit: Command) -> None:
+    from depot.messages import Pack
+
+    own = [str(uuid.uuid5(uuid.NAMESPACE_URL, f"order {number}")) for number in range(6)]
+    sent: list[str] = []
+    for id in own:
+        sent.append(each_depot.send(Pack(), id))
+        sent += each_depot.enqueue(Pack())
+    for limit in ("1", "3", "5", "50"):
+        found: list[str] = []
+        after: tuple[str, ...] = ()
+        while True:
+            page = remit("jobs", "list", "--json", "--limit", limit, *after).json
+            found += [job["id"] for job in page["jobs"]]
+            if page["after"] is None:
+                break
+            after = ("--after", page["after"])
+        assert found == sent[::-1]
+    assert remit("jobs", "list", "--after", own[0]).status == 2
+
+
+def test_a_verb_by_filter_is_counted_asked_for_and_done(each_fates: dict[str, str], remit: Command) -> None:
+    dry = remit("jobs", "cancel", "--queue", "depot.reports", "--dry-run")
+    assert dry.out == "1 job would be cancelled, or asked to stop\n"
+    refused = remit("jobs", "cancel", "--queue", "depot.reports")
+    assert "Cancel 1 job? There is nobody to ask here: pass --yes, or look first with --dry-run" in refused.err
+    done = remit("jobs", "cancel", "--queue", "depot.reports", "--reason", "stocktaking", "--by", "ops", "--yes")
+    assert done.out == "1 job cancelled, or asked to stop\n"
+    [job] = remit("jobs", "show", each_fates["scheduled"], "--json").json["jobs"]
+    assert (job["state"], job["reason"], job["cancelled_by"]) == ("cancelled", "stocktaking", "ops")
+    assert remit("jobs", "retry", "--state", "cancelled", "--yes", "--json").json == {"done": 1}
+    assert remit("jobs", "delete", "--job", "depot.pack", "--dry-run", "--json").json == {"matching": 2}
+    assert remit("jobs", "delete", "--job", "depot.pack", "--purge", "--yes").out == "2 jobs removed\n"
+    assert remit("jobs", "list", "--job", "depot.pack", "--limit", "1").out == "no jobs with --job depot.pack\n"
+
+
+def test_ids_and_filters_are_not_mixed(fates: dict[str, str], remit: Command) -> None:
+    result = remit("jobs", "cancel", fates["ready"], "--state", "ready")
+    assert (result.status, "name the jobs, or describe them" in result.err) == (2, True)
+
+
+def test_the_log_of_a_job_keeps_the_person_who_retried_it_and_why_it_was_dead(
+    each_fates: dict[str, str], remit: Command
+) -> None:
+    assert remit("dead", "replay", each_fates["dead"], "--by", "ops").status == 0
+    [job] = remit("jobs", "show", each_fates["dead"], "--json").json["jobs"]
+    assert [line["message"] for line in job["logs"]] == [
+        "retried by ops, was dead: failed 1 of 1 attempts; last: LookupError: parcel 2 is not on its shelf"
+    ]
+    remit("jobs", "retry", each_fates["skipped"], "--by", "anna")
+    [job] = remit("jobs", "show", each_fates["skipped"], "--json").json["jobs"]
+    assert job["logs"][-1]["message"].startswith("retried by anna, was skipped: shelf B7 is empty")
+
+
+def test_the_beginning_of_an_id_is_enough_where_it_is_unique(each_depot: Depot, remit: Command) -> None:
+    from depot.messages import Pack
+
+    id = each_depot.send(Pack(), "0badcafe-0000-4000-8000-000000000001")
+    assert remit("jobs", "show", "0badcafe").out.split()[:2] == ["id", id]
+    each_depot.send(Pack(), "0badcafe-0000-4000-8000-000000000002")
+    ambiguous = remit("jobs", "cancel", "0badcafe-0000")
+    assert (ambiguous.status, "several jobs have ids that begin with" in ambiguous.err) == (2, True)
+    assert remit("jobs", "cancel", "0badcafe-0000-4000-8000-000000000002").status == 0
+    assert remit("jobs", "show", "0badcafe-1").status == 3
+
+
+def test_list_shows_the_last_error_of_what_fails(each_fates: dict[str, str], remit: Command) -> None:
+    [job] = remit("jobs", "list", "--failed", "--json").json["jobs"]
+    assert job["last_error"] == "TimeoutError: the scales do not answer"
+    assert "TimeoutError: the scales" in remit("jobs", "list", "--state", "scheduled").out
 
 
 def test_list_goes_on_page_by_page(fates: dict[str, str], remit: Command) -> None:

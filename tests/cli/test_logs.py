@@ -1,15 +1,20 @@
 """Log lines for people and for machines."""
 
+import inspect
 import json
 import logging
+import logging.config
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from remit.cli.logs import JsonLines, LogLevel, TextLines, configure
+from remit.telemetry import Telemetry, one_line
 
 
 @contextmanager
@@ -107,3 +112,61 @@ def test_json_holds_what_was_given_as_extra() -> None:
     line = json.loads(JsonLines(3).format(_record("paid %s", "€", level=logging.WARNING, order=7, at="mine")))
     assert line.pop("at").endswith("Z")  # a field of ours is not overwritten
     assert line == {"level": "warning", "logger": "remit", "message": "paid €", "process": 3, "order": 7}
+
+
+def test_a_logging_configuration_of_the_application_does_not_silence_remit(capsys: pytest.CaptureFixture[str]) -> None:
+    with unconfigured():
+        logging.getLogger("remit.job.depot.pack")
+        logging.config.dictConfig({"version": 1, "disable_existing_loggers": True})
+        assert configure("info", "text", None)
+        logging.getLogger("remit").warning("still here")
+        logging.getLogger("remit.job.depot.pack").warning("and here")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" WARNING ")[1].strip() for line in lines] == ["still here", "and here"]
+
+
+@pytest.mark.parametrize(
+    "error, text",
+    [
+        (ValueError("one\n  two\n"), "one two"),
+        (ValueError(""), "ValueError"),
+        (
+            ValueError('relation "x" does not exist\nLINE 1: SELECT * FROM x\n              ^'),
+            'relation "x" does not exist',
+        ),
+        (
+            ValueError("(sqlite3.OperationalError) locked\n[SQL: INSERT INTO t VALUES (?)]"),
+            "(sqlite3.OperationalError) locked",
+        ),
+        (ValueError("x" * 10_000), "x" * 499 + "…"),
+    ],
+)
+def test_an_error_in_a_message_is_one_line_without_its_statement(error: BaseException, text: str) -> None:
+    assert one_line(error) == text
+
+
+def test_every_message_of_the_runtime_is_one_line_and_names_things_in_fields(caplog: pytest.LogCaptureFixture) -> None:
+    telemetry = Telemetry()
+    error = ValueError("first line\nLINE 1: SELECT secret FROM t")
+    given: dict[str, Any] = {
+        "error": error, "state": "ready", "seconds": 1.5, "attempt": 1, "attempts": 3, "retry_in": 5.0, "count": 2,
+        "deliveries": 2, "revision": 2, "version": 2, "crashed": True, "events": Counter({"shop.paid": 2}),
+        "stack": "File \"a.py\", line 3, in b",
+    }  # fmt: skip
+    methods = [name for name in vars(Telemetry) if not name.startswith("_") and name not in ("ended", "worker")]
+    assert len(methods) > 25
+    caplog.set_level("INFO", logger="remit")
+    for name in methods:
+        method = getattr(telemetry, name)
+        method(
+            *(
+                given.get(parameter, f"the {parameter}\nof two lines" if parameter == "reason" else parameter)
+                for parameter in inspect.signature(method).parameters
+            )
+        )
+    logged = [record for record in caplog.records if record.levelno >= logging.INFO]
+    assert len(logged) >= len(methods) - 2  # two are for debugging
+    for record in logged:
+        assert "\n" not in record.getMessage(), record.msg
+        assert "SELECT" not in record.getMessage(), record.msg
+        assert [key for key in vars(record) if key.startswith("remit_")], record.msg

@@ -19,10 +19,11 @@ def test_list_shows_every_declared_queue(each_depot: Depot, remit: Command) -> N
     each_depot.drain()
     each_depot.enqueue(Pack(), Pack())
     head, parcels, reports = remit("queues", "list").out.splitlines()
-    assert head.split() == ["QUEUE", "READY", "OLDEST", "SCHEDULED", "RUNNING", "LONGEST", "DEAD", "DONE"]
+    titles = "QUEUE READY OLDEST SCHEDULED RUNNING LONGEST RETRYING DEAD FAILED DONE"
+    assert head.split() == titles.split()
     assert parcels.split()[:2] == ["depot.parcels", "2"]
-    assert parcels.split()[-2:] == ["1", "0.02/s"]
-    assert reports.split() == ["depot.reports", "0", "-", "1", "0", "-", "0", "0/s"]
+    assert parcels.split()[-3:] == ["1", "0.02/s", "0.02/s"]
+    assert reports.split() == ["depot.reports", "0", "-", "1", "0", "-", "1", "0", "0.02/s", "0/s"]
     found = {queue["queue"]: queue for queue in remit("queues", "list", "--json").json["queues"]}
     assert (found["depot.parcels"]["ready"], found["depot.parcels"]["dead"]) == (2, 1)
     assert found["depot.parcels"]["ended"] == {"completed": 1, "dead": 1}
@@ -66,7 +67,7 @@ def test_status_in_a_pipe_is_one_screen(each_depot: Depot, remit: Command) -> No
     assert workers == "no workers: start one with `remit worker`"
     assert head.startswith("QUEUE")
     assert [line.split()[0] for line in (parcels, reports, total)] == ["depot.parcels", "depot.reports", "all"]
-    assert rates == "in the last 10 s: completed 0.10/s, dead 0.10/s"
+    assert rates == "in the last 10 s: completed 0.10/s, dead 0.10/s, failed attempts 0.10/s"
 
 
 def test_status_in_json_is_one_document(each_depot: Depot, remit: Command) -> None:
@@ -74,7 +75,10 @@ def test_status_in_json_is_one_document(each_depot: Depot, remit: Command) -> No
 
     each_depot.enqueue(Pack(), Pack())
     document = remit("status", "--json").json
-    assert document["totals"] == {"ready": 2, "scheduled": 0, "running": 0, "dead": 0, "completed_per_second": 0}
+    assert document["totals"] == {
+        "ready": 2, "scheduled": 0, "running": 0, "dead": 0, "retrying": 0, "completed_per_second": 0,
+        "failed_per_second": 0,
+    }  # fmt: skip
     assert document["schema_version"] >= 1
     assert document["leaders"] == []
 

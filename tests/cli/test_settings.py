@@ -68,7 +68,7 @@ def test_an_unknown_variable_is_an_error_with_the_nearest(
     result = remit("jobs", "list")
     assert result.status == 2
     assert result.err == (
-        "error: the environment sets REMIT_PROCESES, and no option is called so. "
+        "error: the environment sets REMIT_PROCESES, and no option has that name. "
         "Did you mean 'REMIT_PROCESSES'? [usage]\n"
     )
 
@@ -88,8 +88,30 @@ def test_an_unknown_key_is_an_error_with_the_nearest(
     result = remit("jobs", "list")
     assert result.status == 2
     assert result.err == (
-        f"error: {file} sets 'log_level', and no option is called so. Did you mean 'log-level'? [usage]\n"
+        f"error: {file} sets 'log_level', and no option has that name. Did you mean 'log-level'? [usage]\n"
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["REMIT_PORT", "REMIT_SERVICE_HOST", "REMIT_PORT_8000_TCP_ADDR", "REMIT_WEB_SERVICE_PORT_HTTP"]
+)
+def test_variables_that_kubernetes_sets_for_a_service_are_ignored(
+    depot: Depot, remit: Command, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "tcp://10.0.0.1:8000")
+    result = remit("jobs", "list")
+    assert (result.status, result.err) == (0, "")
+
+
+def test_variables_of_others_are_ignored_with_a_warning(
+    depot: Depot, remit: Command, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("REMIT_INVOICE_TEMPLATE", "blue")
+    monkeypatch.setenv("REMIT_TEST_DATABASE_URL", "sqlite:///test.db")
+    assert remit("jobs", "list").status == 0
+    assert [record.getMessage() for record in caplog.records] == [
+        "the environment sets REMIT_INVOICE_TEMPLATE, which is no option of remit: it is ignored"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -125,8 +147,10 @@ def test_two_files_are_an_error(depot: Depot, remit: Command, tmp_path: Path) ->
 def test_the_options_are_stable() -> None:
     """Each is a variable in somebody's deployment."""
     assert options_of(build(StopSwitch())) == {
-        "after", "app", "baseline", "baseline-file", "by", "cancel", "canvas", "check", "dead-before", "deleted",
-        "domain", "dry-run", "event", "format", "grace", "in-flight", "interval", "job", "json", "label", "lease",
-        "limit", "log-format", "log-level", "output", "processes", "purge", "queue", "rate", "reason", "rule", "since",
-        "sql", "state", "to", "traceback", "until", "watch", "window", "yes",
+        "after", "app", "at", "attempts", "baseline", "baseline-file", "by", "cache", "cache-dir", "cancel",
+        "canvas", "check", "correlation", "dead-before", "delay", "deleted", "domain", "dry-run", "event", "exclude",
+        "failed", "format", "grace", "id", "in-flight", "interval", "job", "json", "label", "lease", "limit",
+        "log-format", "log-level", "max-tasks-per-child", "output", "priority", "processes", "purge", "queue",
+        "rate", "reason", "reload", "requested-by", "rule", "scope", "since", "sql", "state", "to", "traceback",
+        "until", "watch", "window", "yes",
     }  # fmt: skip

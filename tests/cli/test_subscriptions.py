@@ -59,7 +59,7 @@ def test_list_in_json_counts_by_state(each_bustle: Harbour, remit: Command) -> N
     assert {state: each["count"] for state, each in clear["under_way"].items()} == {"dead": 1, "waiting": 1}
     assert (clear["ordered_by"], clear["on_dead"], clear["stale_after_seconds"]) == ("ship", "block", 300)
     assert (weigh["vanished"], weigh["declared"], clear["declared"]) == (True, False, True)
-    assert found["customs.inspect"]["where"] == {"kind": ["rum", "tea"]}
+    assert found["customs.inspect"]["where"] == {"1": {"kind": ["rum", "tea"]}}
 
 
 def test_what_waits_for_too_long_is_stale_and_what_is_dead_is_not(each_bustle: Harbour, remit: Command) -> None:
@@ -133,7 +133,7 @@ def test_retire_without_anybody_to_ask_is_refused(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     result = remit("subscriptions", "retire", "customs.weigh")
-    assert (result.status, "There is nobody to ask here: say --yes [usage]" in result.err) == (2, True)
+    assert (result.status, "There is nobody to ask here: pass --yes [usage]" in result.err) == (2, True)
     assert remit("subscriptions", "retire", "customs.weigh", "--yes", "--json").json == {
         "retired": "customs.weigh", "turns_dropped": 0, "cancelled": 0, "asked_to_stop": 0, "under_way": 2, "dead": 0,
     }  # fmt: skip

@@ -56,3 +56,13 @@ def test_the_outbox_is_loud_when_the_relay_is_late_or_gave_up(
     text = outbox_line(record)
     assert text.plain == words
     assert [str(span.style) for span in text.spans] == [each for each in loud if each]
+
+
+def test_a_worker_that_was_not_seen_for_its_lease_has_no_slots_and_says_so() -> None:
+    now = datetime.now(UTC)
+    about = {"version": "1", "lease": 10.0, "queues": {"depot.parcels": 4}}
+    alive, silent = (
+        WorkerRecord(id, now, now, "box", 1, about, {"ok": True}, 1, age) for id, age in (("a", 2.0), ("b", 34.0))
+    )
+    assert (alive.slots, silent.slots) == (4, 0)
+    assert (alive.silent, silent.silent) == (False, True)

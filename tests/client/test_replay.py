@@ -173,10 +173,10 @@ async def test_a_worker_meanwhile_runs_no_more_at_once(store_url: str) -> None:
 def test_the_count_before_a_replay_knows_the_age_too(app: Remit) -> None:
     letters(app, Fix(number=1), Fix(number=2))
     now = datetime.now(UTC)
-    assert app.sync.jobs.count_dead(dead_before=now - timedelta(hours=1)) == 0
-    assert app.sync.jobs.count_dead(dead_before=now + timedelta(hours=1)) == 2
-    with pytest.raises(InvalidArgument, match="dead_before has no time zone"):
-        app.sync.jobs.count_dead(dead_before=datetime(2026, 1, 31))  # noqa: DTZ001 - that is what is refused
+    assert app.sync.jobs.count(state="dead", ended_before=now - timedelta(hours=1)) == 0
+    assert app.sync.jobs.count(state="dead", ended_before=now + timedelta(hours=1)) == 2
+    with pytest.raises(InvalidArgument, match="ended_before has no time zone"):
+        app.sync.jobs.count(state="dead", ended_before=datetime(2026, 1, 31))  # noqa: DTZ001 - that is what is refused
 
 
 @pytest.mark.parametrize("number", [0, -1, True])

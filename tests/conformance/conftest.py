@@ -9,13 +9,14 @@ import pytest
 
 from remit import schema
 from remit.db.opening import open_store
-from tests.conformance.desk import Desk
+from tests.conformance.desk import KNOWN, Desk, know
 from tests.servers import PostgresServer
 
 _EMPTY = "".join(
     f"DELETE FROM remit.{table};"
     for table in ("job", "worker", "leader", "queue", "event", "event_archive", "subscription")
 )
+_EMPTY += f"DELETE FROM remit.event_type WHERE (name, version) NOT IN {KNOWN};"
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +24,7 @@ def migrated_postgres(postgres_server: PostgresServer) -> Iterator[tuple[str, An
     """The address of a migrated database, and a connection that nobody else uses."""
     url = postgres_server.create_database()
     schema.migrate(open_store(url))
+    know(open_store(url))
     with psycopg.connect(url, autocommit=True) as connection:
         yield url, connection
     postgres_server.drop_database(url)
@@ -42,6 +44,7 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("migrated") / "remit.db"
     store = open_store(f"sqlite:///{path}")
     schema.migrate(store)
+    know(store)
     connection = store.connect()  # type: ignore[attr-defined]
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()

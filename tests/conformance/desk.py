@@ -25,6 +25,7 @@ from remit.jobs.states import (
     Skipped,
     Snoozed,
     State,
+    Stopped,
     decide,
 )
 from remit.outbox import operations as outbox
@@ -90,9 +91,21 @@ def an_event(**changes: Any) -> dict[str, Any]:
     }
 
 
+def know(store: Store) -> None:
+    """Declare the events that most tests publish: the relay sets others aside."""
+    events = [{"name": name, "version": version, "former": []} for name, version in KNOWN]
+    database = store.blocking(Role.CLIENT)
+    database.run(lambda tx: outbox.declare(At(tx, DAWN), [], events, force=False))
+    database.close()
+
+
+KNOWN = ((PAID, 1), ("remit.job-died", 1))
+
+
 def a_subscription(name: str = "catalog.unlock", **changes: Any) -> dict[str, Any]:
     """A row as `remit.outbox.rows.subscription_row` gives it; `where` is written as its condition."""
     where: dict[str, Sequence[object]] | None = changes.pop("where", None)
+    condition = None if where is None else {field: [text(one) for one in where[field]] for field in where}
     row: dict[str, Any] = {
         "name": name,
         "aliases": [],
@@ -102,7 +115,7 @@ def a_subscription(name: str = "catalog.unlock", **changes: Any) -> dict[str, An
         "domain": name.split(".", maxsplit=1)[0],
         "queue": QUEUE,
         "events": text([PAID]),
-        "condition": None if where is None else text({field: [text(one) for one in where[field]] for field in where}),
+        "condition": None if condition is None else text({"1": condition}),
         "ordered_by": None,
         "on_dead": "block",
         "stale_after": 3600.0,
@@ -131,6 +144,7 @@ class Desk:
         self._blocking: dict[Role, BlockingDatabase] = {}
         self._others: list[Desk] = []
         self._columns: dict[str, list[str]] = {}
+        self._known: set[tuple[str, int]] = set()
 
     # --- time
 
@@ -256,7 +270,7 @@ class Desk:
         await self(workers.deregister, worker)
 
     async def rescue(self, limit: int = 100) -> list[tuple[str, State, bool]]:
-        return await self(jobs.rescue, token=new_token(), limit=limit)
+        return [job[:3] for job in await self(jobs.rescue, token=new_token(), limit=limit)]
 
     async def promote(self, limit: int = 100) -> int:
         promoted, _ = await self(jobs.promote, limit=limit)
@@ -277,6 +291,17 @@ class Desk:
         return id
 
     async def publish_many(self, rows: Sequence[dict[str, Any]]) -> list[str]:
+        """Publish events of which the relay knows."""
+        if new := {(row["name"], row["version"]) for row in rows} - self._known:
+            await self.know(*new)
+            self._known |= new
+        return await self.publish_unknown(rows)
+
+    async def know(self, *events: tuple[str, int], former: Sequence[str] = ()) -> None:
+        rows = [{"name": name, "version": version, "former": list(former)} for name, version in sorted(events)]
+        await self(outbox.declare, [], rows, force=False, atomic=True)
+
+    async def publish_unknown(self, rows: Sequence[dict[str, Any]]) -> list[str]:
         await self(outbox.publish, rows, store=await self.identity())
         return [row["id"] for row in rows]
 
@@ -415,11 +440,12 @@ OUTCOMES: dict[str, Outcome] = {
     "failed": Failed(BOOM, 30.0),
     "gave up": GaveUp("no retry can help", BOOM),
     "snoozed": Snoozed(30.0),
+    "stopped": Stopped("half of it is done"),
     "interrupted": Interrupted(),
 }
 TABLES = (
     "meta", "job", "failure", "log", "queue", "worker", "leader", "migration", "event", "event_archive", "subscription",
-    "turn", "delivery",
+    "turn", "delivery", "event_type",
 )  # fmt: skip
 
 

@@ -74,7 +74,7 @@ class Model:
         for job in taken:
             job.token, job.claimed_at = token, now
             if job.expires_at is not None and job.expires_at <= now:
-                job.ends(State.CANCELLED, now, "expired before it was claimed")
+                job.ends(State.CANCELLED, now, "expired before its first run")
                 expired.append(job.id)
             else:
                 job.state, job.worker = State.RUNNING, worker
@@ -91,10 +91,14 @@ class Model:
         job.failures, job.token, job.worker = moved.failures, stamp, None
         job.errors += moved.failure is not None
         job.suspect = min(job.suspect, 1) if isinstance(outcome, Interrupted) else 0
+        if moved.state is State.SCHEDULED or moved.began:
+            job.expires_at = None
         if moved.state is State.SCHEDULED:
             assert moved.delay is not None
             job.run_at = now + round(moved.delay * 1_000_000)
-        if moved.state.is_final:
+        if moved.state is State.CANCELLED and job.cancel_at is not None:
+            job.ends(moved.state, now, job.reason or moved.reason)
+        elif moved.state.is_final:
             job.ends(moved.state, now, moved.reason)
         elif job.cancel_at is not None:
             job.ends(State.CANCELLED, now, job.reason)
@@ -124,7 +128,7 @@ class Model:
             crashed = job.suspect == 2
             job.failures += crashed
             job.errors += crashed
-            job.suspect, job.token = 1, token
+            job.suspect, job.token, job.expires_at = 1, token, None
             if job.cancel_at is not None:
                 job.ends(State.CANCELLED, now, job.reason)
             elif crashed and job.failures >= job.attempts:

@@ -12,8 +12,8 @@ from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id, new_token
 from remit.jobs.model import Allotment, Claim
 from remit.jobs.shares import LAST_PRIORITY
-from remit.jobs.states import Interrupted, State
-from tests.conformance.desk import LINE, QUEUE, Desk, a_job
+from remit.jobs.states import Failed, Interrupted, Outcome, Snoozed, State
+from tests.conformance.desk import BOOM, LINE, QUEUE, Desk, a_job
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
@@ -147,10 +147,34 @@ async def test_an_expired_job_ends_cancelled_with_the_reason(desk: Desk) -> None
     late, timely = await desk.enqueue_many([a_job(expires=10), a_job(expires=10.000001)])
     desk.wait(10)
     claims, expired = await take(desk, worker, Allotment(LINE, QUEUE, 5))
-    assert ([claim.id for claim in claims], expired) == ([timely], [late])
+    assert ([claim.id for claim in claims], [claim.id for claim in expired]) == ([timely], [late])
     job = await desk.get(late)
-    assert (job.state, job.reason, job.worker) == (State.CANCELLED, "expired before it was claimed", None)
+    assert (job.state, job.reason, job.worker) == (State.CANCELLED, "expired before its first run", None)
     assert job.finished_at == job.claimed_at is not None
+
+
+@pytest.mark.parametrize(
+    "outcome, expires",
+    [(Failed(BOOM, 0), False), (Snoozed(0), False), (Interrupted(began=True), False), (Interrupted(), True)],
+    ids=["failed", "snoozed", "interrupted", "given back before its start"],
+)
+async def test_an_expiry_bounds_the_start_of_the_first_run_alone(desk: Desk, outcome: Outcome, expires: bool) -> None:
+    worker = await desk.register()
+    claim = await desk.running(worker, expires=10, attempts=3)
+    await desk.finish(claim, outcome)
+    await desk.promote()
+    desk.wait(10)
+    claims, expired = await take(desk, worker, Allotment(LINE, QUEUE, 1))
+    ids = [one.id for one in claims], [one.id for one in expired]
+    assert ids == (([], [claim.id]) if expires else ([claim.id], []))
+
+
+async def test_a_job_whose_worker_died_may_have_run_and_does_not_expire(desk: Desk) -> None:
+    claim = await desk.running(await desk.register(), expires=10)
+    await desk.execute("DELETE FROM {worker}")
+    await desk.rescue()
+    desk.wait(10)
+    assert (await desk.claim_one(await desk.register())).id == claim.id
 
 
 async def test_a_claim_carries_what_the_job_was_charged(desk: Desk) -> None:

@@ -211,11 +211,39 @@ async def test_what_ends_anyway_ends_as_it_does(desk: Desk, name: str) -> None:
     assert (job.state, job.reason) == (wanted.state, wanted.reason)
 
 
+@pytest.mark.parametrize("asked, reason", [("not wanted", "not wanted"), (None, "half of it is done")])
+async def test_a_job_that_stops_because_it_was_asked_to_keeps_the_reason_of_the_request(
+    desk: Desk, asked: str | None, reason: str
+) -> None:
+    claim = await desk.running()
+    await desk(jobs.cancel, claim.id, reason=asked, by="ops")
+    assert await desk.finish(claim, OUTCOMES["stopped"]) == [Landed(claim.id, State.CANCELLED)]
+    job = await desk.get(claim.id)
+    assert (job.reason, job.cancelled_by, job.failures, job.finished_at) == (reason, "ops", 0, moment(desk.now))
+
+
+async def test_a_job_may_stop_by_itself(desk: Desk) -> None:
+    job = await desk.get(await finished(desk, OUTCOMES["stopped"]))
+    assert (job.state, job.reason, job.cancelled_by) == (State.CANCELLED, "half of it is done", None)
+
+
 async def test_a_suspect_that_is_given_back_stays_one(desk: Desk) -> None:
     suspect = await a_suspect(desk)
     await desk(jobs.start_suspect, suspect.id, token=suspect.token)
     await desk.finish(suspect, Interrupted())
     assert (await desk.claim_one()).suspect
+
+
+async def test_a_started_suspect_that_is_given_back_has_not_started_any_more(desk: Desk) -> None:
+    """Else the next crash beside it would be charged to it."""
+    suspect = await a_suspect(desk)
+    await desk(jobs.start_suspect, suspect.id, token=suspect.token)
+    await desk.finish(suspect, Interrupted())
+    worker = await desk.register()
+    await desk.claim_one(worker)
+    await desk.die(worker)
+    assert await desk.rescue() == [(suspect.id, State.READY, False)]
+    assert (await desk.get(suspect.id)).failures == 0
 
 
 @pytest.mark.parametrize("name", ["completed", "skipped", "failed", "gave up", "snoozed"])
@@ -251,7 +279,7 @@ EVERYTHING = {
     "state": None,
     "domain": None,
     "queue": None,
-    "name": None,
+    "names": None,
     "label": None,
     "reason": None,
     "deleted": True,

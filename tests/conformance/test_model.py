@@ -29,7 +29,7 @@ from remit.db.transaction import BlockingDatabase, Role, Row, run_blocking
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id, new_token
 from remit.jobs.model import Allotment, Claim, Ended
-from remit.jobs.states import Completed, Failed, GaveUp, Interrupted, Outcome, Skipped, Snoozed, State, decide
+from remit.jobs.states import Completed, Failed, GaveUp, Interrupted, Outcome, Skipped, Snoozed, State, Stopped, decide
 from remit.runtime import operations as workers
 from tests.conformance.desk import BOOM, DAWN, SECOND, At, a_job
 from tests.conformance.model import COLUMNS, Model, ModelJob
@@ -43,7 +43,9 @@ OUTCOMES: list[Outcome] = [
     GaveUp("no", BOOM),
     GaveUp("no"),
     Snoozed(4),
+    Stopped("half of it is done"),
     Interrupted(),
+    Interrupted(began=True),
 ]
 ENDS: list[Outcome | str] = [*OUTCOMES, "started", "started", "held", "held"]
 COMMANDS = ["wait", "wait", "wait", "promote", "promote", "die", "rescue", "rescue", "replay", "prune", "pause"]
@@ -107,7 +109,7 @@ class Twins:
         token = new_token()
         claims, expired = self.does(jobs.claim, asked, worker=worker, token=token)
         wanted, late = self.model.claim(asked, worker, token, self.now)
-        assert ([claim.id for claim in claims], expired) == (wanted, late)
+        assert ([claim.id for claim in claims], [claim.id for claim in expired]) == (wanted, late)
         for claim, end in zip(claims, itertools.cycle(ends), strict=False):
             job = self.model.jobs[claim.id]
             assert (claim.failures, claim.attempts, claim.suspect) == (job.failures, job.attempts, job.suspect > 0)
@@ -159,12 +161,12 @@ class Twins:
 
     def _rescue(self, limit: int) -> None:
         token = new_token()
-        rescued = self.does(jobs.rescue, token=token, limit=limit)
+        rescued = [job[:3] for job in self.does(jobs.rescue, token=token, limit=limit)]
         assert sorted(rescued) == sorted(self.model.rescue(token, limit, self.now))
 
     def _replay(self, limit: int) -> None:
         token = new_token()
-        chosen: dict[str, Any] = dict.fromkeys(["domain", "queue", "name", "reason", "before", "after"])
+        chosen: dict[str, Any] = dict.fromkeys(["domain", "queue", "name", "reason", "ended_before", "after"])
         replayed = self.does(jobs.replay, **chosen, token=token, limit=limit)
         assert replayed == self.model.replay(token, limit, self.now)
 
@@ -211,7 +213,7 @@ class Twins:
         return {str(row[0]): dict(zip([*columns, "errors"], map(_plain, row), strict=True)) for row in rows}
 
     def check_counts(self) -> None:
-        found = {(queue, state): count for queue, state, count, _ in self.does(jobs.waiting)}
+        found = {(queue, state): count for queue, state, count, *_ in self.does(jobs.waiting)}
         wanted: dict[tuple[str, State], int] = {}
         for job in self.model.jobs.values():
             if not job.state.is_final:

@@ -24,9 +24,9 @@ async def test_what_is_missing_is_entered_as_it_is_declared(desk: Desk) -> None:
         ("catalog.open",),
         "catalog",
     )
-    assert (found.events, found.condition, found.queue) == (
+    assert (found.events, found.conditions, found.queue) == (
         ("billing.a", "billing.b"),
-        {"kind": ['"x"']},
+        {1: {"kind": ['"x"']}},
         "catalog.slow",
     )
     assert (found.ordered_by, found.on_dead, found.attempts, found.stale_after) == ("kind", "pass", 9, 5.0)
@@ -45,7 +45,7 @@ async def test_a_new_declaration_changes_the_row_and_keeps_its_id(desk: Desk) ->
     first = await desk.subscribe()
     assert await desk.declare(a_subscription(attempts=7, where={"kind": ["x"]})) == [("catalog.unlock", "changed")]
     found = await desk.subscription()
-    assert (found.id, found.attempts, found.condition, found.revision) == (first, 7, {"kind": ['"x"']}, 2)
+    assert (found.id, found.attempts, found.conditions, found.revision) == (first, 7, {1: {"kind": ['"x"']}}, 2)
 
 
 async def test_an_old_worker_changes_nothing(desk: Desk) -> None:

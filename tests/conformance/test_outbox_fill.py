@@ -173,7 +173,7 @@ async def test_while_it_is_filled_an_ordered_subscription_holds_what_is_live_and
     assert (await desk.fill(subscription, limit=2)).deliveries == 2
     assert await desk.release((subscription, LANE)) == (0, 0)
     late = await desk.publish(lane=LANE)
-    assert (await desk.fill(subscription, limit=9)).deliveries == 2, "one that was old, one that nobody dispatched yet"
+    assert (await desk.fill(subscription, limit=9)).deliveries == 1, "the relay brings what it has not dispatched yet"
     await desk.dispatch()
     await desk(outbox.end_filling, filling)
     seen = []
@@ -183,6 +183,24 @@ async def test_while_it_is_filled_an_ordered_subscription_holds_what_is_live_and
             await desk.finish(claim, Completed())
     assert [id for id in seen if id not in other] == [*old, *live, late]
     assert len(seen) == 6
+
+
+async def test_what_the_relay_has_not_dispatched_yet_keeps_its_place_in_an_ordered_subscription(desk: Desk) -> None:
+    subscription = await desk.subscribe(ordered_by="invoice_id")
+    first = await desk.publish(lane=LANE)
+    desk.wait(1)
+    second = await desk.publish(lane=LANE)
+    assert (await desk.fill(subscription, since=desk.now)).deliveries == 0
+    await desk.dispatch()
+    assert await desk.advance() == 1
+    assert await states(desk, [first, second]) == ["ready", "waiting"]
+
+
+async def test_an_event_that_nobody_has_declared_is_left_to_the_relay(desk: Desk) -> None:
+    subscription = await desk.subscribe()
+    await desk.publish_unknown([an_event(version=2)])
+    await desk.dispatch()
+    assert (await desk.fill(subscription)).deliveries == 0
 
 
 async def test_a_turn_that_waits_is_not_filled_twice(desk: Desk) -> None:

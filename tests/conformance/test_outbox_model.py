@@ -5,6 +5,7 @@ leaves the outbox as it leaves the model in plain Python; and whatever the seque
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +48,7 @@ class ModelEvent:
     kind: str
     due_at: int
     published_at: int
+    version: int = 1
     state: str = "pending"
     attempts: int = 0
     dispatched_at: int = 0
@@ -76,7 +78,7 @@ class ModelSubscription:
     """By lane and number: the event, and whether its delivery has begun."""
 
     def wants(self, event: ModelEvent) -> bool:
-        return self.kind in (None, event.kind)
+        return event.version > 1 or self.kind in (None, event.kind)  # the condition says nothing of version 2
 
     def has_turn(self, event: ModelEvent) -> bool:
         return event.lane is not None and event.seq in self.turns.get(event.lane, {})
@@ -87,6 +89,8 @@ class Model:
     """What the outbox is, without a database."""
 
     events: dict[str, ModelEvent] = field(default_factory=dict)
+    known: set[int] = field(default_factory=lambda: {1})
+    """The versions of the event that somebody has declared."""
     jobs: dict[Delivery, ModelDelivery] = field(default_factory=dict)
     left: dict[Delivery, ModelDelivery] = field(default_factory=dict)
     subscriptions: list[ModelSubscription] = field(
@@ -103,7 +107,8 @@ class Model:
         failed = [
             each
             for each in self.events.values()
-            if each.attempts and (each.state == "pending" or (each.state == "dead" and blocks))
+            if each.state == "unknown"
+            or (each.attempts and (each.state == "pending" or (each.state == "dead" and blocks)))
         ]
         found = [
             event
@@ -113,12 +118,13 @@ class Model:
         ]
         return sorted(found, key=lambda event: (event.due_at, event.seq))
 
-    def dispatch(self, limit: int, now: int) -> tuple[int, int]:
+    def dispatch(self, limit: int, now: int) -> tuple[int, int, int]:
         due = [event for event in self.outstanding() if event.due_at <= now][:limit]
-        outside = [e for e in self.events.values() if e.state == "pending" and e not in due]
+        known = [event for event in due if event.version in self.known]
+        outside = [e for e in self.events.values() if e.state == "pending" and e not in known]
         taken = [
             event
-            for event in due
+            for event in known
             if event.lane is None or not any(one.lane == event.lane and one.seq < event.seq for one in outside)
         ]
         for event in taken:
@@ -126,7 +132,15 @@ class Model:
                 if not each.retired and each.wants(event) and (event.id, place) not in self.left:
                     self._deliver(event, place)
             event.state, event.dispatched_at, event.due_at = "dispatched", now, now + round(KEEP * SECOND)
-        return len(due), len(taken)
+        for event in due:
+            event.state = event.state if event in known else "unknown"
+        return len(due), len(taken), len(due) - len(known)
+
+    def recognise(self) -> int:
+        found = [each for each in self.events.values() if each.state == "unknown" and each.version in self.known]
+        for event in found:
+            event.state = "pending"
+        return len(found)
 
     def _deliver(self, event: ModelEvent, place: int) -> None:
         each = self.subscriptions[place]
@@ -144,7 +158,7 @@ class Model:
 
     def retry_event(self, id: str) -> None:
         event = self.events[id]
-        if event.state != "dispatched":
+        if event.state in ("pending", "dead"):
             event.state, event.attempts, event.due_at = "pending", 0, event.published_at
 
     # --- order
@@ -193,6 +207,9 @@ class Model:
         for event in sorted(self.events.values(), key=lambda event: event.seq):
             key = event.id, place
             had = key in self.left and self.left[key].state in (State.COMPLETED, State.SKIPPED)
+            ordered = each.ordered and event.lane is not None
+            if event.state == "unknown" or (ordered and event.state != "dispatched"):
+                continue
             if each.wants(event) and not had and key not in self.jobs and not each.has_turn(event):
                 self.left.pop(key, None)
                 self._deliver(event, place)
@@ -256,6 +273,7 @@ class Twins:
         self.now = DAWN
         for table in ("job", "worker", "event", "subscription"):
             self.execute(f"DELETE FROM {{{table}}}")
+        self.execute("DELETE FROM {event_type} WHERE version > 1")
         self.identity = self.does(jobs.store)
         self.fillings: dict[int, Any] = {}
         self.names = [f"catalog.n{place}" for place in range(3)]
@@ -265,6 +283,7 @@ class Twins:
         self.worker = new_id()
         self.does(workers.register, self.worker, host="here", pid=1, about="{}")
         self.held: list[tuple[Claim, Delivery]] = []
+        self.versions: dict[str, int] = {}
         self.completions: dict[Delivery, int] = {}
         self.ran: dict[tuple[int, int], int] = {}
         """By subscription and lane: the number of the last event that was run for the first time."""
@@ -277,22 +296,24 @@ class Twins:
 
     def execute(self, sql: str) -> list[Row]:
         prefix = "remit." if self.postgres else "remit_"
-        tables = ("job", "worker", "event", "subscription", "turn", "delivery")
+        tables = ("job", "worker", "event", "subscription", "turn", "delivery", "event_type")
         with self.database.session() as session:
             return run_blocking(session.execute(sql.format(**{name: prefix + name for name in tables})))
 
     # --- commands
 
-    def publish(self, lanes: Sequence[int | None], kind: str, *, commits: bool = True) -> None:
-        rows = [an_event(payload=text({"kind": kind}), **({} if lane is None else {"lane": lane})) for lane in lanes]
+    def publish(self, lanes: Sequence[int | None], kind: str, version: int = 1, *, commits: bool = True) -> None:
+        said: dict[str, Any] = {"payload": text({"kind": kind}), "version": version}
+        rows = [an_event(**said, **({} if lane is None else {"lane": lane})) for lane in lanes]
         if not commits:
             self._publish_and_roll_back(rows)
             return
         self.does(outbox.publish, rows, store=self.identity)
         for row in rows:
             seq = self._seq(row["id"])
-            event = ModelEvent(row["id"], seq, row.get("lane"), kind, due_at=self.now, published_at=self.now)
+            event = ModelEvent(row["id"], seq, row.get("lane"), kind, self.now, self.now, version)
             self.model.events[event.id] = event
+            self.versions[event.id] = version
 
     def _publish_and_roll_back(self, rows: list[dict[str, Any]]) -> None:
         async def fails(tx: Any) -> None:
@@ -309,7 +330,7 @@ class Twins:
     def dispatch(self, limit: int) -> None:
         before = {event.id for event in self.model.events.values() if event.state == "pending"}
         done = self.does(outbox.dispatch, limit=limit, keep=KEEP)
-        assert (done.seen, done.events) == self.model.dispatch(limit, self.now)
+        assert (done.seen, done.events, done.unknown) == self.model.dispatch(limit, self.now)
         for event in self.model.events.values():
             if event.id in before and event.state == "dispatched":
                 wanting = [place for place, each in enumerate(self.model.subscriptions) if each.wants(event)]
@@ -325,10 +346,12 @@ class Twins:
         assert ended == self.model.release([(self.ids.index(id), lane) for id, lane in asked])
 
     def claim(self, place: int, count: int, outcome: Outcome | None) -> None:
-        line = int(DECLARED[place]["line"]) | 1
-        claims, expired = self.does(jobs.claim, [Allotment(line, QUEUE, count)], worker=self.worker, token=new_token())
+        lines = [int(DECLARED[place]["line"]) | version for version in (1, 2)]
+        asked = [Allotment(line, QUEUE, count) for line in lines]
+        claims, expired = self.does(jobs.claim, asked, worker=self.worker, token=new_token())
         ready = [key for key, job in self.model.jobs.items() if key[1] == place and job.state is State.READY]
-        assert (len(claims), expired) == (min(count, len(ready)), [])
+        of = Counter(self.versions[key[0]] for key in ready)
+        assert (len(claims), expired) == (sum(min(count, of[version]) for version in (1, 2)), [])
         for claim in claims:
             [(event,)] = self.execute(f"SELECT event_id FROM {{job}} WHERE id = '{claim.id}'")
             key = str(event), place
@@ -398,6 +421,12 @@ class Twins:
                 self.does(outbox.retire, self.names[place])
                 self.model.retire(place)
                 self._disturb(place)
+            case "know":
+                known = [{"name": PAID, "version": 2, "former": []}]
+                self.does(outbox.declare, [], known, force=False)
+                self.model.known.add(2)
+            case "recognise":
+                assert self.does(outbox.recognise, limit=1000) == self.model.recognise()
             case "cancel deliveries":
                 found = self.does(outbox.cancellable, self.ids[place], limit=1000)
                 states = self.does(jobs.cancel_many, found, reason="retired", by=None)
@@ -539,6 +568,9 @@ COMMANDS += [
     "purge",
     "retire",
     "cancel deliveries",
+    "know",
+    "recognise",
+    "recognise",
     "declare",
     "rename",
     "hold",
@@ -562,9 +594,14 @@ class Commands(RuleBasedStateMachine):
     def something_happens(self, lanes: list[int | None]) -> None:
         self.twins.publish(lanes, "a")
 
-    @rule(lanes=lanes, kind=st.sampled_from(KINDS), commits=st.sampled_from([True, True, True, False]))
-    def publish(self, lanes: list[int | None], kind: str, commits: bool) -> None:
-        self.twins.publish(lanes, kind, commits=commits)
+    @rule(
+        lanes=lanes,
+        kind=st.sampled_from(KINDS),
+        version=st.sampled_from([1, 1, 2]),
+        commits=st.sampled_from([True, True, True, False]),
+    )
+    def publish(self, lanes: list[int | None], kind: str, version: int, commits: bool) -> None:
+        self.twins.publish(lanes, kind, version, commits=commits)
 
     @rule(limit=few)
     def dispatch(self, limit: int) -> None:
@@ -625,7 +662,8 @@ def walk(url: str, seed: int, steps: int) -> None:
             ]:
                 case "publish":
                     some = chance.choices([None, 1, 2, 3], k=chance.randint(1, 3))
-                    twins.publish(some, chance.choice(KINDS), commits=chance.random() < 0.9)
+                    version = chance.choice([1, 1, 1, 2])
+                    twins.publish(some, chance.choice(KINDS), version, commits=chance.random() < 0.9)
                 case "dispatch":
                     twins.dispatch(chance.randint(1, 8))
                 case "release":

@@ -151,7 +151,7 @@ async def prune(tx: Transaction) -> object:
 
 
 def listed(**filters: Any) -> Act:
-    anything = dict.fromkeys(["state", "domain", "queue", "name", "label", "reason", "after"])
+    anything = dict.fromkeys(["state", "domain", "queue", "names", "label", "reason", "after"])
     asked = {**anything, "deleted": False, "limit": 50}
 
     async def page(tx: Transaction) -> object:
@@ -177,8 +177,8 @@ REGULAR = {
 }
 
 LISTS = {
-    "list": (Role.CLIENT, listed(), {"job_pkey"}),
-    "the next page": (Role.CLIENT, listed(after="7fffffff-0000-7000-8000-000000000000"), {"job_pkey"}),
+    "list": (Role.CLIENT, listed(), {"job_pkey", "job_own_id"}),
+    "the next page": (Role.CLIENT, listed(after="7fffffff-0000-7000-8000-000000000000"), {"job_pkey", "job_own_id"}),
     "dead letters": (Role.CLIENT, listed(state="dead"), {"job_set_aside"}),
     "dead letters of one reason": (Role.CLIENT, listed(state="dead", reason="refused"), {"job_set_aside"}),
 }
@@ -279,7 +279,7 @@ def test_no_statement_scans_the_jobs_of_a_sqlite_file(empty_sqlite: str, package
             if any(goes_through_all(step) for *_, step in plan):
                 scanning.add(name)
     connection.close()
-    assert scanning == set()
+    assert scanning <= {"count"}, "a count of all jobs reads all"
 
 
 def goes_through_all(step: str) -> bool:

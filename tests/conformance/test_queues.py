@@ -3,8 +3,8 @@
 import pytest
 
 from remit.jobs import operations as jobs
-from remit.jobs.states import State
-from tests.conformance.desk import QUEUE, Desk
+from remit.jobs.states import Failed, State
+from tests.conformance.desk import BOOM, QUEUE, Desk
 
 
 async def test_a_pause_says_since_when_and_by_whom(desk: Desk) -> None:
@@ -47,13 +47,25 @@ async def test_what_waits_and_runs_is_counted_with_the_age_of_the_oldest(desk: D
     await desk.enqueue(queue="shop.orders")
     await desk.enqueue(delay=60)
     await desk.in_state(State.COMPLETED, line=2)
-    found = {(queue, state): (count, age) for queue, state, count, age in await desk(jobs.waiting)}
+    found = {(queue, state): rest for queue, state, *rest in await desk(jobs.waiting)}
     assert found == {
-        (QUEUE, State.READY): (2, pytest.approx(2.5)),
-        (QUEUE, State.RUNNING): (2, pytest.approx(7.5)),
-        (QUEUE, State.SCHEDULED): (1, None),
-        ("shop.orders", State.READY): (1, pytest.approx(0)),
+        (QUEUE, State.READY): [2, 0, pytest.approx(2.5)],
+        (QUEUE, State.RUNNING): [2, 0, pytest.approx(7.5)],
+        (QUEUE, State.SCHEDULED): [1, 0, None],
+        ("shop.orders", State.READY): [1, 0, pytest.approx(0)],
     }
+
+
+async def test_failing_jobs_and_failed_attempts_are_counted_by_queue(desk: Desk) -> None:
+    worker = await desk.register()
+    for queue in (QUEUE, QUEUE, "shop.orders"):
+        await desk.enqueue(queue=queue)
+        await desk.finish(await desk.claim_one(worker), Failed(BOOM, 5))
+    desk.wait(1)
+    assert await desk(jobs.failed_attempts, seconds=2.0) == {QUEUE: 2, "shop.orders": 1}
+    assert await desk(jobs.failed_attempts, seconds=0.5) == {}
+    retrying = {(queue, state): failed for queue, state, _, failed, _ in await desk(jobs.waiting)}
+    assert retrying == {(QUEUE, State.SCHEDULED): 2, ("shop.orders", State.SCHEDULED): 1}
 
 
 async def test_an_empty_store_has_nothing_to_tell(desk: Desk) -> None:

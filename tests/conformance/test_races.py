@@ -69,7 +69,11 @@ async def old_and_dead(desk: Desk) -> str:
     return id
 
 
-EVERYTHING: dict[str, Any] = dict.fromkeys(["domain", "queue", "name", "reason", "before", "after"])
+async def rescue(tx: Transaction, token: int) -> list[tuple[str, State, bool]]:
+    return [job[:3] for job in await jobs.rescue(tx, token=token, limit=5)]
+
+
+EVERYTHING: dict[str, Any] = dict.fromkeys(["domain", "queue", "name", "reason", "ended_before", "after"])
 PRUNE: dict[str, Any] = {"queue": QUEUE, "age": 1.0, "dead": True, "limit": 10}
 
 
@@ -129,7 +133,9 @@ async def test_a_completion_waits_for_the_rescuer_and_is_refused(postgres_desk: 
     claim = await desk.running(worker)
     await desk.die(worker)
     async with meanwhile(desk) as (tx, start):
-        assert await jobs.rescue(tx, token=new_token(), limit=10) == [(claim.id, State.READY, False)]
+        assert [job[:3] for job in await jobs.rescue(tx, token=new_token(), limit=10)] == [
+            (claim.id, State.READY, False)
+        ]
         late = [ended(claim, Completed(), [message_of(claim)])]
         finished = start(jobs.finish, late, worker=worker, stamp=new_token(), role=Role.COMPLETE)
         await waits(desk, finished)
@@ -158,6 +164,19 @@ async def test_a_cancellation_waits_for_the_promotion(postgres_desk: Desk) -> No
         await waits(desk, cancelled)
     assert await cancelled == (State.READY, True)
     assert await desk.state(id) is State.CANCELLED
+
+
+async def test_a_claim_passes_what_another_transaction_has_locked_and_takes_the_next(postgres_desk: Desk) -> None:
+    desk = postgres_desk
+    worker = await desk.register()
+    first, second = await desk.enqueue_many([a_job() for _ in range(2)])
+    async with meanwhile(desk) as (tx, start):
+        assert await jobs.cancel(tx, first, reason="no", by=None) == (State.READY, True)
+        claimed = start(jobs.claim, [Allotment(7, QUEUE, 1)], worker=worker, token=new_token(), role=Role.CLAIM)
+        await passed_or_waits(desk, claimed)
+        assert claimed.done(), "it waits for nobody"
+        claims, _ = await claimed
+    assert [claim.id for claim in claims] == [second]
 
 
 async def test_a_burial_waits_for_the_claim_in_flight_and_finds_its_jobs(postgres_desk: Desk) -> None:
@@ -220,10 +239,12 @@ async def test_a_completion_that_stays_open_holds_nobody_up(postgres_desk: Desk)
         await start(jobs.log, [{"job": open_one.id, "attempt": 1, "logged_at": desk.now, "level": 20, "message": "x"}])
         assert len(await start(jobs.finish, [ended(other, Completed())], worker=worker, stamp=new_token())) == 1
         assert len((await start(jobs.claim, [Allotment(7, QUEUE, 5)], worker=worker, token=new_token()))[0]) == 1
-        assert await start(jobs.rescue, token=new_token(), limit=10) == [(lost.id, State.READY, False)]
+        assert [job[:3] for job in await start(jobs.rescue, token=new_token(), limit=10)] == [
+            (lost.id, State.READY, False)
+        ]
         await desk.another().die(worker)
         rescued = await start(jobs.rescue, token=new_token(), limit=10)
-        assert open_one.id not in [id for id, _, _ in rescued], "its row is left to the next sweep"
+        assert open_one.id not in [id for id, *_ in rescued], "its row is left to the next sweep"
     assert await desk.state(open_one.id) is State.COMPLETED
 
 
@@ -291,7 +312,7 @@ class Stage:
 
         async def claim(tx: Transaction) -> Answer:
             claims, expired = await jobs.claim(tx, asked, worker=worker, token=of["claim"])
-            return [claim.id for claim in claims], expired
+            return [claim.id for claim in claims], [claim.id for claim in expired]
 
         def finish(name: str, outcome: Any) -> Both:
             stamp = of[name]
@@ -323,7 +344,7 @@ class Stage:
             ),
             "promote": Both(promote, lambda model: model.promote(now), skips=0),
             "rescue": Both(
-                lambda tx: jobs.rescue(tx, token=of["rescue"], limit=5),
+                lambda tx: rescue(tx, of["rescue"]),
                 lambda model: model.rescue(of["rescue"], 5, now),
                 skips=[],
             ),

@@ -109,20 +109,23 @@ BY_THEMSELVES = frozenset({
 UNSTRUCK = {
     **dict.fromkeys(
         [
-            "cancel", "retry", "delete", "purge", "replay", "pause", "resume", "retire", "retry_event",
+            "cancel", "retry", "retry_many", "delete", "delete_many", "purge", "purge_many", "pause",
+            "resume", "retire", "retry_event",
             "begin_filling", "fill", "end_filling", "cancel_many",
         ],
         "a person's command: no worker's life sends it, and who gave it hears of the error",
     ),
     **dict.fromkeys(
         [
-            "get", "list", "failures", "logs", "count_dead", "unfinished", "paused", "waiting", "ended", "dead",
+            "get", "list", "failures", "logs", "matching", "between", "count", "failed_attempts",
+            "unfinished", "paused", "waiting", "ended", "dead",
             "workers", "leaders", "outbox", "get_event", "list_events", "event_deliveries", "count_log",
             "delivering", "cancellable",
         ],
         "only reads, for people",
     ),
     "left": "only reads, for who drains a worker",
+    **dict.fromkeys(["stored", "stored_events"], "only read, where an id of the application's own is there already"),
     "probe": "only reads, where the answer to an outcome was lost or a handler's own connection wrote it",
     "refuse": "writes nothing: it aborts a transaction whose lease is lost",
     "renew": "comes a third of a term later; it lengthens what runs out by itself",

@@ -173,7 +173,7 @@ class World:
 
 
 EVERYTHING: dict[str, Any] = {
-    **dict.fromkeys(["state", "domain", "queue", "name", "label", "reason", "after"]),
+    **dict.fromkeys(["state", "domain", "queue", "names", "label", "reason", "after"]),
     "deleted": True,
     "limit": 1000,
 }

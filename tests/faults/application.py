@@ -8,9 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import multiprocessing
 import os
+import re
 import signal
 import sqlite3
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -173,6 +176,33 @@ class Fork(Job[Yard], queue=holds):
 
     number: int
     gate: str
+
+
+class Breed(Job[Yard], queue=processes):
+    """In a process of its own: starts a command and a fork, or holds the interpreter in C code, until it is killed."""
+
+    number: int
+    how: str
+
+
+class Terminate(Job[Yard], queue=threads):
+    """Blocking: forks with `multiprocessing`, and terminates at once what it forked, so many times."""
+
+    number: int
+    times: int
+
+
+class ReturnTwice(Job[Yard], queue=holds):
+    """Async: forks, and both processes come back from the handler; with `wait`, the copy to the event loop."""
+
+    number: int
+    wait: bool = False
+
+
+class ReturnTwiceInThread(Job[Yard], queue=threads):
+    """The same, blocking."""
+
+    number: int
 
 
 class Burden(Job[Yard], queue=quick, max_payload=2**28):
@@ -403,6 +433,51 @@ async def fork(job: Fork, run: Run[Yard]) -> None:
             pass_blocking(job.gate)
             os._exit(0)
         await passing(job.gate)
+
+
+@yard.handles(Breed, mode="process")
+def breed(job: Breed, run: Run[Yard]) -> None:
+    def note(pid: int) -> None:
+        Ledger(folder()).write("bred", run.job_id, pid=pid)
+
+    note(subprocess.Popen(["sleep", "600"]).pid)
+    if (fork := os.fork()) == 0:
+        time.sleep(600)
+        os._exit(0)
+    note(fork)
+    note(os.getpid())
+    if job.how == "seize":
+        re.match(r"(a+)+$", "a" * 50 + "b")
+    pass_blocking("never")
+
+
+@yard.handles(Terminate)
+def terminate(job: Terminate, run: Run[Yard]) -> list[int | None]:
+    ends = []
+    with told(job, run):
+        for _ in range(job.times):
+            process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+            process.start()
+            process.terminate()
+            process.join(20)
+            ends.append(process.exitcode)
+            process.kill()
+    return ends
+
+
+@yard.handles(ReturnTwice)
+async def return_twice(job: ReturnTwice, run: Run[Yard]) -> None:
+    write("started", job, run)
+    is_copy = os.fork() == 0
+    write("forked" if is_copy else "ended", job, run)
+    if is_copy and job.wait:
+        await passing("never")
+
+
+@yard.handles(ReturnTwiceInThread)
+def return_twice_in_thread(job: ReturnTwiceInThread, run: Run[Yard]) -> None:
+    write("started", job, run)
+    write("forked" if os.fork() == 0 else "ended", job, run)
 
 
 @yard.handles(Burden)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
+import psutil
 import pytest
 
 from tests.faults.application import (
+    Breed,
     Crash,
     CrashInProcess,
     Deposit,
@@ -127,6 +130,39 @@ def test_fault_07_the_children_of_a_killed_parent_end(site: Site) -> None:
     site.worker()
     site.await_final(id)
     assert site.check()[id].state == "completed"
+
+
+@pytest.mark.parametrize("how", ["sleep", "seize"])
+def test_fault_07_the_children_of_a_killed_parent_end_with_all_that_they_started(sqlite_site: Site, how: str) -> None:
+    site = sqlite_site
+    victim = site.worker(grace=60)
+    id = site.send(Breed(number=1, how=how))
+    until(lambda: site.ledger.count("bred", id) == 3, "it has started a command and a fork")
+    victim.kill()
+    bred = [line["pid"] for line in site.ledger.lines("bred", id)]
+    try:
+        until(lambda: not any(map(alive, bred)), "all of them have ended")
+    finally:
+        for pid in filter(alive, bred):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_fault_07_a_child_whose_answer_its_parent_never_read_ends(sqlite_site: Site) -> None:
+    site = sqlite_site
+    victim = site.worker()
+    id = site.send(HoldInProcess(number=1, gate="a"))
+    site.await_line("started", id)
+    [line] = site.ledger.lines("started", id)
+    victim.freeze()
+    site.open("a")
+    site.await_line("ended", id)
+    until(lambda: len(psutil.Process(line["pid"]).net_connections("unix")) > 0, "its socket is open")
+    victim.kill()
+    try:
+        until(lambda: not alive(line["pid"]), "the child has ended")
+    finally:
+        if alive(line["pid"]):
+            os.kill(line["pid"], signal.SIGKILL)
 
 
 def test_fault_08_a_job_that_kills_its_worker_is_dead_after_its_attempts(site: Site) -> None:

@@ -202,7 +202,7 @@ class Table:
         self.watch()
         return [
             (row.id, "running", row.line, 0, 3, int(row.arrival.suspect), "json", "{}", None, row.id, "d.j", None, None,
-             row.arrival.priority, 0, row.id)
+             row.arrival.priority, 0, row.id, None)
             for row in taken
         ]  # fmt: skip
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from remit import DeadLetter, Domain, Job, Retry, RetryAfter, Run, Skip, Snooze, fixed
+from remit import Cancelled, DeadLetter, Domain, Job, Retry, RetryAfter, Run, Skip, Snooze, fixed
 from remit.errors import OwnershipError, PayloadTooLarge
 
 AGAIN = Retry(attempts=3, backoff=fixed(0.01))
@@ -97,6 +97,10 @@ def cast(job: Cast, run: Run[Foundry]) -> object:  # noqa: PLR0912 - one branch 
         case "snooze" if not (Path(job.folder) / "snoozed").exists():
             (Path(job.folder) / "snoozed").touch()
             raise Snooze(0.01)
+        case "group":
+            raise BaseExceptionGroup("two", [Skip("nothing to cast"), Skip("nor to melt")])
+        case "stop":
+            raise Cancelled("half of it is cast")
         case "dead letter":
             raise DeadLetter("cracked")
         case "retry after" if first:
@@ -123,8 +127,8 @@ def cast(job: Cast, run: Run[Foundry]) -> object:  # noqa: PLR0912 - one branch 
                 run.result = "in a transaction"
         case "cancel":
             (Path(job.folder) / "started").touch()
-            while not run.cancelled:
+            while True:
+                run.check()
                 time.sleep(0.005)
-            raise RuntimeError("stopped")
     run.enqueue(Ingot(number=run.attempt))
     return None

@@ -96,6 +96,7 @@ async def test_applications_on_one_store_do_not_shorten_each_others_log(store_ur
     careful = Remit(store_url, domains=[records], outbox=Outbox(keep=LONG), prune_every=0.05)
     hasty = Remit(store_url, domains=[ticker], outbox=Outbox(keep=0), prune_every=0.05)
     await careful.migrate()
+    await hasty.migrate()
     async with careful, hasty:
         await records.publish(Filed())
         await records.publish_many([Filed(), Filed()])

@@ -104,7 +104,7 @@ async def test_a_rename_with_its_alias_and_a_new_declaration_are_no_reason_to_wa
         async with worker(store_url, name="new", aliases=("old",)):
             pass
     async with worker(store_url, name="new", aliases=("old",), where={"number": 7}) as app:
-        assert (await app.subscriptions.get("town.new")).condition == {"number": ["7"]}
+        assert (await app.subscriptions.get("town.new")).conditions == {1: {"number": ["7"]}}
     assert warnings(caplog) == []
 
 
@@ -116,7 +116,9 @@ async def test_a_roll_back_without_a_migration_is_told_at_each_start_until_it_is
         assert warnings(caplog) == []
     for _ in range(2):
         async with worker(store_url, name="hears", where={"number": 1}) as app:
-            assert (await app.subscriptions.get("town.hears")).condition == {"number": ["2"]}, "nothing is put back"
+            assert (await app.subscriptions.get("town.hears")).conditions == {1: {"number": ["2"]}}, (
+                "nothing is put back"
+            )
         [told] = warnings(caplog)
         assert told.startswith(
             "the store holds another declaration of town.hears (there town.hears, revision 2) than this worker's"

@@ -17,8 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
+from remit.runtime.signals import cause
 from remit.runtime.supervisor import Supervised as SupervisedEnd
-from remit.runtime.supervisor import cause
 
 PATIENCE = 20.0
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -14,8 +16,8 @@ from typing import Any
 import pytest
 
 from remit import Domain, Job, Keep, Remit, Retry, Run, fixed
-from remit.errors import InvalidArgument, MissingHandler, StoreUnavailable, WrongSchema
-from remit.runtime.worker import WorkerSettings
+from remit.errors import InvalidArgument, MissingHandler, RunningLoop, StoreUnavailable, WrongSchema
+from remit.runtime.worker import Worker, WorkerSettings
 from tests.runtime.working import all_ended, ended, opened, until, working
 from tests.servers import PostgresServer
 
@@ -426,3 +428,123 @@ async def test_a_worker_runs_inside_a_web_process(store_url: str) -> None:
         records = await all_ended(app, *refs)
     assert {record.state for record in records} == {"completed"}
     assert all(record.finished_at and record.finished_at <= datetime.now(UTC) for record in records)
+
+
+# Where it runs
+
+
+async def test_a_blocking_drain_inside_an_event_loop_says_what_to_write(sqlite_url: str) -> None:
+    with pytest.raises(RunningLoop, match="write `await app"):
+        Remit(sqlite_url, domains=[bare_domain]).sync.drain()
+
+
+def test_a_worker_runs_in_a_thread_until_it_is_asked_to_stop(sqlite_url: str) -> None:
+    app = Remit(sqlite_url, domains=[mill])
+    workers: list[Worker] = []
+
+    async def run() -> None:
+        workers.append(app.worker())
+        await workers[0].run()
+
+    with app.bound(), app.sync:
+        thread = threading.Thread(target=lambda: asyncio.run(run()))
+        thread.start()
+        ref = mill.sync.enqueue(Grind())
+        while app.sync.jobs.get(ref.id).state != "completed":
+            time.sleep(0.01)
+        workers[0].request_stop()
+        thread.join(30)
+    assert not thread.is_alive()
+
+
+async def test_a_drain_logs_the_traceback_of_what_failed(sqlite_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    app = Remit(sqlite_url, domains=[mill])
+    async with app:
+        await mill.enqueue(Crush())
+        await app.drain()
+    [failed] = [record for record in caplog.records if record.getMessage().startswith("job failed")]
+    assert "\n" not in failed.getMessage()
+    assert "raise ZeroDivisionError" in logging.Formatter().format(failed)
+
+
+# Which queues
+
+
+class Mill(Domain[None]):
+    pass
+
+
+mill = Mill()
+flour, bran, chaff = (mill.queue(name, concurrency=2) for name in ("flour", "bran", "chaff"))
+
+
+class Grind(Job[Mill], queue=flour):
+    pass
+
+
+class Sieve(Job[Mill], queue=bran):
+    pass
+
+
+class Burn(Job[Mill], queue=chaff):
+    pass
+
+
+class Crush(Job[Mill], queue=flour):
+    pass
+
+
+@mill.handles(Crush)
+async def crush(job: Crush, run: Run[Mill]) -> None:
+    raise ZeroDivisionError("the stones stand still")
+
+
+@mill.handles(Grind)
+@mill.handles(Sieve)
+@mill.handles(Burn)
+async def work(job: object, run: Run[Mill]) -> None:
+    events.append(type(job).__name__)
+
+
+@pytest.mark.parametrize(
+    "chosen, runs, slots",
+    [
+        ({"queues": ["mill.flour"]}, ["Grind"], {"mill.flour": 2}),
+        ({"exclude": ["mill.flour"]}, ["Burn", "Sieve"], {"mill.bran": 2, "mill.chaff": 2}),
+        ({"queues": ["mill.flour", "mill.bran"], "exclude": ["mill.bran"]}, ["Grind"], {"mill.flour": 2}),
+    ],
+)
+async def test_a_worker_serves_the_queues_that_it_was_given_and_leaves_the_others(
+    store_url: str, chosen: dict[str, list[str]], runs: list[str], slots: dict[str, int]
+) -> None:
+    app = Remit(store_url, domains=[mill])
+    await app.migrate()
+    async with app:
+        await mill.enqueue_many([Grind(), Sieve(), Burn()])
+        async with app.worker(**chosen) as worker:  # type: ignore[arg-type]
+            await worker.drain()
+            [registered] = await app.workers.list()
+            assert registered.about["queues"] == slots
+            await worker.reconciler.turn()
+            assert worker.health() == {"ok": True}, "what it leaves on purpose is no unknown work"
+        assert sorted(events) == runs
+        assert await app.jobs.count(state="ready") == 3 - len(runs)
+
+
+@pytest.mark.parametrize(
+    "chosen, words",
+    [
+        ({"queues": ["mill.flower"]}, "no queue of that name is declared. Did you mean 'mill.flour'?"),
+        ({"exclude": ["mill.x"]}, "exclude names 'mill.x'"),
+        ({"queues": ["mill.bran"], "exclude": ["mill.bran"]}, "leave this worker without any queue"),
+    ],
+)  # fmt: skip
+async def test_queues_that_cannot_be_served_are_refused_at_the_start(
+    store_url: str, chosen: dict[str, list[str]], words: str
+) -> None:
+    app = Remit(store_url, domains=[mill])
+    await app.migrate()
+    with pytest.raises(InvalidArgument, match=words.replace("?", r"\?")):
+        await app.worker(**chosen).start()  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match="takes several names"):
+        app.worker(queues="mill.flour")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from remit import DeadLetter, Domain, Job, JobRef, Remit, Retry, RetryAfter, Run, Skip, Snooze, fixed
+from remit import Cancelled, DeadLetter, Domain, Job, JobRef, Remit, Retry, RetryAfter, Run, Skip, Snooze, fixed
 from remit.jobs.model import LogRecord
-from tests.runtime.working import all_ended, ended, in_state, until, working
+from tests.runtime.working import all_ended, ended, in_state, opened, until, working
 
 
 class Mill(Domain[None]):
@@ -54,6 +55,14 @@ class GiveUp(Job[Mill], retry=Retry(attempts=5, backoff=fixed(0.01), give_up_on=
     pass
 
 
+class GiveUpInGroup(Job[Mill], retry=Retry(attempts=5, give_up_on=(Refused,))):
+    pass
+
+
+class Hurried(Job[Mill], retry=Retry(attempts=1), timeout=0.05):
+    pass
+
+
 class Custom(Job[Mill], retry=Retry(attempts=3, backoff=slowly)):
     pass
 
@@ -73,8 +82,13 @@ async def behave(job: Any, run: Run[Mill]) -> Any:
     return await result if asyncio.iscoroutine(result) else result
 
 
-for kind in (Grind, GiveUp, Custom, CustomBroken):
+for kind in (Grind, GiveUp, Hurried, Custom, CustomBroken):
     mill.handles(kind)(behave)
+
+
+@mill.handles(GiveUpInGroup)
+async def give_up_in_group(job: GiveUpInGroup, run: Run[Mill]) -> None:
+    await in_a_task_group(Refused("no"))
 
 
 @mill.handles(GrindInThread)
@@ -252,6 +266,20 @@ async def test_a_backoff_function_that_raises_does_not_cost_the_job(
     assert "backoff function failed, the default is used: mill.custom-broken" in caplog.text
 
 
+async def test_a_run_that_a_shutdown_interrupts_has_begun_and_expires_no_more(store_url: str) -> None:
+    async def hangs(job: Any, run: Run[Mill]) -> None:
+        await asyncio.sleep(3600)
+
+    Behaviour.does = hangs
+    async with opened(store_url, mill, grace=0.01) as app:
+        refs = [await mill.enqueue(Grind(number=number), expires=3600) for number in range(40)]
+        async with app.worker() as worker:
+            await until(lambda: len(worker.executor.active) == 10)
+            running = set(worker.executor.active)
+        expiring = {ref.id for ref in refs if (await app.jobs.get(ref.id)).expires_at is not None}
+    assert expiring == {ref.id for ref in refs} - running
+
+
 async def test_a_backoff_for_one_call_overrules_the_policy(store_url: str) -> None:
     raising(ValueError("why"))
     async with working(store_url, mill) as (app, _):
@@ -342,6 +370,102 @@ async def test_a_running_job_learns_that_it_was_cancelled_and_is_not_tried_again
         assert asked.state == "running"
         record = await ended(app, ref)
     assert (record.state, record.reason, record.cancelled_by) == ("cancelled", "no longer wanted", "ops")
+
+
+async def in_a_task_group(*errors: BaseException) -> None:
+    async def part(error: BaseException) -> None:
+        raise error
+
+    async with asyncio.TaskGroup() as group:
+        for error in errors:
+            group.create_task(part(error))
+
+
+async def test_what_the_tasks_of_a_handler_raise_ends_the_run_as_if_the_handler_had(store_url: str) -> None:
+    outcomes = [Skip("gone"), DeadLetter("no"), Snooze(3600), RetryAfter(3600, "busy"), Cancelled("half")]
+
+    @does
+    async def splits(job: Grind, run: Run[Mill]) -> None:
+        await in_a_task_group(outcomes[job.number])
+
+    async with working(store_url, mill) as (app, worker):
+        refs = [await mill.enqueue(Grind(number=number)) for number in range(5)]
+        refs.append(await mill.enqueue(GiveUpInGroup()))
+        await until(lambda: worker.telemetry.counts.total() >= 6)
+        records = [await app.jobs.get(ref.id) for ref in refs]
+    assert [(record.state.value, record.failures) for record in records] == [
+        ("skipped", 0), ("dead", 1), ("scheduled", 0), ("scheduled", 1), ("cancelled", 0), ("dead", 1),
+    ]  # fmt: skip
+    assert [record.reason for record in records[:2]] == ["gone", "no"]
+    assert [error.kind for error in records[3].errors] == ["RetryAfter"]
+
+
+@pytest.mark.parametrize("job", [Grind(), GrindInThread()], ids=["async", "thread"])
+async def test_a_job_that_was_asked_to_stop_and_does_so_is_cancelled(store_url: str, job: Job[Mill]) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def checks(run: Run[Mill]) -> None:
+        run.enqueue(Grind(number=99))
+        while True:
+            run.check()
+            await asyncio.sleep(0.005)
+
+    @does
+    def works(job: Any, run: Run[Mill]) -> Any:
+        loop.call_soon_threadsafe(stopped.set)
+        if isinstance(job, Grind):
+            return checks(run)
+        while True:
+            run.check()
+            time.sleep(0.005)
+
+    async with working(store_url, mill, lease=1.5) as (app, _):
+        ref = await mill.enqueue(job)
+        await stopped.wait()
+        await app.jobs.cancel(ref.id, reason="no longer wanted", by="ops")
+        record = await ended(app, ref)
+        assert len((await app.jobs.list()).jobs) == 1, "what it sent is not sent"
+    assert (record.state, record.reason, record.cancelled_by) == ("cancelled", "no longer wanted", "ops")
+    assert (record.failures, record.errors) == (0, ())
+
+
+async def test_a_handler_may_cancel_its_job_by_itself(store_url: str) -> None:
+    raising(Cancelled("the order was withdrawn"))
+    async with working(store_url, mill) as (app, _):
+        record = await ended(app, await mill.enqueue(Grind()))
+    assert (record.state, record.reason, record.cancelled_by) == ("cancelled", "the order was withdrawn", None)
+
+
+async def test_check_lets_a_run_go_on_that_nobody_has_asked_to_stop(store_url: str) -> None:
+    does(lambda _, run: run.check() or "went on")
+    async with working(store_url, mill) as (app, _):
+        assert (await ended(app, await mill.enqueue(Grind()))).result == "went on"
+
+
+async def stops_when_it_must(_: Any, run: Run[Mill]) -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        run.check()
+
+
+async def test_a_run_whose_time_is_up_has_failed_whatever_it_raises_then(store_url: str) -> None:
+    does(stops_when_it_must)
+    async with working(store_url, mill) as (app, _):
+        record = await ended(app, await mill.enqueue(Hurried()))
+    assert (record.state, [error.kind for error in record.errors]) == ("dead", ["TimeoutError"])
+
+
+async def test_a_run_that_a_shutdown_stops_runs_again_whatever_it_raises_then(store_url: str) -> None:
+    does(stops_when_it_must)
+    async with working(store_url, mill, grace=0.01) as (app, worker):
+        ref = await mill.enqueue(Grind())
+        await in_state(app, ref, "running")
+        await until(lambda: worker.executor.active)
+        await worker.stop()
+        record = await app.jobs.get(ref.id)
+    assert (record.state, record.failures) == ("ready", 0)
 
 
 async def test_jobs_end_in_any_order_and_each_in_its_own_way(store_url: str) -> None:

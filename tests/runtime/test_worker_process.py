@@ -30,16 +30,18 @@ async def test_what_it_returns_and_knows(store_url: str) -> None:
 
 
 async def test_every_outcome(store_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    hows = ["no json", "skip", "snooze", "dead letter", "retry after", "fail", "exit", "chatter"]
+    hows = ["no json", "skip", "group", "stop", "snooze", "dead letter", "retry after", "fail", "exit", "chatter"]
     async with working(store_url, foundry) as (app, _):
         refs = [await foundry.enqueue(Cast(how=how, folder=str(tmp_path))) for how in hows]
         records = dict(zip(hows, await all_ended(app, *refs), strict=True))
         children = (await app.jobs.list(job="foundry.ingot")).jobs
     assert {how: (record.state.value, record.failures) for how, record in records.items()} == {
-        "no json": ("completed", 0), "skip": ("skipped", 0), "snooze": ("completed", 0), "dead letter": ("dead", 1),
-        "retry after": ("completed", 1), "fail": ("completed", 1), "exit": ("completed", 1),
-        "chatter": ("completed", 0),
+        "no json": ("completed", 0), "skip": ("skipped", 0), "group": ("skipped", 0), "stop": ("cancelled", 0),
+        "snooze": ("completed", 0), "dead letter": ("dead", 1), "retry after": ("completed", 1),
+        "fail": ("completed", 1), "exit": ("completed", 1), "chatter": ("completed", 0),
     }  # fmt: skip
+    assert records["group"].reason == "nothing to cast; nor to melt"
+    assert records["stop"].reason == "half of it is cast"
     assert records["skip"].reason == "nothing to cast"
     assert records["dead letter"].reason == "cracked"
     assert "result not kept: foundry.cast" in capfd.readouterr().err
@@ -119,4 +121,4 @@ async def test_it_learns_that_it_was_cancelled(store_url: str, tmp_path: Path) -
         await in_state(app, ref, "running")
         await app.jobs.cancel(ref.id, reason="enough")
         record = await ended(app, ref)
-    assert (record.state, record.reason) == ("cancelled", "enough")
+    assert (record.state, record.reason, record.errors) == ("cancelled", "enough", ())

@@ -534,6 +534,38 @@ async def test_completing_without_tx_is_a_transaction_of_its_own(
     assert f"result not kept: bank.post {record.id}: its job was completed before it returned" in caplog.text
 
 
+async def test_the_result_that_a_job_was_completed_with_may_be_returned_as_well(
+    store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    @does
+    async def completes(_: Any, run: Run[Bank]) -> Any:
+        await run.complete({"posted": (1, 2)})
+        return {"posted": [1, 2]}
+
+    async with working(store_url, bank) as (app, _):
+        record = await ended(app, await bank.enqueue(Post()))
+    assert record.result == {"posted": [1, 2]}
+    assert "result not kept" not in caplog.text
+
+
+async def test_a_result_that_is_not_kept_is_reported_once_for_each_handler_and_cause(
+    store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    @does
+    async def completes(_: Any, run: Run[Bank]) -> Any:
+        if run.attempt == 1 and len(unkept) % 2:
+            await run.complete("posted")
+        unkept.append(run.job_id)
+        return object() if len(unkept) % 2 else "something else"
+
+    unkept: list[str] = []
+    async with working(store_url, bank) as (app, _):
+        for _ in range(6):
+            await ended(app, await bank.enqueue(Post()))
+    told = [record.getMessage() for record in caplog.records if "result not kept" in record.getMessage()]
+    assert [text.partition(": ")[2].split()[1].rstrip(":") for text in told] == unkept[:2]
+
+
 @pytest.mark.parametrize("store_url", ["postgres"], indirect=True)
 async def test_a_blocking_run_does_not_wait_for_an_async_handle(store_url: str) -> None:
     @does

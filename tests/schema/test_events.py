@@ -117,8 +117,9 @@ def test_a_schema_of_another_name_holds_its_own_events(postgres_url: str) -> Non
     database = stores[1].blocking(Role.CLIENT)
 
     async def life(tx: Any) -> str:
-        await outbox.declare(tx, [a_subscription(where={"invoice_id": ["i-1"]})], force=False)
         event = an_event()
+        known = [{"name": event["name"], "version": 1, "former": []}]
+        await outbox.declare(tx, [a_subscription(where={"invoice_id": ["i-1"]})], known, force=False)
         await outbox.publish(tx, [event], store=await jobs.store(tx))
         assert (await outbox.dispatch(tx, limit=9, keep=WEEK)).jobs == 1
         worker = new_id()

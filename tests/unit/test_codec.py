@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import math
-from collections import namedtuple
+from collections import OrderedDict, UserString, defaultdict, namedtuple
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, Flag, IntEnum
+from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple, TypedDict
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import remit.codec
 from remit.codec import ENCODING, MAX_BYTES, Codec, decode, encode
 from remit.errors import PayloadError, PayloadTooLarge, UndecodablePayload
 
@@ -214,6 +217,217 @@ def test_a_subclass_that_would_lose_its_own_fields_is_refused() -> None:
         invoices.dump(Invoice(lines=[Villa("a")]))
 
 
+class Text(str):
+    """As Django's `SafeString`: a class of its own, whose `str()` is another one of it."""
+
+    def __str__(self) -> str:
+        return self
+
+
+class Count(int): ...
+
+
+class Ratio(float): ...
+
+
+class Raw(bytes): ...
+
+
+class Price(Decimal): ...
+
+
+class Id(UUID): ...
+
+
+class _Instance(type):
+    def __instancecheck__(cls, value: object) -> bool:
+        return isinstance(value, datetime)
+
+
+class Day(date):
+    def toordinal(self) -> int:
+        raise AssertionError("what a subclass overrides is not asked")
+
+
+class Moment(datetime, Day, metaclass=_Instance):  # type: ignore[misc]
+    """As freezegun's and pendulum's: it stays in its class, whatever is done with it."""
+
+    def __sub__(self, other: Any) -> Any:
+        return Span(seconds=super().__sub__(other).total_seconds())
+
+
+class Clock(time): ...
+
+
+class Span(timedelta):
+    @property
+    def days(self) -> int:
+        raise AssertionError("what a subclass overrides is not asked")
+
+
+class Shade(str, Enum):  # noqa: UP042 - not the same
+    DARK = "dark"
+
+
+@dataclass(frozen=True)
+class House(Address):
+    """Adds behaviour, and no fields."""
+
+    def letterbox(self) -> str:
+        return f"{self.street} {self.number}"
+
+
+derived = {
+    "text": Text("Dune"),
+    "number": Count(3),
+    "ratio": Ratio(1.5),
+    "raw": Raw(b"abc"),
+    "price": Price("1.50"),
+    "id": Id(int=7),
+    "day": Day(2026, 1, 2),
+    "moment": Moment(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC),
+    "clock": Clock(1, 2, 3, 4),
+    "span": Span(3, 4),
+    "many": (Text("a"), Shade.DARK),
+    "unique": {Size.SMALL, Count(7)},
+    "table": defaultdict(list, {"a": [Count(1)]}),
+    "by_number": OrderedDict({Count(1): Text("one")}),
+    "address": House("Main Street", Count(1)),
+}
+plain = Everything(
+    text="Dune",
+    number=3,
+    ratio=1.5,
+    flag=True,
+    raw=b"abc",
+    price=Decimal("1.50"),
+    moment=datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC),
+    day=date(2026, 1, 2),
+    clock=time(1, 2, 3, 4),
+    span=timedelta(3, 4),
+    id=UUID(int=7),
+    colour=Colour.RED,
+    size=Size.SMALL,
+    right=Right.READ,
+    point=Point(1, 2.0),
+    options={},
+    line=Line("a", Decimal(1)),
+    address=Address("Main Street", 1),
+    maybe=None,
+    kind="a",
+    pairs=(1, "a"),
+    many=("a", "dark"),
+    items=[],
+    unique={1, 7},
+    frozen=frozenset(),
+    table={"a": [1]},
+    by_number={1: "one"},
+    by_id={},
+    sequence=[],
+    mapping={},
+)
+
+
+@pytest.mark.parametrize("name", derived)
+def test_a_value_of_a_subclass_is_written_as_the_type_that_the_field_declares(name: str) -> None:
+    text = codec.dump(replace(plain, **{name: derived[name]}))
+    assert text == codec.dump(plain)  # byte for byte: conditions and keys compare texts
+    assert type(getattr(codec.load(text), name)) is type(getattr(plain, name))
+
+
+@pytest.mark.parametrize("name", sorted(derived.keys() - {"address"}))
+def test_a_message_is_built_from_values_of_subclasses(name: str) -> None:
+    values = json.loads(codec.dump(plain))
+    assert codec.dump(codec.build({**values, name: derived[name]})) == codec.dump(plain)
+
+
+def test_any_json_value_may_hold_subclasses() -> None:
+    assert encode({Text("a"): [Text("b"), Ratio(1.5), Moment(2026, 1, 2, tzinfo=UTC)]}) == (
+        '{"a":["b",1.5,"2026-01-02T00:00:00Z"]}'
+    )
+
+
+def test_a_clock_that_is_replaced_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """freezegun puts its classes in place of the real ones, in every module, under any name."""
+    for name, value in [*vars(remit.codec).items()]:
+        if value is datetime or value is date:
+            monkeypatch.setattr(remit.codec, name, Moment if value is datetime else Day)
+    frozen = replace(plain, moment=derived["moment"], day=derived["day"])
+    assert codec.dump(frozen) == codec.dump(plain)
+    now = datetime(2024, 10, 27, 2, 30, tzinfo=berlin)
+    assert times.load(times.dump(Times(now))).moment.timestamp() == now.timestamp()
+
+
+class Nanoseconds(Moment):
+    """As pandas' `Timestamp`: more exact than what is written of it."""
+
+    def __sub__(self, other: Any) -> Any:
+        return timedelta(microseconds=1)
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+    __hash__ = Moment.__hash__
+
+
+@pytest.mark.parametrize(
+    "values, reason",
+    [
+        ({"ratio": Ratio("nan")}, "field `ratio` is nan, and JSON has no such number"),
+        ({"price": Price("NaN")}, "field `price` is NaN, which equals nothing, itself included"),
+        (
+            {"moment": Nanoseconds(2026, 1, 2, tzinfo=UTC)},
+            "field `moment` holds a `Nanoseconds` and would come back as",
+        ),
+        ({"text": UserString("a"), "number": 1}, "field `text` holds a `UserString`, which JSON cannot carry"),
+        ({"text": PurePosixPath("/a")}, "field `text` holds a `PurePosixPath`, which JSON cannot carry"),
+        ({"text": Colour.RED}, "field `text` holds a `Colour` and would come back as a `str`"),
+        ({"address": Point(1, 2.0)}, "field `address`: Expected `object | null`, got `array`"),
+        ({"day": Moment(2026, 1, 2)}, "field `day`: Invalid RFC3339 encoded date"),
+    ],
+)
+def test_a_subclass_does_not_make_a_value_pass_that_would_come_back_different(
+    values: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(PayloadError) as refused:
+        codec.dump(replace(plain, **values))
+    assert str(refused.value).startswith(f"shop.everything: {reason}")
+
+
+@dataclass(frozen=True)
+class Times:
+    moment: datetime
+    more: dict[datetime, datetime] = field(default_factory=dict)
+    some: frozenset[datetime] = frozenset()
+
+
+times = Codec(Times, "shop.times")
+changes = [datetime(2024, 3, 31, 1, tzinfo=UTC), datetime(2024, 10, 27, 1, tzinfo=UTC)]  # of the clocks of Europe
+berlin = ZoneInfo("Europe/Berlin")
+
+
+@given(st.sampled_from(changes), st.timedeltas(timedelta(hours=-3), timedelta(hours=3)))
+def test_a_moment_of_a_zone_comes_back_as_the_same_instant_when_clocks_change(at: datetime, off: timedelta) -> None:
+    now = (at + off).astimezone(berlin)
+    back = times.load(times.dump(Times(now, {now: now}, frozenset({now, now + timedelta(days=1)}))))
+    for each in (back.moment, *back.more, *back.more.values(), *(back.some - {now + timedelta(days=1)})):
+        assert (each.timestamp(), each.utcoffset()) == (now.timestamp(), now.utcoffset())
+
+
+@given(st.sampled_from(changes), st.timedeltas(timedelta(hours=-3), timedelta(hours=3)), st.sampled_from([0, 1]))
+def test_a_time_that_the_clocks_repeat_or_skip_comes_back_as_the_instant_that_it_stands_for(
+    at: datetime, off: timedelta, fold: int
+) -> None:
+    wall = (at + off).replace(tzinfo=berlin, fold=fold)
+    back = times.load(times.dump(Times(wall))).moment
+    assert (back.timestamp(), back.utcoffset()) == (wall.timestamp(), wall.utcoffset())
+
+
+def test_an_offset_with_seconds_is_refused_since_the_instant_would_be_another_one() -> None:
+    with pytest.raises(PayloadError, match="field `moment` would come back as"):
+        times.dump(Times(datetime(1900, 1, 1, tzinfo=ZoneInfo("Europe/Amsterdam"))))
+
+
 def test_a_message_that_holds_itself_is_refused() -> None:
     loop: list[Any] = []
     loop.append(loop)
@@ -402,6 +616,23 @@ def test_strict_pydantic_models_come_back() -> None:
     welcomes = Codec(kind, "x.welcome")
     welcome = kind(model(id=uuid4(), since=date(2026, 1, 2), firstName="Ada"))
     assert welcomes.load(welcomes.dump(welcome)) == welcome
+
+
+def test_pydantic_models_are_judged_by_what_their_reader_gets() -> None:
+    pydantic = pytest.importorskip("pydantic")
+    customer: Any = pydantic.create_model("Customer", since=(datetime, ...), ratio=(float | None, None))
+    guest: Any = pydantic.create_model("Guest", __base__=customer)
+    member: Any = pydantic.create_model("Member", __base__=customer, number=(int, 1))
+    kind = make_dataclass("Welcome", [("customer", customer)], frozen=True)
+    welcomes = Codec(kind, "x.welcome")
+
+    repeated = datetime(2024, 10, 27, 2, 30, tzinfo=berlin)
+    for welcome in (customer(since=repeated), guest(since=repeated)):
+        assert welcomes.load(welcomes.dump(kind(welcome))).customer.since.timestamp() == repeated.timestamp()
+    with pytest.raises(PayloadError, match="field `customer` holds a `Member` and would come back as a `Customer`"):
+        welcomes.dump(kind(member(since=repeated)))
+    with pytest.raises(PayloadError, match=r"field `customer\.ratio` is nan"):
+        welcomes.dump(kind(customer(since=repeated, ratio=math.nan)))
 
 
 @given(st.recursive(st.none() | st.booleans() | numbers | floats | texts, lambda inner: st.lists(inner, max_size=3)))

@@ -24,6 +24,7 @@ def test_every_error_has_a_code_of_its_own_in_kebab_case() -> None:
 def test_the_codes_are_stable() -> None:
     assert {each.__name__: each.code for each in every_error()} == {
         "AlreadyBound": "already-bound",
+        "RunningLoop": "running-loop",
         "AutocommitTransaction": "autocommit-transaction",
         "CatalogError": "catalog-error",
         "ClosedTransaction": "closed-transaction",
@@ -33,6 +34,7 @@ def test_the_codes_are_stable() -> None:
         "EventNotFound": "event-not-found",
         "ForeignTransaction": "foreign-transaction",
         "HandlerShape": "handler-shape",
+        "IdTaken": "id-taken",
         "InvalidArgument": "invalid-argument",
         "InvalidTransition": "invalid-transition",
         "JobNotFound": "job-not-found",
@@ -86,6 +88,7 @@ def test_an_error_is_also_the_builtin_that_it_refines(error: type[RemitError], b
 
 def test_the_nearest_option_is_suggested() -> None:
     assert nearest("timeuot", ["timeout", "retry"]) == " Did you mean 'timeout'?"
+    assert nearest("retires", ["expires", "retry"]) == " Did you mean 'retry'?"
 
 
 def test_names_in_a_domain_are_told_apart_by_what_stands_behind_it() -> None:

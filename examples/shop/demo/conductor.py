@@ -256,7 +256,7 @@ class Stage:
 
     async def _mend(self) -> None:
         """What gave up is kept, and a person replays it when its cause is mended."""
-        dead = await self.app.jobs.count_dead(job="warehouse.send-parcel")
+        dead = await self.app.jobs.count(state="dead", job="warehouse.send-parcel")
         if dead:
             Outside(self.folder).addresses_mended.touch()
             replayed = await self.app.jobs.replay(job="warehouse.send-parcel")

@@ -45,7 +45,7 @@ class EventLog:
 
     def wanted_by(self, subscription: SubscriptionRecord) -> int:
         """How many deliveries the relay has made for a subscription."""
-        condition = (subscription.condition or {}).get("channel")
+        condition = subscription.conditions.get(1, {}).get("channel")
         return sum(
             count - self._pending[name, channel]
             for (name, channel), count in self._kinds.items()

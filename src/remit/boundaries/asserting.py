@@ -16,19 +16,20 @@ def assert_boundaries(
     rules: Iterable[str] = (),
     domains: Iterable[str] = (),
     finders: Iterable[Finder] = (),
+    cache: Path | None = None,
 ) -> None:
     """Fail with all violations at once, each with its line and its remedy.
 
     `baseline` is a file that `remit check --baseline write` has written: what it knows passes, and what it knows though
-    it was fixed fails. `rules` and `domains` narrow the check to these. Raises `AssertionError`, and what `check`
-    raises.
+    it was fixed fails. `rules` and `domains` narrow the check to these. `cache` is a folder that keeps what was read
+    for the next check. Raises `AssertionError`, and what `check` raises.
 
         def test_domains_keep_their_boundaries() -> None:
             assert_boundaries(app)
     """
     __tracebackhide__ = True  # pytest shows the test, and not this function
     rules, domains = tuple(rules), tuple(domains)
-    report = check(app, finders=finders, rules=rules, domains=domains)
+    report = check(app, finders=finders, rules=rules, domains=domains, cache=cache)
     known = Baseline.read(Path(baseline)) if baseline is not None else Baseline.of(())
     compared = known.narrowed(rules, domains).compare(report.violations)
     lines = [each.text() for each in compared.new]

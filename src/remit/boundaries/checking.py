@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
 from remit.boundaries.declared import Boundaries, Exempt, check_rule
@@ -16,10 +19,12 @@ from remit.boundaries.rules.dispatching import inline_handler
 from remit.boundaries.rules.engines import engine_import
 from remit.boundaries.rules.facts import not_a_fact
 from remit.boundaries.rules.internals import foreign_internals, layer_order, undeclared_dependency
+from remit.boundaries.rules.loops import event_loop
 from remit.boundaries.rules.ownership import foreign_enqueue, foreign_publish, unknown_job
 from remit.boundaries.rules.payloads import entity_in_payload, missing_scope
-from remit.boundaries.rules.places import foreign_registrar, misplaced_message, missing_handler
+from remit.boundaries.rules.places import foreign_registrar, misplaced_message, missing_handler, unloaded_handler
 from remit.boundaries.rules.traffic import unheard_event, unpublished_event
+from remit.boundaries.sources import Unread
 from remit.boundaries.violations import Violation, in_order
 from remit.catalog import Catalog
 from remit.errors import InvalidArgument, MissingHandler, nearest
@@ -39,10 +44,12 @@ FINDERS: Final[tuple[Finder, ...]] = (
     unknown_job,
     unpublished_event,
     unheard_event,
+    event_loop,
     not_a_fact,
     missing_scope,
     entity_in_payload,
     inline_handler,
+    unloaded_handler,
     missing_handler,
     foreign_registrar,
     misplaced_message,
@@ -65,11 +72,15 @@ class Application(Protocol):
 
 @dataclass(frozen=True)
 class Report:
-    """All violations, in the order of files and lines, and how much was looked at."""
+    """All violations, in the order of files and lines, and how much was looked at.
+
+    `unread` are files of Python that were not looked at though `ignore=` does not name them, each with the reason.
+    """
 
     violations: tuple[Violation, ...]
     domains: int
     modules: int
+    unread: tuple[Unread, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -82,18 +93,25 @@ class Report:
             "violations": [each.document() for each in self.violations],
             "counts": self.counts,
             "checked": {"domains": self.domains, "modules": self.modules},
+            "unread": [{"file": each.file, "why": each.why} for each in self.unread],
         }
 
 
 def check(
-    app: Application, *, finders: Iterable[Finder] = (), rules: Iterable[str] = (), domains: Iterable[str] = ()
+    app: Application,
+    *,
+    finders: Iterable[Finder] = (),
+    rules: Iterable[str] = (),
+    domains: Iterable[str] = (),
+    cache: Path | None = None,
 ) -> Report:
     """Check the boundaries of an application: all violations at once.
 
     The handlers of all domains are imported; no database is touched. `finders` are asked beside remit's own rules.
-    `rules` and `domains` narrow the report to these. Raises `MissingExtra` without grimp, `ConfigurationError` for
-    names in `Boundaries` or `rules` that do not exist, `InvalidArgument` for such a domain, and whatever importing the
-    handlers raises.
+    `rules` and `domains` narrow the report to these. `cache` is a folder that keeps what was read for the next check;
+    by default no file is written. Raises `ConfigurationError` for names in `Boundaries` or `rules` that do not exist
+    and for a file that Python cannot parse, `InvalidArgument` for a domain that does not exist, and whatever importing
+    the handlers raises.
 
         for violation in check(app).violations:
             print(violation.place, violation.message)
@@ -106,11 +124,25 @@ def check(
         raise InvalidArgument(f"the application has no domain {name!r}.{nearest(name, known)}")
     boundaries = app.boundaries or Boundaries()
     _load(app.catalog)
-    model = build(app.catalog, boundaries)
-    found = [violation for finder in (*FINDERS, *finders) for violation in finder(model)]
+    with _collector_paused():
+        model = build(app.catalog, boundaries, cache)
+        found = [violation for finder in (*FINDERS, *finders) for violation in finder(model)]
     kept = [each for each in _without_exceptions(found, model) if each.rule not in set(boundaries.off)]
     kept = [each for each in kept if (not wanted or each.rule in wanted) and (not owners or each.domain in owners)]
-    return Report(tuple(sorted(kept, key=in_order)), len(model.domains), len(model.modules))
+    return Report(tuple(sorted(kept, key=in_order)), len(model.domains), len(model.modules), model.sources.unread)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Syntax trees are many objects without a circle: the collector of circles would take most of the time."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _load(catalog: Catalog) -> None:

@@ -17,9 +17,9 @@ ENGINES: Final = (
     "periodiq", "pgqueuer", "prefect", "procrastinate", "rearq", "redbeat", "repid", "restate", "rq", "rq_scheduler",
     "saq", "streaq", "taskiq", "taskiq_redis", "temporalio", "tasktiger", "wakaq",
 )  # fmt: skip
-"""Top-level packages of queue engines and workflow engines: `engines=(*ENGINES, "ours")` adds one."""
+"""Packages of queue engines and workflow engines: `engines=(*ENGINES, "ours")` adds one."""
 
-TESTS: Final = ("**.tests", "**.conftest", "**.test_*")
+TESTS: Final = ("**.tests", "**.test", "**.conftest", "**.test_*", "**.*_test")
 """What is not looked at unless an application says otherwise."""
 
 EVERYBODY: Final = "*"
@@ -77,12 +77,14 @@ class Boundaries:
     - `facts`: classes or names of events that state a fact though they do not sound like it (`"StockLow"`).
     - `entities`: modules, with wildcards, whose classes no payload may carry (`"**.models"`), beside those that remit
       knows to be entities.
-    - `engines`: packages that domains may not import, by default `ENGINES`.
+    - `engines`: packages or modules that domains may not import (`"google.cloud.tasks_v2"`), with wildcards; by default
+      `ENGINES`.
     - `infrastructure`: modules, with wildcards, that may import engines all the same. The composition root, which
       creates `Remit`, always may.
     - `packages`: packages to look at beside those that hold the domains.
     - `ignore`: modules that are not looked at, with wildcards; by default tests.
     - `exempt`: single violations that are meant, each an `Exempt` with its reason.
+    - `type_checking`: whether imports under `if TYPE_CHECKING:` count as imports; by default they do.
     - `off`: rules that are not applied at all.
 
     Raises `ConfigurationError`, here for what cannot mean anything, and in the check for names that do not exist.
@@ -99,6 +101,7 @@ class Boundaries:
     packages: Iterable[str] = ()
     ignore: Iterable[str] = TESTS
     exempt: Iterable[Exempt] = ()
+    type_checking: bool = True
     off: Iterable[str] = ()
 
     def __post_init__(self) -> None:

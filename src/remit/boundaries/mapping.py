@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -16,6 +15,7 @@ from remit.boundaries.checking import Application
 from remit.boundaries.declared import Boundaries
 from remit.boundaries.sources import OWN
 from remit.catalog import Catalog, DomainSpec, EventSpec, JobSpec, MessageSpec, Queue, Subscription
+from remit.catalog.versions import Versions
 from remit.errors import MissingHandler
 
 
@@ -147,8 +147,7 @@ def map_of(app: Application) -> Map:
 
 
 def _domain(spec: DomainSpec, catalog: Catalog, boundaries: Boundaries) -> DomainEntry:
-    subscriptions = _by_name(each for each in catalog.subscriptions if each.domain is spec.owner)
-    jobs = _by_name(each for each in catalog.specs if each.domain is spec.owner and not _is_own(each))
+    subscriptions, jobs = _newest(spec.subscriptions), [each for each in _newest(spec.jobs) if not _is_own(each)]
     used = [*(each.queue for each in jobs), *(each.queue for each in subscriptions)]
     queues: dict[str, Queue[Any]] = {each.name: each for each in (*spec.queues.values(), *used)}
     return DomainEntry(
@@ -158,9 +157,7 @@ def _domain(spec: DomainSpec, catalog: Catalog, boundaries: Boundaries) -> Domai
         about=_about(spec.owner),
         queues=tuple(QueueEntry(name, queues[name].concurrency) for name in sorted(queues)),
         jobs=tuple(_job(each) for each in jobs),
-        events=tuple(
-            _event(each, catalog) for each in _by_name(dict.fromkeys(spec.events.values())) if not _is_own(each)
-        ),
+        events=tuple(_event(each, catalog) for each in _newest(spec.events) if not _is_own(each)),
         subscriptions=tuple(_subscription(each) for each in subscriptions),
         dependencies=_dependencies(spec, boundaries),
     )
@@ -242,5 +239,6 @@ def _is_own(spec: MessageSpec) -> bool:
     return f"{spec.message.__module__}.".startswith(f"{OWN}.")
 
 
-def _by_name(specs: Iterable[Any]) -> list[Any]:
-    return sorted(specs, key=lambda each: (each.name, each.version))
+def _newest(declared: Versions[Any]) -> list[Any]:
+    """What is declared now, by name; older versions, which are kept for what is stored, are not drawn."""
+    return sorted(filter(declared.is_newest, declared.all), key=lambda each: each.name)

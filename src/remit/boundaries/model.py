@@ -13,11 +13,15 @@ from typing import Any, Final
 from remit.boundaries.declared import Boundaries
 from remit.boundaries.names import Names
 from remit.boundaries.patterns import SELF, covers, covers_any
-from remit.boundaries.sites import Composing, Loading, Site, sites_of
+from remit.boundaries.reading import Reader
+from remit.boundaries.scopes import Function
+from remit.boundaries.sites import Composing, Loading, Site
 from remit.boundaries.sources import OWN, Source, Sources, read_sources, shown
-from remit.catalog import Catalog, DomainSpec, EventSpec, JobSpec, MessageSpec, Subscription
+from remit.boundaries.syntax import Import
+from remit.catalog import Catalog, DomainSpec, EventSpec, Handler, JobSpec, MessageSpec, Subscription
 
 _OWN: Final = f"{OWN}."
+_DEPTH: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +52,13 @@ class Crossing:
 class Model:
     """One application, as far as its boundaries are concerned."""
 
-    def __init__(self, catalog: Catalog, boundaries: Boundaries, sources: Sources) -> None:
+    def __init__(self, catalog: Catalog, boundaries: Boundaries, sources: Sources, cache: Path | None = None) -> None:
         self.catalog = catalog
         self.boundaries = boundaries
         self.sources = sources
         self.names = Names(catalog, sources.modules)
+        self.roots = frozenset(name.partition(".")[0] for name in sources.modules)
+        self._reader = Reader(self.names, self.roots, cache)
         self._homes: dict[str, DomainSpec | None] = {}
 
     # --- declarations
@@ -87,13 +93,7 @@ class Model:
     @cached_property
     def modules(self) -> list[Source]:
         """The modules that are looked at, by name; tests and whatever else is ignored are left out."""
-        return [source for name, source in sorted(self.sources.modules.items()) if not self._is_ignored(name)]
-
-    def _is_ignored(self, module: str) -> bool:
-        ignore: Any = self.boundaries.ignore
-        package = next((each.package for each in self.domains if _within(each.package, module)), None)
-        patterns = [each for each in ignore if package is None or not covers(each, package)]
-        return covers_any(patterns, module)
+        return [source for _, source in sorted(self.sources.modules.items()) if not source.is_ignored]
 
     def home(self, module: str) -> DomainSpec | None:
         """The domain whose code a module is; None outside all of them, and for the composition root."""
@@ -138,22 +138,68 @@ class Model:
     @cached_property
     def sites(self) -> list[Site]:
         """Every place where something is sent, registered, built or composed."""
-        return [site for source in self.modules for site in sites_of(source, self.names)]
+        found = [site for source in self.modules for site in self._reader.sites(source)]
+        self._reader.save()
+        return found
 
     @cached_property
     def _roots(self) -> set[str]:
         return {site.source.module for site in self.sites if isinstance(site, Composing)}
 
     @cached_property
-    def imports(self) -> list[tuple[Source, str, int]]:
-        """Every import of a module that is looked at, those by text among them: who, what, on which line."""
-        looked_at = {source.module: source for source in self.modules}
-        found = [
-            (looked_at[each.importer], each.imported, each.line)
-            for each in self.sources.imports
-            if each.importer in looked_at
-        ]
-        return found + [(site.source, site.module, site.line) for site in self.sites if isinstance(site, Loading)]
+    def imports(self) -> list[tuple[Source, Import]]:
+        """Every import in a module that is looked at, those by text among them."""
+        found = [(source, each) for source in self.modules for each in self._imports(source)]
+        loaded = [site for site in self.sites if isinstance(site, Loading)]
+        return found + [(site.source, Import(site.module, None, site.module, site.line)) for site in loaded]
+
+    def _imports(self, source: Source) -> list[Import]:
+        found = self._reader.facts(source).imports
+        return [each for each in found if self.boundaries.type_checking or not each.for_types]
+
+    @cached_property
+    def uses(self) -> list[tuple[Source, str, int]]:
+        """The modules that a module of a domain imports, or reaches through an import: who, what, on which line."""
+        imported: dict[str, dict[tuple[str, int], None]] = {}
+        for source, written in self.imports:
+            for module in self._modules_at(written.path, self._home(source.module)):
+                imported.setdefault(source.module, {})[module, written.line] = None
+        for source in self.modules:
+            if home := self._home(source.module):
+                found = imported.setdefault(source.module, {})
+                known = {module for module, _ in found}
+                for path, line in self._reached(source):
+                    found |= dict.fromkeys((each, line) for each in self._modules_at(path, home) if each not in known)
+        return [(self.sources.modules[name], *use) for name, uses in imported.items() for use in uses]
+
+    def _reached(self, source: Source) -> Iterator[tuple[str, int]]:
+        """The dotted names that a module uses, without those that start from an import that does not count."""
+        imports = self._reader.facts(source).imports
+        counted = {each.start for each in self._imports(source)}
+        hidden = {each.start for each in imports} - counted
+        for each in self._reader.facts(source).reached:
+            if not any(f"{each.path}.".startswith(f"{start}.") for start in hidden):
+                yield each.path, each.line
+
+    def _modules_at(self, path: str, user: DomainSpec | None) -> Iterator[str]:
+        """The module in which a dotted name lies, and the one from which that has it by import.
+
+        Re-exports are followed through modules outside all domains. The module of another domain may pass on what
+        modules of it hold, but not these modules.
+        """
+        for _ in range(_DEPTH):
+            module = self.sources.holder(path)
+            if module is None:
+                return
+            yield module
+            home = self._home(module)
+            if user is None or home is user:
+                return
+            first, _, others = path[len(module) + 1 :].partition(".")
+            target = self._reader.facts(self.sources.modules[module]).exports.get(first)
+            if target is None or (home is not None and target not in self.sources.modules):
+                return
+            path = f"{target}.{others}".rstrip(".")
 
     @cached_property
     def crossings(self) -> list[Crossing]:
@@ -161,7 +207,7 @@ class Model:
         return list(self._crossings())
 
     def _crossings(self) -> Iterator[Crossing]:
-        for source, imported, line in self.imports:
+        for source, imported, line in self.uses:
             user, owner = self.home(source.module), self.home(imported)
             if user is None or owner is None or user is owner:
                 continue
@@ -184,7 +230,7 @@ class Model:
         source = self.sources.get(cls.__module__)
         if source is None:
             return _living_place(cls)
-        node = _class_in(source.tree.body, cls.__qualname__.split("."))
+        node = _class_in(self.names.syntax(source.module).tree.body, cls.__qualname__.split("."))
         if node is None:
             return Place(source.file, 1)
         for statement in node.body:
@@ -195,6 +241,21 @@ class Model:
                     pass
         return Place(source.file, node.lineno)
 
+    def function_of(self, handler: Handler) -> tuple[Source, Function, ast.ClassDef | None] | None:
+        """A handler in the sources, and its class; by module and line, since decorators may hide its name."""
+        place = place_in(handler.place)
+        for source in filter(None, (self.sources.get(handler.path.partition(":")[0]), self._by_file.get(place.file))):
+            for function, owner in (
+                _functions(self.names.syntax(source.module).tree) if source.file == place.file else ()
+            ):
+                if min([function.lineno, *(each.lineno for each in function.decorator_list)]) == place.line:
+                    return source, function, owner
+        return None
+
+    @cached_property
+    def _by_file(self) -> dict[str, Source]:
+        return {source.file: source for source in self.modules}
+
     @cached_property
     def root(self) -> Place:
         """Where the application is composed; the first domain, where that cannot be found."""
@@ -204,15 +265,21 @@ class Model:
         return _living_place(self.domains[0].owner) if self.domains else Place("?", 1)
 
 
-def build(catalog: Catalog, boundaries: Boundaries) -> Model:
-    """Load the handlers of all domains, read the sources, and put both together.
+def build(catalog: Catalog, boundaries: Boundaries, cache: Path | None = None) -> Model:
+    """Read the sources, and put them together with the catalog. `cache` is the folder that keeps what was read.
 
-    Raises `ConfigurationError` where `boundaries` names what does not exist, `MissingExtra` without grimp, and whatever
-    importing the handlers raises.
+    Raises `ConfigurationError` where `boundaries` names what does not exist, and for a file that cannot be parsed.
     """
     boundaries.check_names(catalog)
-    packages: Iterable[str] = (*(domain.__remit__.package for domain in catalog.domains), *boundaries.packages)
-    return Model(catalog, boundaries, read_sources(packages))
+    specs = [domain.__remit__ for domain in catalog.domains]
+    packages: Iterable[str] = (*(spec.package for spec in specs), *boundaries.packages)
+    ignore: Any = boundaries.ignore
+
+    def is_ignored(module: str) -> bool:
+        package = next((spec.package for spec in specs if _within(spec.package, module)), None)
+        return covers_any([each for each in ignore if package is None or not covers(each, package)], module)
+
+    return Model(catalog, boundaries, read_sources(packages, is_ignored), cache)
 
 
 def place_in(text: str) -> Place:
@@ -237,6 +304,27 @@ def _class_in(body: Iterable[ast.stmt], path: list[str]) -> ast.ClassDef | None:
             if not isinstance(node, ast.ClassDef) and (found := _class_in(inner, path)):
                 return found
     return None
+
+
+def _functions(node: ast.AST, owner: ast.ClassDef | None = None) -> Iterator[tuple[Function, ast.ClassDef | None]]:
+    """All functions below a node, each before those within it, and the classes whose methods they are.
+
+    A lambda of an event and its run is written out as one; that of `where=` takes the event alone.
+    """
+    for child in ast.iter_child_nodes(node):
+        within = owner
+        match child:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                yield child, owner
+                within = None
+            case ast.Lambda(args=arguments, body=body) if len(arguments.posonlyargs + arguments.args) > 1:
+                written = ast.FunctionDef("<lambda>", arguments, [ast.Return(body)], [])
+                yield ast.copy_location(written, child), None
+            case ast.ClassDef():
+                within = child
+            case _:
+                pass
+        yield from _functions(child, within)
 
 
 def _living_place(cls: type) -> Place:

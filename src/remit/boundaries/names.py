@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import blake2b
 from typing import Any, Final
 
 from remit.boundaries.scopes import (
@@ -21,12 +23,13 @@ from remit.boundaries.scopes import (
     Scope,
     Value,
     function_scope,
-    module_scope,
 )
 from remit.boundaries.sources import OWN, Source
+from remit.boundaries.syntax import Syntax, read
 from remit.catalog import Catalog, Domain, DomainSpec, MessageSpec
 
 _DEPTH: Final = 12
+_KEPT: Final = 128
 _OWNED: Final = frozenset({"Run", "Scheduler", "Publisher", "SyncFace", "Recorder", "Recorded", "Domain"})
 _REGISTRARS: Final = frozenset({"handles", "on", "exhausted"})
 _COPIES: Final = frozenset({"dataclasses.replace", "copy.replace", "copy.copy", "copy.deepcopy"})
@@ -61,7 +64,9 @@ class Names:
 
     catalog: Catalog
     sources: Mapping[str, Source]
-    _scopes: dict[str, Scope] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
+    """The modules whose names were asked for; whoever wants to know clears it first."""
+    _read: OrderedDict[str, Syntax] = field(default_factory=OrderedDict)
 
     # --- what is declared, by the dotted names under which it can be reached
 
@@ -92,19 +97,41 @@ class Names:
         return found
 
     @cached_property
+    def by_path(self) -> dict[str, DomainSpec | MessageSpec]:
+        """Every domain and message that a name can mean, by where its class is declared."""
+        return {path_of(each): each for each in (*self._domains, *self._messages.values(), *self._living.values())}
+
+    @cached_property
     def classes(self) -> frozenset[str]:
         """The names of all message classes."""
         return frozenset(spec.message.__name__ for spec in self._messages.values())
 
+    @cached_property
+    def world(self) -> str:
+        """Stands for all declarations and all names of modules; what a name means depends on these, and on files."""
+        known = sorted(f"{name}={path_of(found)}" for name, found in self._living.items())
+        known += sorted(f"{path}={spec.name}" for path, spec in self._messages.items())
+        known += sorted(f"{path}={spec.name} in {spec.package}" for path, spec in self._owners.items())
+        known += sorted(f"{name}{'/' if source.is_package else ''}" for name, source in self.sources.items())
+        return blake2b("\n".join(known).encode(), digest_size=16).hexdigest()
+
     # --- scopes
+
+    def syntax(self, module: str) -> Syntax:
+        """One module, read. The last ones are kept: all of a large application would fill the memory."""
+        self.asked.add(module)
+        found = self._read.get(module)
+        if found is None:
+            found = self._read[module] = read(self.sources[module])
+            if len(self._read) > _KEPT:
+                self._read.popitem(last=False)
+        else:
+            self._read.move_to_end(module)
+        return found
 
     def scope(self, module: str) -> Scope:
         """The names of a module."""
-        found = self._scopes.get(module)
-        if found is None:
-            source = self.sources[module]
-            found = self._scopes[module] = module_scope(source.tree, source.package)
-        return found
+        return self.syntax(module).scope
 
     def inner(self, source: Source, function: Function, outer: Scope, owner: ast.ClassDef | None) -> Scope:
         """The names of a function."""
@@ -358,6 +385,25 @@ class Names:
                     pass
         return None
 
+    def handling(self, scope: Scope, module: str) -> DomainSpec | None:
+        """The domain whose handler, or part of a handler, a function is: by a decorator, or by a `Run[Billing]`."""
+        while scope.parent is not None:
+            if scope.function is not None:
+                if found := self.registered(scope.function, module, scope.parent):
+                    return found
+                for binding in (each for bindings in scope.names.values() for each in bindings):
+                    if isinstance(binding, Annotated) and (found := self._run_of(binding.node, module, scope.parent)):
+                        return found
+            scope = scope.parent
+        return None
+
+    def _run_of(self, node: ast.expr, module: str, scope: Scope) -> DomainSpec | None:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node = _parsed(node.value) or node
+        kind = (self.dotted(node, module, scope) or "") if isinstance(node, ast.Subscript) else ""
+        is_run = kind.startswith(f"{OWN}.") and kind.endswith(".Run")
+        return self._domain_of_annotation(node, module, scope) if is_run else None
+
     def _owner_class(self, scope: Scope | None) -> tuple[ast.ClassDef, Scope] | None:
         while scope is not None:
             if scope.owner is not None:
@@ -540,6 +586,12 @@ class Names:
             case _:
                 spec = self.spec(self.dotted(node, module, scope))
                 return Meaning((spec,)) if spec else _UNKNOWN
+
+
+def path_of(spec: DomainSpec | MessageSpec) -> str:
+    """Where the class of a domain or of a message is declared: `module:Class`."""
+    cls = spec.owner if isinstance(spec, DomainSpec) else spec.message
+    return f"{cls.__module__}:{cls.__qualname__}"
 
 
 def is_port(owner: ast.ClassDef) -> bool:

@@ -12,6 +12,13 @@ Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 _INNER: Final = (*FUNCTIONS, ast.ClassDef, ast.Lambda)
+_BINDING: Final = frozenset(
+    {
+        ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign,
+        ast.NamedExpr, ast.AugAssign, ast.For, ast.AsyncFor, ast.comprehension, ast.Lambda, ast.MatchAs, ast.MatchStar,
+        ast.ExceptHandler, ast.withitem, ast.Call,
+    }
+)  # fmt: skip
 _GROW: Final = frozenset({"append", "add", "extend", "insert", "appendleft"})
 
 
@@ -89,15 +96,16 @@ class Scope:
         self.names.setdefault(name, []).append(binding)
 
 
-def module_scope(tree: ast.Module, package: str) -> Scope:
-    """The names of a module. `package` is where its relative imports start."""
-    scope = Scope()
-    _collect(tree, scope, package)
+def function_scope(function: Function, parent: Scope, owner: ast.ClassDef | None, package: str) -> Scope:
+    """The names of a function, its parameters first."""
+    scope = parameter_scope(function, parent, owner)
+    for each in own_nodes(function):
+        bind(each, scope, package)
     return scope
 
 
-def function_scope(function: Function, parent: Scope, owner: ast.ClassDef | None, package: str) -> Scope:
-    """The names of a function, its parameters first."""
+def parameter_scope(function: Function, parent: Scope, owner: ast.ClassDef | None) -> Scope:
+    """The names of the parameters of a function."""
     scope = Scope(parent=parent, owner=owner, function=function)
     arguments = function.args
     places = [*arguments.posonlyargs, *arguments.args]
@@ -109,7 +117,6 @@ def function_scope(function: Function, parent: Scope, owner: ast.ClassDef | None
     for rest in (arguments.vararg, arguments.kwarg):
         if rest is not None:
             scope.add(rest.arg, Annotated(rest.annotation) if rest.annotation else Parameter(function, -1))
-    _collect(function, scope, package)
     return scope
 
 
@@ -121,8 +128,9 @@ def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
             yield from own_nodes(child)
 
 
-def _collect(node: ast.AST, scope: Scope, package: str) -> None:  # noqa: PLR0912 - one case per way to bind a name
-    for each in own_nodes(node):
+def bind(each: ast.AST, scope: Scope, package: str) -> None:  # noqa: PLR0912 - one case per way to bind a name
+    """Take in the names that a node gives in its scope. `package` is where relative imports start."""
+    if type(each) in _BINDING:
         match each:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 scope.add(each.name, Defined(each))
@@ -131,7 +139,12 @@ def _collect(node: ast.AST, scope: Scope, package: str) -> None:  # noqa: PLR091
                     bound = alias.asname or alias.name.partition(".")[0]
                     scope.add(bound, Imported(alias.name if alias.asname else bound))
             case ast.ImportFrom():
-                _import_from(each, scope, package)
+                origin = origin_of(each, package)
+                for alias in each.names:
+                    if alias.name == "*":
+                        scope.starred.append(origin)
+                    else:
+                        scope.add(alias.asname or alias.name, Imported(f"{origin}.{alias.name}"))
             case ast.Assign():
                 for target in each.targets:
                     _bind(target, each.value, scope)
@@ -160,16 +173,12 @@ def _collect(node: ast.AST, scope: Scope, package: str) -> None:  # noqa: PLR091
                 pass
 
 
-def _import_from(node: ast.ImportFrom, scope: Scope, package: str) -> None:
+def origin_of(node: ast.ImportFrom, package: str) -> str:
+    """The whole name of the module from which something is imported."""
+    if not node.level:
+        return node.module or ""
     start = package.rsplit(".", node.level - 1)[0] if node.level > 1 else package
-    origin = node.module or ""
-    if node.level:
-        origin = f"{start}.{origin}".rstrip(".")
-    for alias in node.names:
-        if alias.name == "*":
-            scope.starred.append(origin)
-        else:
-            scope.add(alias.asname or alias.name, Imported(f"{origin}.{alias.name}"))
+    return f"{start}.{node.module or ''}".rstrip(".")
 
 
 def _bind(target: ast.expr, value: ast.expr, scope: Scope) -> None:

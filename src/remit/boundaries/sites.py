@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import resolve_name
 from typing import Final, TypeAlias
 
 from remit.boundaries.names import Names
-from remit.boundaries.scopes import FUNCTIONS, Scope
+from remit.boundaries.scopes import Scope
 from remit.boundaries.sources import Source
+from remit.boundaries.syntax import Syntax
 from remit.catalog import DomainSpec, MessageSpec
 
 ENQUEUE: Final = frozenset({"enqueue", "enqueue_many"})
@@ -23,22 +24,27 @@ _VERBS: Final = _SEND | REGISTER
 _LOADERS: Final = frozenset(
     {"importlib.import_module", "importlib.util.find_spec", "pkgutil.resolve_name", "__import__"}
 )
-_WORDS: Final = (*_SEND, "handles", "exhausted", ".on(", "Remit", *(each.rpartition(".")[2] for each in _LOADERS))
+_WORDS: Final = tuple(
+    word.encode()
+    for word in (*_SEND, "handles", "exhausted", ".on(", "Remit", *(each.rpartition(".")[2] for each in _LOADERS))
+)
 _ROOT: Final = frozenset({"remit.Remit", "remit.app.Remit"})
 
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """A message is sent. `through` is the domain whose verb is called, where that can be told.
+    """A message is sent. `through` is the domain whose verb is called, if that can be resolved.
 
-    `specs` are the messages that it may be, `made` those of them that are made for it; `name` is the text where it is
-    sent by name. `told` is False where the message could not be told.
+    `within` is the domain whose handler it is that sends. `specs` are the messages that may be sent, `made` those of
+    them that are made for it; `name` is the text, if it is sent by name. `told` is False if the message cannot be
+    resolved.
     """
 
     source: Source
     line: int
     verb: str
     through: DomainSpec | None
+    within: DomainSpec | None
     specs: tuple[MessageSpec, ...] = ()
     made: frozenset[MessageSpec] = frozenset()
     name: str | None = None
@@ -47,13 +53,14 @@ class Sending:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A handler or a subscription is registered with a domain. `what` names it for people."""
+    """A handler or a subscription is registered with a domain. `what` names it in reports; `spec` is the message."""
 
     source: Source
     line: int
     verb: str
     domain: DomainSpec
     what: str
+    spec: MessageSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +93,21 @@ Site: TypeAlias = Sending | Registration | Building | Composing | Loading
 
 def sites_of(source: Source, names: Names) -> Iterator[Site]:
     """Everything of that kind in one module."""
-    if not _worth_reading(source.text, names):
+    if not _worth_reading(source.data, names):
         return
-    for call, scope in calls_of(source, names):
+    syntax = names.syntax(source.module)
+    for call, scope in syntax.calls:
         yield from _site(call, source, scope, names)
-    yield from _mentions(source, names)
+    yield from _mentions(syntax, source, names)
 
 
-def _worth_reading(text: str, names: Names) -> bool:
-    return any(word in text for word in _WORDS) or any(name in text for name in names.classes)
+def _worth_reading(data: bytes, names: Names) -> bool:
+    return any(word in data for word in _WORDS) or any(name.encode() in data for name in names.classes)
 
 
-def _mentions(source: Source, names: Names) -> Iterator[Building]:
+def _mentions(syntax: Syntax, source: Source, names: Names) -> Iterator[Building]:
     """Message classes that are kept or handed on as values, to be built by whoever gets them."""
-    scope = names.scope(source.module)
-    for node in ast.walk(source.tree):
+    for node in (*syntax.holders, *(call for call, _ in syntax.calls)):
         match node:
             case ast.Dict(values=values) | ast.List(elts=values) | ast.Tuple(elts=values) | ast.Set(elts=values):
                 parts: list[ast.expr | None] = list(values)
@@ -113,34 +120,9 @@ def _mentions(source: Source, names: Names) -> Iterator[Building]:
         for part in parts:
             name = part.id if isinstance(part, ast.Name) else part.attr if isinstance(part, ast.Attribute) else ""
             if part is not None and name in names.classes:
-                spec = names.spec(names.dotted(part, source.module, scope))
+                spec = names.spec(names.dotted(part, source.module, syntax.scope))
                 if spec is not None:
                     yield Building(source, spec)
-
-
-def calls_of(source: Source, names: Names) -> Iterator[tuple[ast.Call, Scope]]:
-    """Every call in a module, and the scope in which its names have their meaning."""
-    yield from _calls(source.tree, names.scope(source.module), None, source, names)
-
-
-def _calls(
-    node: ast.AST, scope: Scope, owner: ast.ClassDef | None, source: Source, names: Names
-) -> Iterator[tuple[ast.Call, Scope]]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Call):
-            yield child, scope
-        if isinstance(child, FUNCTIONS):
-            for outside in (*child.decorator_list, child.args):
-                yield from _calls(
-                    ast.Expr(outside) if isinstance(outside, ast.expr) else outside, scope, owner, source, names
-                )
-            inner = names.inner(source, child, scope, owner)
-            for statement in child.body:
-                yield from _calls(ast.Module([statement], []), inner, None, source, names)
-        elif isinstance(child, ast.ClassDef):
-            yield from _calls(child, scope, child, source, names)
-        else:
-            yield from _calls(child, scope, owner, source, names)
 
 
 def _site(call: ast.Call, source: Source, scope: Scope, names: Names) -> Iterator[Site]:
@@ -159,7 +141,9 @@ def _site(call: ast.Call, source: Source, scope: Scope, names: Names) -> Iterato
         if loaded := _loaded(call, module, scope, names):
             yield Loading(source, call.lineno, loaded)
     elif verb in REGISTER and receiver is not None and (domain := _registrar(receiver, module, scope, names)):
-        yield Registration(source, call.lineno, verb, domain, _registered(call, verb, source, scope, names))
+        spec = names.spec(names.dotted(call.args[0], module, scope)) if call.args else None
+        what = _registered(call, verb, spec, source, scope, names)
+        yield Registration(source, call.lineno, verb, domain, what, spec)
 
 
 def _registrar(receiver: ast.expr | str, module: str, scope: Scope, names: Names) -> DomainSpec | None:
@@ -193,34 +177,34 @@ def _handed_on(call: ast.Call, source: Source, scope: Scope, names: Names) -> It
         if isinstance(part, ast.Attribute | ast.Name):
             verb, receiver = _verb(part, source.module, scope, names)
             if verb in _SEND and receiver and (through := _registrar(receiver, source.module, scope, names)):
-                yield Sending(source, part.lineno, verb, through, told=False)
+                yield Sending(source, part.lineno, verb, through, names.handling(scope, source.module), told=False)
 
 
 def _sending(
     call: ast.Call, verb: str, receiver: ast.expr | str | None, source: Source, scope: Scope, names: Names
 ) -> Sending:
-    module, line = source.module, call.lineno
+    module = source.module
     what = call.args[0] if call.args else next((each.value for each in call.keywords if each.arg in _FIRST), None)
     through = None if receiver is None else _registrar(receiver, module, scope, names)
+    site = Sending(source, call.lineno, verb, through, names.handling(scope, module))
     if through is None and isinstance(receiver, ast.expr) and names.is_plain(receiver, module, scope):
-        return Sending(source, line, verb, None, told=False)  # what its method does with it, is read there
+        return replace(site, told=False)  # what its method does with it is read there
     if verb in RECORDED:
-        return Sending(source, line, verb, through)  # what objects have recorded, was told where they did
+        return site  # the events were seen where the objects recorded them
     if verb in NAMED:
         name = names.text(what, module, scope)
-        return Sending(source, line, verb, through, name=name, told=name is not None)
+        return replace(site, name=name, told=name is not None)
     if what is None:
-        return Sending(source, line, verb, through, told=False)
+        return replace(site, told=False)
     meaning = names.messages(what, module, scope)
-    return Sending(source, line, verb, through, meaning.specs, meaning.made, told=meaning.whole)
+    return replace(site, specs=meaning.specs, made=meaning.made, told=meaning.whole)
 
 
 _FIRST: Final = frozenset({"job", "jobs", "event", "events", "name"})
 
 
-def _registered(call: ast.Call, verb: str, source: Source, scope: Scope, names: Names) -> str:
+def _registered(call: ast.Call, verb: str, spec: MessageSpec | None, source: Source, scope: Scope, names: Names) -> str:
     stated = next((names.text(each.value, source.module, scope) for each in call.keywords if each.arg == "name"), None)
     if verb in {"on", "exhausted"} and stated:
         return f"the subscription {stated!r}"
-    spec = names.spec(names.dotted(call.args[0], source.module, scope)) if call.args else None
     return f"the handler of {spec.name}" if spec else f"a handler ({verb})"

@@ -1,34 +1,33 @@
-"""The sources of the packages that are looked at, and the imports between them."""
+"""The source files of the packages that are looked at, found without importing anything."""
 
 from __future__ import annotations
 
 import ast
 import importlib.util
-import pkgutil
-import re
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from importlib.machinery import ModuleSpec
+from functools import cached_property
+from hashlib import blake2b
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from remit.errors import ConfigurationError, MissingExtra
-
-if TYPE_CHECKING:
-    import grimp
+from remit.errors import ConfigurationError
 
 OWN: Final = "remit"
+_NOT_CODE: Final = frozenset({"__pycache__", "node_modules"})
 
 
 @dataclass(frozen=True)
 class Source:
-    """One module: its file, and its syntax, which is parsed when it is first needed."""
+    """One module and its file. If `is_ignored`, no rule looks at it; names are resolved through it all the same."""
 
     module: str
     path: Path
-    is_package: bool
+    is_package: bool = False
+    is_ignored: bool = False
 
     @property
     def package(self) -> str:
@@ -36,43 +35,63 @@ class Source:
         return self.module if self.is_package else self.module.rpartition(".")[0]
 
     @cached_property
-    def text(self) -> str:
-        """The file as text. Bytes that are no UTF-8 are replaced: they matter to nobody here."""
-        return self.path.read_text("utf-8", errors="replace")
+    def data(self) -> bytes:
+        """What is in the file."""
+        return self.path.read_bytes() if self.path.is_file() else b""
 
     @cached_property
-    def tree(self) -> ast.Module:
-        """The syntax of the module. Raises `ConfigurationError` where it cannot be parsed."""
+    def digest(self) -> str:
+        """Stands for the content of the file, and for what kind of module it is."""
+        kind = f"{self.is_package:d}{self.is_ignored:d}".encode()
+        return blake2b(kind + self.data, digest_size=16).hexdigest()
+
+    def parse(self) -> ast.Module:
+        """The syntax of the module. Raises `ConfigurationError` if Python cannot parse it, unless it is ignored."""
         try:
-            return ast.parse(self.text)
-        except SyntaxError as error:
-            raise ConfigurationError(f"{self.file}:{error.lineno} is no Python: {error.msg}") from error
+            return ast.parse(self.data)
+        except (SyntaxError, ValueError, RecursionError) as error:
+            if self.is_ignored:
+                return ast.Module([], [])
+            line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+            raise ConfigurationError(
+                f"{self.file}{line} cannot be parsed: {getattr(error, 'msg', None) or error}. If it is not code of the "
+                f'application, add it to Boundaries(ignore=(*TESTS, "{self.module}")).'
+            ) from error
 
     @cached_property
     def file(self) -> str:
-        """The file as it is shown: relative to the current directory where it lies below it."""
+        """The file as it is shown: relative to the current directory if it lies below it."""
         return shown(self.path)
 
 
 @dataclass(frozen=True, slots=True)
-class Import:
-    """One module imports another, on that line."""
+class Unread:
+    """A file or folder that is not looked at, and why."""
 
-    importer: str
-    imported: str
-    line: int
+    file: str
+    why: str
+
+    def text(self) -> str:
+        """One line for people."""
+        return f"{self.file}: not looked at: {self.why}"
 
 
 @dataclass(frozen=True)
 class Sources:
-    """All modules by name, and what each imports; an external package counts as one module."""
+    """All modules by name, and what was found but is not looked at."""
 
     modules: Mapping[str, Source]
-    imports: tuple[Import, ...]
+    unread: tuple[Unread, ...] = ()
 
     def get(self, module: str) -> Source | None:
-        """The source of a module, if it is among those looked at."""
+        """The source of a module, if it is among those found."""
         return self.modules.get(module)
+
+    def holder(self, dotted: str) -> str | None:
+        """The module that a dotted name leads to, or lies in: `shop.billing.ledger.post` → `shop.billing.ledger`."""
+        while dotted and dotted not in self.modules:
+            dotted = dotted.rpartition(".")[0]
+        return dotted or None
 
 
 def shown(path: Path) -> str:
@@ -83,36 +102,58 @@ def shown(path: Path) -> str:
         return path.as_posix()
 
 
-def read_sources(packages: Iterable[str]) -> Sources:
-    """Find the modules of the top-level packages that hold these, and the imports between them.
+def read_sources(packages: Iterable[str], is_ignored: Callable[[str], bool]) -> Sources:
+    """Find the modules of the top-level packages that hold these, in folders without `__init__.py` too.
 
-    Nothing is imported, and no file is written. Raises `MissingExtra` without grimp, and `ConfigurationError` for a
-    package that does not exist, and for a file that is no Python.
+    Nothing is imported, parsed or written. Raises `ConfigurationError` for a package that does not exist.
     """
-    build_graph, unreadable = _grimp()
-    roots = {root: _spec(root) for root in sorted({_root_of(package) for package in packages})}
-    whole = [root for root, spec in roots.items() if spec.submodule_search_locations is not None]
-    modules = {root: _lone(root, spec) for root, spec in roots.items() if root not in whole}
-    imports = [found for source in modules.values() for found in _imports_of(source)]
-    if whole:
-        try:
-            graph = build_graph(*whole, include_external_packages=True, cache_dir=None)
-        except unreadable as error:
-            raise ConfigurationError(f"the imports cannot be read: {error}") from error
-        modules |= _modules(graph, {root: _folders(roots[root]) for root in whole})
-        imports += _edges(graph, modules)
-    return Sources(modules, tuple(sorted(set(imports), key=lambda each: (each.importer, each.line, each.imported))))
+    modules: dict[str, Source] = {}
+    unread: list[Unread] = []
+    for root in sorted({_root_of(package) for package in packages}):
+        spec = _spec(root)
+        folders = _folders(spec)
+        if spec.submodule_search_locations is None:
+            modules[root] = Source(root, Path(spec.origin or ""))
+        for found in (each for folder in folders for each in _below(folder, root, frozenset())):
+            if isinstance(found, Source):
+                modules.setdefault(found.module, found)
+            else:
+                unread.append(found)
+    marked = {
+        name: Source(name, source.path, source.is_package, is_ignored=is_ignored(name))
+        for name, source in modules.items()
+    }
+    return Sources(marked, tuple(unread))
 
 
-def _grimp() -> tuple[Callable[..., grimp.ImportGraph], type[Exception]]:
-    try:
-        from grimp import build_graph
-        from grimp.exceptions import GrimpException
-    except ModuleNotFoundError as error:
-        if error.name != "grimp":
-            raise
-        raise MissingExtra("remit check needs grimp: pip install 'remit[check]'") from error
-    return build_graph, GrimpException
+def _below(folder: Path, package: str, around: frozenset[Path]) -> Iterator[Source | Unread]:
+    """The modules in a folder, those of a package before those below it. Links are followed, but in no circle."""
+    around |= {folder.resolve()}
+    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    if any(entry.name == "pyvenv.cfg" for entry in entries):
+        return  # a virtual environment
+    for entry in entries:
+        path, (stem, _, suffix) = Path(entry.path), entry.name.partition(".")
+        if entry.name.startswith(".") or entry.name in _NOT_CODE:
+            continue
+        if entry.is_dir():
+            if path.resolve() in around:
+                continue
+            if not suffix:
+                yield from _below(path, f"{package}.{stem}", around)
+            elif next(path.rglob("*.py"), None):
+                yield Unread(shown(path), "no package can have a dot in its name")
+        elif entry.name == "__init__.py":
+            yield Source(package, path, is_package=True)
+        elif suffix == "py":
+            yield Source(f"{package}.{stem}", path)
+        elif suffix.endswith(".py"):
+            yield Unread(shown(path), "no module can have a dot in its name")
+        elif (
+            any(entry.name == f"{stem}{each}" for each in EXTENSION_SUFFIXES)
+            and not path.with_name(f"{stem}.py").exists()
+        ):
+            yield Unread(shown(path), "it is compiled, and its source is not beside it")
 
 
 def _root_of(package: str) -> str:
@@ -143,71 +184,3 @@ def _spec(module: str) -> ModuleSpec:
 
 def _folders(spec: ModuleSpec) -> list[Path]:
     return list(dict.fromkeys(Path(folder).resolve() for folder in spec.submodule_search_locations or ()))
-
-
-def _lone(module: str, spec: ModuleSpec) -> Source:
-    return Source(module, Path(spec.origin or ""), is_package=False)
-
-
-def _modules(graph: grimp.ImportGraph, folders: Mapping[str, list[Path]]) -> dict[str, Source]:
-    found: dict[str, Source] = {}
-    for name in graph.modules:
-        root = next((root for root in folders if f"{name}.".startswith(f"{root}.")), None)
-        if root is not None and (source := _located(name, root, folders[root])):
-            found[name] = source
-    return found
-
-
-def _located(module: str, root: str, folders: Iterable[Path]) -> Source | None:
-    parts = module.removeprefix(root).strip(".").replace(".", "/")
-    for folder in folders:
-        package = folder / parts / "__init__.py"
-        if package.is_file():
-            return Source(module, package, is_package=True)
-        if parts and (file := folder / f"{parts}.py").is_file():
-            return Source(module, file, is_package=False)
-    return None
-
-
-def _edges(graph: grimp.ImportGraph, modules: Iterable[str]) -> Iterator[Import]:
-    for importer in modules:
-        if importer not in graph.modules:
-            continue
-        for imported in graph.find_modules_directly_imported_by(importer):
-            for each in graph.get_import_details(importer=importer, imported=imported):
-                yield Import(importer, imported, each["line_number"])
-
-
-def imports_of_own(source: Source) -> Iterator[Import]:
-    """What a module imports of remit, module by module; grimp knows an external package as a whole."""
-    if not re.search(rf"\bimport\s+{OWN}\b|\bfrom\s+{OWN}\b", source.text):
-        return
-    for node in ast.walk(source.tree):
-        match node:
-            case ast.Import():
-                names = [alias.name for alias in node.names]
-            case ast.ImportFrom(module=str(module), level=0):
-                below = [f"{module}.{alias.name}" for alias in node.names]
-                names = [name if module == OWN and name in _own_modules() else module for name in below]
-            case _:
-                continue
-        for name in dict.fromkeys(names):
-            if f"{name}.".startswith(f"{OWN}."):
-                yield Import(source.module, name, node.lineno)
-
-
-@lru_cache(maxsize=1)
-def _own_modules() -> frozenset[str]:
-    return frozenset(f"{OWN}.{found.name}" for found in pkgutil.iter_modules(sys.modules[OWN].__path__))
-
-
-def _imports_of(source: Source) -> Iterator[Import]:
-    """What a module outside any package imports; it is none of grimp's."""
-    for node in ast.walk(source.tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield Import(source.module, alias.name, node.lineno)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            for alias in node.names:
-                whole = f"{node.module}.{alias.name}"
-                yield Import(source.module, whole if whole in sys.modules else node.module, node.lineno)

@@ -79,12 +79,15 @@ class Dispatch:
         self._check_owner(spec)
         return later_message(self._domain, event, self._bound().directory.limit(spec))
 
-    def build(self, name: str, payload: Mapping[str, Any]) -> Message[Any]:
-        """Make a message of this domain from its short or whole name and the values of its fields."""
+    def build(self, name: str, payload: Mapping[str, Any], version: int | None = None) -> Message[Any]:
+        """Make a message of this domain from its short or whole name and the values of its fields.
+
+        By default it is of the newest version.
+        """
         if not isinstance(name, str) or not isinstance(payload, Mapping):
             raise InvalidArgument("enqueue_named takes a name and a mapping of field values.")
         whole_name = name if "." in name else f"{self._domain.name}.{name}"
-        spec = self._domain.jobs.get(whole_name) or self._bound().directory.by_name(whole_name)
+        spec = self._domain.jobs.find(whole_name, version) or self._bound().directory.by_name(whole_name, version)
         self._check_owner(spec)
         return spec.codec.build(payload)
 
@@ -106,7 +109,7 @@ class Dispatch:
         if self._binding is None:
             raise UnboundDomain(
                 f"{self._domain.name} cannot send yet: no application has taken it in. Create one with "
-                f"Remit(url, domains=[{self._domain.name.replace('-', '_')}]) and open it first."
+                f"Remit(url, domains=[{self._domain.name.replace('-', '_')}]) first."
             )
         return self._binding
 
@@ -141,17 +144,13 @@ def check_owner(domain: DomainSpec, spec: MessageSpec) -> None:
 def remedy(domain: DomainSpec, owner: DomainSpec, kind: str) -> str:
     """Say what a domain can do instead of sending another's job or event: which of its own events is heard there."""
     heard = sorted(
-        {
-            each.event.message.__qualname__
-            for each in owner.subscriptions.values()
-            if each.event.domain.__remit__ is domain
-        }
+        {each.event.message.__qualname__ for each in owner.subscriptions.all if each.event.domain.__remit__ is domain}
     )
     if heard:
         return f"Publish {' or '.join(heard)} instead, which {owner.name} subscribes to."
     if kind == EventSpec.kind:
         return f"Let {owner.name} publish it, or let {domain.name} publish an event of its own."
-    published = sorted({each.message.__qualname__ for each in domain.events.values()})
+    published = sorted({each.message.__qualname__ for each in domain.events.all})
     mine = f"one of its own events ({', '.join(published)})" if published else "an event"
     return f"Let {domain.name} publish {mine} and let {owner.name} subscribe to it, or call an API of {owner.name}."
 

@@ -185,7 +185,8 @@ class Domain(Owner[C]):
 
         Raises `OwnershipError` for another domain's job and in another domain's handler, `UnboundDomain` before an
         application took the domain in, `PayloadError` and `PayloadTooLarge` for what does not survive its way through
-        JSON, `InvalidArgument` and `UnknownOption` for an option, `TransactionError` for `tx`, and `StoreError`.
+        JSON, `InvalidArgument` and `UnknownOption` for an option, `IdTaken` for `id`, `TransactionError` for `tx`, and
+        `StoreError`.
 
             await billing.enqueue(SyncInvoice(invoice_id="1"), tx=session, delay=30)
         """
@@ -203,16 +204,22 @@ class Domain(Owner[C]):
         return await self._dispatch.sender.send(requests, tx=tx) if requests else []
 
     async def enqueue_named(
-        self, name: str, payload: Mapping[str, Any], *, tx: object | None = None, **options: Unpack[EnqueueOptions]
+        self,
+        name: str,
+        payload: Mapping[str, Any],
+        *,
+        version: int | None = None,
+        tx: object | None = None,
+        **options: Unpack[EnqueueOptions],
     ) -> JobRef:
         """Send a job by its short name (`"sync-invoice"`) or its whole name, from the values of its fields.
 
-        Where type checkers cannot look, the catalog does: raises `UnknownJob` for an unknown name, `PayloadError`
-        where `payload` does not fit the class, and what `enqueue` raises.
+        `version` is the version of the job, by default the newest. Raises `UnknownJob` for an unknown name or version,
+        `PayloadError` where `payload` does not fit the class, and what `enqueue` raises.
 
             await billing.enqueue_named("sync-invoice", {"invoice_id": "1"})
         """
-        job = self._dispatch.build(name, payload)
+        job = self._dispatch.build(name, payload, version)
         [ref] = await self._dispatch.sender.send([self._dispatch.request(job, options)], tx=tx)
         return ref
 
@@ -241,6 +248,9 @@ class Domain(Owner[C]):
         start of the first worker that knows it) is delivered at least once, as a job of this domain with its own
         retries: one subscriber that fails holds up nobody else. `run.event` is the envelope, and `run.key` the same
         for each try to deliver one event to one subscription.
+
+        A subscription has one handler for each version of its event that the application declares: call `on` once for
+        each, with the same name and the same options. `event`, `where`, `inline` and `mode` may differ.
 
         - `name`: short, in lower-kebab-case, given for good: it is stored, so the function may be renamed at will.
         - `aliases`: names that the subscription had before.
@@ -340,7 +350,8 @@ class Domain(Owner[C]):
 
         Raises `OwnershipError` for another domain's event and in another domain's handler, `UnboundDomain` before an
         application took the domain in, `PayloadError` and `PayloadTooLarge` for what does not survive its way through
-        JSON, `InvalidArgument` and `UnknownOption` for an option, `TransactionError` for `tx`, and `StoreError`.
+        JSON, `InvalidArgument` and `UnknownOption` for an option, `IdTaken` for `id`, `TransactionError` for `tx`, and
+        `StoreError`.
 
             await billing.publish(InvoicePaid(invoice_id="1"), tx=session)
         """

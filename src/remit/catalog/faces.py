@@ -36,10 +36,16 @@ class SyncFace(Generic[D]):
         return self._dispatch.sender.send_blocking(requests, tx=tx) if requests else []
 
     def enqueue_named(
-        self, name: str, payload: Mapping[str, Any], *, tx: object | None = None, **options: Unpack[EnqueueOptions]
+        self,
+        name: str,
+        payload: Mapping[str, Any],
+        *,
+        version: int | None = None,
+        tx: object | None = None,
+        **options: Unpack[EnqueueOptions],
     ) -> JobRef:
         """Send a job by name; see `Domain.enqueue_named`."""
-        job = self._dispatch.build(name, payload)
+        job = self._dispatch.build(name, payload, version)
         [ref] = self._dispatch.sender.send_blocking([self._dispatch.request(job, options)], tx=tx)
         return ref
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
-from typing import Any, Literal, TypeAlias, get_args, get_type_hints
+from typing import Any, Final, Literal, TypeAlias, get_args, get_type_hints
 
 from remit.catalog.names import path_of
 from remit.errors import HandlerShape, InvalidArgument, nearest
@@ -16,6 +17,8 @@ Mode: TypeAlias = Literal["async", "thread", "process"]
 
 HandlerFunction: TypeAlias = Callable[[Any, Any], Any]
 """A function of the message and its run."""
+
+_MOST_LAYERS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ def examine(function: HandlerFunction, message: type, owner: type, mode: Mode | 
     if problem:
         raise HandlerShape(f"{_name(function)} ({place}) {problem}; {wanted}.")
     if mode is None:
-        mode = "async" if _is_async(function) else "thread"
+        mode = "async" if any(map(_is_async, _layers(function))) else "thread"
     return Handler(function, mode, place, f"{function.__module__}:{_name(function)}")
 
 
@@ -59,7 +62,9 @@ def place_of(function: Callable[..., Any]) -> str:
 def _problem(function: HandlerFunction, mode: str | None, argument: str) -> str | None:
     if not callable(function):
         return "is no function"
-    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+    if isinstance(function, type):
+        return "is a class: calling it makes an object and runs nothing; register a function, or an instance to call"
+    if _is_generator(function):
         return "is a generator: a handler returns its result, it does not yield"
     if not _takes_two(function):
         return f"takes {inspect.signature(function)}, and is called with two positional arguments, ({argument}, run)"
@@ -67,8 +72,8 @@ def _problem(function: HandlerFunction, mode: str | None, argument: str) -> str 
         return f'is async, and mode="{mode}" needs a plain `def`'
     if mode == "process" and function.__module__ == "__main__":
         return 'is in the script that is run, and mode="process" imports it in another process: put it into a module'
-    if mode == "process" and not _is_importable(function):
-        return 'is not at the top level of its module, so mode="process" cannot import it in the other process'
+    if mode == "process" and not (inspect.isroutine(function) and _is_importable(function)):
+        return 'is no function at the top level of its module, so mode="process" cannot import it in another process'
     return None
 
 
@@ -118,10 +123,31 @@ def _takes_two(function: HandlerFunction) -> bool:
     return True
 
 
-def _is_async(function: HandlerFunction) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004 - an object whose call is a coroutine function
-    )
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_call_of(function))
+
+
+def _is_generator(function: Callable[..., Any]) -> bool:
+    checks = inspect.isgeneratorfunction, inspect.isasyncgenfunction
+    return any(check(each) for check in checks for each in (function, _call_of(function)))
+
+
+def _call_of(function: Callable[..., Any]) -> Any:
+    """What runs when an object is called; a function itself."""
+    return function if inspect.isroutine(function) else type(function).__call__
+
+
+def _layers(function: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """The function, and what it says that it stands for: the function of a partial, the one inside a wrapper.
+
+    A wrapper may do anything with what it wraps, so this is good for a guess only.
+    """
+    for _ in range(_MOST_LAYERS):
+        yield function
+        inner = function.func if isinstance(function, partial) else getattr(function, "__wrapped__", None)
+        if not callable(inner):
+            return
+        function = inner
 
 
 def _is_importable(function: HandlerFunction) -> bool:

@@ -10,6 +10,7 @@ from remit.catalog.messages import Job
 from remit.catalog.policies import LARGEST_PAYLOAD
 from remit.catalog.publishing import event_spec_of
 from remit.catalog.specs import DomainSpec, EventSpec, JobSpec, Message
+from remit.codec import decode
 from remit.errors import DuplicateName, UnknownEvent
 
 SHORT_NAME = "publish-later"
@@ -48,6 +49,19 @@ def later_message(domain: DomainSpec, event: Message[Any], limit: int) -> Job[An
     return message(event=spec.name, version=spec.version, payload=spec.codec.dump(event, limit=limit))  # type: ignore[no-any-return]
 
 
+def kind_of(name: str, payload: str | None) -> str:
+    """What a stored message is, for the comparison of two under one id: its name; of a delayed event, the event's too.
+
+    All delayed events of a domain are jobs of one name.
+    """
+    if payload is None or not name.endswith(f".{SHORT_NAME}"):
+        return name
+    try:
+        return f"{name} ({decode(payload)['event']})"
+    except Exception:  # a job of the application's own that happens to be named so
+        return name
+
+
 def _publisher(domain: DomainSpec) -> Any:
     async def publish_later(job: Any, run: Any) -> str:
         event = _find(domain, job.event, job.version).codec.load(job.payload)
@@ -57,10 +71,10 @@ def _publisher(domain: DomainSpec) -> Any:
 
 
 def _find(domain: DomainSpec, name: str, version: int) -> EventSpec:
-    spec = domain.events.get(name)
-    if spec is None or spec.version != version:
+    spec = domain.events.find(name, version)
+    if spec is None:
         raise UnknownEvent(
-            f"{domain.name} has no event {name!r} of version {version} any more, which this job was to publish; give "
-            "the class that stands for it aliases=, or delete the job."
+            f"{domain.name} has no event {name!r} of version {version} any more, which this job was to publish; bring "
+            "the class of that version back, give the class that took its place aliases=, or delete the job."
         )
     return spec

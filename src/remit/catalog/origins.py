@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """What a message inherits from the run that sends it. `causation` is the job that runs."""
+
+class Origin(Struct, frozen=True):
+    """What a message inherits from the run that sends it. `causation` is the id of its job, `job` the name of that."""
 
     correlation: str
     causation: str
     traceparent: str | None = None
+    job: str = ""
+    attempt: int = 0
 
 
 current_origin: Final[ContextVar[Origin | None]] = ContextVar("remit_origin", default=None)

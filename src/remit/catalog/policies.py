@@ -119,8 +119,9 @@ class Defaults:
       noticed by its lease, not by a timeout. `math.inf` lifts the limit of a level above.
     - `priority`: from -32,768 to 32,767, the lower first; 0 by default. It orders the jobs of one line.
     - `keep`: see `Keep`.
-    - `expires`: seconds after it is due in which a job may start; later it is cancelled. By default, and for
-      `math.inf`, it never expires.
+    - `expires`: seconds after it is due in which the first run may start; later the job is cancelled. It bounds the
+      first start alone: retries and snoozes are not subject to it, nor is a job whose worker died, since it may have
+      run. By default, and for `math.inf`, a job never expires.
     - `max_payload`: bytes that an encoded payload may have; 65,536 by default.
 
     Raises `InvalidArgument`.

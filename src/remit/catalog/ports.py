@@ -119,8 +119,8 @@ class Sender(Protocol):
 class Directory(Protocol):
     """Knows all domains of an application: by what name a job goes, and which policy holds for it."""
 
-    def by_name(self, name: str) -> JobSpec:
-        """Find a job by its whole name or an alias. Raises `UnknownJob`."""
+    def by_name(self, name: str, version: int | None = None) -> JobSpec:
+        """Find a job by its whole name or an alias, the newest version by default. Raises `UnknownJob`."""
         ...
 
     def policy(self, spec: JobSpec) -> Policy:

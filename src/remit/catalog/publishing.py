@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 from msgspec import Struct
 from typing_extensions import TypedDict
 
 from remit.catalog.calls import instant, refusal_of, refuse_unknown_options, uuid_text
+from remit.catalog.ids import AnyId
 from remit.catalog.names import lane
 from remit.catalog.specs import EventSpec, JobSpec, Message
 from remit.codec import encode
@@ -23,11 +23,12 @@ class PublishOptions(TypedDict, total=False, closed=True):  # closed: else ty le
     occurred_at: datetime | None
     """When it happened, where that is not now: an aware datetime."""
 
-    id: str | UUID | None
-    """The event's own id, a UUID that the caller derives from what happened: published again under the same id, the
-    event is a duplicate, for as long as the first one is kept. For one event, not for several."""
+    id: AnyId | None
+    """The event's own id, a UUID that the caller derives from the event's name and from what happened: published again
+    under the same id, the event is a duplicate, for as long as the first one is kept. `IdTaken` where another event
+    has it. For one event, not for several."""
 
-    correlation: str | UUID | None
+    correlation: AnyId | None
     """The id that everything which follows from one cause shares; inside a handler, by default, that of its run."""
 
 

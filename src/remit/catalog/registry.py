@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, TypeAlias, TypeVar
@@ -15,7 +15,18 @@ from remit.catalog.later import later_job
 from remit.catalog.names import delivery_line, line
 from remit.catalog.policies import Defaults, LogRetention, Outbox, Policy, resolve, stated
 from remit.catalog.publishing import scope_text
-from remit.catalog.specs import DomainSpec, EventSpec, JobSpec, Message, MessageSpec, Queue, Subscription
+from remit.catalog.specs import (
+    DomainSpec,
+    EventSpec,
+    JobSpec,
+    Message,
+    MessageSpec,
+    Queue,
+    Subscription,
+    check_versions,
+    twice,
+)
+from remit.catalog.versions import Versions
 from remit.codec import decode
 from remit.errors import CatalogError, DuplicateName, InvalidArgument, MissingHandler, UnknownJob, nearest
 
@@ -67,7 +78,7 @@ class Catalog:
         self.log = log or Outbox().resolve()
         self._policies: dict[Work | Queue[Any], Policy] = {}
         self._limits: dict[EventSpec, int] = {}
-        self._names: dict[str, JobSpec] = {}
+        self._jobs: Versions[JobSpec] = Versions()
         _check_domains(self.domains)
         self.refresh()
 
@@ -77,30 +88,30 @@ class Catalog:
         for domain in specs:
             if domain.events:
                 later_job(domain)
-        self._names = _gathered(domain.jobs for domain in specs)
+        self._jobs = _gathered(domain.jobs for domain in specs)
         events = _gathered(domain.events for domain in (System.__remit__, *specs))
-        for spec in (*self._names.values(), *events.values()):
+        for spec in (*self._jobs.all, *events.all):
             spec.resolve()
         self._declared = self._count()
 
     def _count(self) -> int:
-        return sum(len(domain.__remit__.jobs) + len(domain.__remit__.events) for domain in self.domains)
+        return sum(len(domain.__remit__.jobs.all) + len(domain.__remit__.events.all) for domain in self.domains)
 
     @property
     def specs(self) -> list[JobSpec]:
         """All jobs, each once, domain by domain."""
-        return list(dict.fromkeys(self._current().values()))
+        return self._current().all
 
     @property
     def events(self) -> list[EventSpec]:
         """All events, each once, domain by domain, and those that remit itself publishes."""
         owners = [*(domain.__remit__ for domain in self.domains), System.__remit__]
-        return list(dict.fromkeys(spec for owner in owners for spec in owner.events.values()))
+        return [spec for owner in owners for spec in owner.events.all]
 
     @property
     def subscriptions(self) -> list[Subscription]:
-        """All subscriptions, each once, domain by domain, as far as their handlers were imported."""
-        return list(dict.fromkeys(each for domain in self.domains for each in domain.__remit__.subscriptions.values()))
+        """All subscriptions, each version once, domain by domain, as far as their handlers were imported."""
+        return [each for domain in self.domains for each in domain.__remit__.subscriptions.all]
 
     @property
     def queues(self) -> dict[str, Queue[Any]]:
@@ -124,12 +135,33 @@ class Catalog:
         ]
         return {each.number: each for each in (*jobs, *deliveries)}
 
-    def by_name(self, name: str) -> JobSpec:
-        """Find a job by its whole name or an alias. Raises `UnknownJob`, naming the nearest."""
+    def by_name(self, name: str, version: int | None = None) -> JobSpec:
+        """Find a job by its whole name or an alias, the newest version by default.
+
+        Raises `UnknownJob`, naming the nearest name, or the versions that there are.
+        """
         names = self._current()
-        if spec := names.get(name):
+        if spec := names.find(name, version):
             return spec
+        if versions := names.of(name):
+            raise UnknownJob(
+                f"The job {name!r} has no version {version!r}; there {'is' if len(versions) == 1 else 'are'} "
+                f"{' and '.join(map(str, sorted(versions)))}."
+            )
         raise UnknownJob(f"No domain of this application has a job {name!r}.{nearest(name, names)}")
+
+    def called(self, name: str) -> set[str]:
+        """Give all names of the job or the subscription that goes by one of them, in any version; and that one.
+
+        Of subscriptions it knows those whose handlers were imported.
+        """
+        owners = [domain.__remit__.subscriptions for domain in self.domains]
+        return {name, *_names_of(name, self._current()), *(each for one in owners for each in _names_of(name, one))}
+
+    def event_called(self, name: str) -> set[str]:
+        """Give all names of the event that goes by one of them, in any version; and that one."""
+        owners = [System.__remit__.events, *(domain.__remit__.events for domain in self.domains)]
+        return {name, *(each for one in owners for each in _names_of(name, one))}
 
     def policy(self, spec: Work) -> Policy:
         """Give the policy of a job: job over queue over domain over application over remit's own defaults.
@@ -190,40 +222,59 @@ class Catalog:
         return [spec for spec in self.specs if spec not in spec.domain.__remit__.handlers]
 
     def check_handlers(self) -> None:
-        """Raise `MissingHandler`, naming all jobs without a handler, and the remedy."""
+        """Raise `MissingHandler`, naming all jobs and versions without a handler, and the remedy."""
+        self._check_versions_heard()
         missing = self.missing_handlers()
         if not missing:
             return
         modules = sorted({spec.domain.__remit__.handlers_module for spec in missing})
+        named = (
+            spec.name if len(self._jobs.of(spec.name)) == 1 else f"{spec.name} v{spec.version}" for spec in missing
+        )
         raise MissingHandler(
-            f"No handler for {', '.join(spec.name for spec in missing)}. Write `@<domain>.handles(<Job>)` in "
+            f"No handler for {', '.join(named)}. Write `@<domain>.handles(<Job>)` in "
             f"{', '.join(modules)}, or name the module that does with handlers= on the domain."
         )
+
+    def _check_versions_heard(self) -> None:
+        """Raise `MissingHandler` where a subscription has no handler for a version of its event: that would wait."""
+        for each in self.subscriptions:
+            events = each.event.domain.__remit__.events
+            for event in (found for name in each.event.names for found in events.of(name).values()):
+                if each.domain.__remit__.subscriptions.find(each.name, event.version) is None:
+                    short = each.name.partition(".")[2]
+                    raise MissingHandler(
+                        f"The subscription {each.name} has a handler for version {each.version} of {each.event.name}, "
+                        f"at {each.handler.place}, and none for version {event.version}, whose deliveries would wait. "
+                        f'Add one under the same name, `@<domain>.on({event.message.__qualname__}, name="{short}")`, '
+                        f"or remove the class {event.path}."
+                    )
 
     def check_subscriptions(self) -> None:
         """Raise `DuplicateName` where a subscription and a job, or two subscriptions, claim one name.
 
         Raises `CatalogError` for a hook into the death of what its domain does not have.
         """
-        taken: dict[str, Work] = dict(self._names)
+        taken: dict[str, Work] = dict(self._jobs)
         for each in self.subscriptions:
             for name in each.names:
                 other = taken.setdefault(name, each)
-                if other is not each:
-                    place = f"that at {other.handler.place}" if isinstance(other, Subscription) else other.path
+                if isinstance(other, JobSpec):
                     raise DuplicateName(
-                        f"the subscription at {each.handler.place} is named {name!r}, as {place} is; give it another "
-                        "name=."
+                        f"the subscription at {each.handler.place} is named {name!r}, as {other.path} is; give it "
+                        "another name=."
                     )
+                if other is not each:
+                    check_versions(name, other, each)
 
         for each in self.subscriptions:
             _check_hook(each, taken)
 
-    def _current(self) -> Mapping[str, JobSpec]:
-        """Give the names, taken in anew if a domain has declared something since."""
+    def _current(self) -> Versions[JobSpec]:
+        """Give the jobs, taken in anew if a domain has declared something since."""
         if self._count() != self._declared:
             self.refresh()
-        return self._names
+        return self._jobs
 
 
 def _check_domains(domains: Iterable[object]) -> None:
@@ -247,16 +298,21 @@ def _check_hook(hook: Subscription, known: Iterable[str]) -> None:
             )
 
 
-def _gathered(catalogs: Iterable[Mapping[str, Spec]]) -> dict[str, Spec]:
-    names: dict[str, Spec] = {}
+def _names_of(name: str, declared: Versions[Any]) -> Iterable[str]:
+    return (each for one in declared.of(name).values() for each in one.names)
+
+
+def _gathered(catalogs: Iterable[Versions[Spec]]) -> Versions[Spec]:
+    """All in one. Raises `DuplicateName` where two domains claim a name, in whatever version."""
+    gathered: Versions[Spec] = Versions()
     for catalog in catalogs:
-        for name, spec in catalog.items():
-            if other := names.get(name):
-                raise DuplicateName(
-                    f"{spec.path} and {other.path} are both named {name!r}; give one of them another name=."
-                )
-            names[name] = spec
-    return names
+        for spec in catalog.all:
+            for name in spec.names:
+                other = gathered.get(name)
+                if other is not None and other.domain is not spec.domain:
+                    raise twice(name, other, spec)
+            gathered.add(spec)
+    return gathered
 
 
 def _scope_keys(scope: Iterable[str]) -> tuple[str, ...]:

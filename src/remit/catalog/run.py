@@ -92,7 +92,22 @@ class Run(ABC, Generic[D_co]):
     @property
     @abstractmethod
     def cancelled(self) -> bool:
-        """Whether somebody asked this job to stop, or its lease was lost: finish early, raise, or return."""
+        """Whether this run is to stop: its job was asked to, its time is up, its worker stops, or its lease is lost.
+
+        A handler that returns then has completed its job; one that calls `check` has stopped.
+        """
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise `Cancelled` if this run is to stop, that is, if `cancelled` is true.
+
+        A job that was asked to stop then ends as `cancelled`. One whose time is up has failed, and one whose worker
+        stops runs again: whatever the handler raises, these keep their outcome.
+
+            for chunk in chunks:
+                run.check()
+                work(chunk)
+        """
 
     @property
     @abstractmethod

@@ -20,6 +20,7 @@ from remit.catalog.handlers import Handler
 from remit.catalog.names import check_segment, line, path_of
 from remit.catalog.policies import FOREVER, Defaults, Keep, Policy, resolve
 from remit.catalog.quantities import flag, in_seconds_or_forever, whole
+from remit.catalog.versions import Versions
 from remit.codec import Codec
 from remit.errors import CatalogError, DuplicateHandler, DuplicateName
 
@@ -161,7 +162,8 @@ DeadHead: TypeAlias = Literal["block", "pass"]
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Subscription:
-    """What one domain does about one event: its deliveries are jobs of this domain, under the subscription's name.
+    """What one domain does about one version of an event: its deliveries are jobs of this domain, under the
+    subscription's name. The versions of one subscription differ in event, handler and condition alone.
 
     `Domain.on` says what the words mean. `name` and `aliases` are whole names. `condition` maps fields of the event to
     the JSON texts that each may have; `condition_call` is asked by the worker instead, before the handler. `inline` is
@@ -243,10 +245,10 @@ class DomainSpec:
     refused: Callable[[MessageSpec], None] = lambda _: None
     """Told of a message of another domain that somebody tried to send as one of this."""
     queues: dict[str, Queue[Any]] = field(default_factory=dict)
-    jobs: dict[str, JobSpec] = field(default_factory=dict)
-    events: dict[str, EventSpec] = field(default_factory=dict)
+    jobs: Versions[JobSpec] = field(default_factory=Versions)
+    events: Versions[EventSpec] = field(default_factory=Versions)
     handlers: dict[JobSpec, Handler] = field(default_factory=dict)
-    subscriptions: dict[str, Subscription] = field(default_factory=dict)
+    subscriptions: Versions[Subscription] = field(default_factory=Versions)
     context: ContextFactory | None = None
 
     @property
@@ -275,29 +277,30 @@ class DomainSpec:
         return queue
 
     def add_job(self, spec: JobSpec) -> None:
-        """Take in a job. Raises `DuplicateName` where one of its names is taken within the domain."""
+        """Take in a job. Raises `DuplicateName` where the domain has one of its names in the same version."""
         _refuse_taken(self.jobs, spec)
-        self.jobs.update(dict.fromkeys(spec.names, spec))
+        self.jobs.add(spec)
 
     def add_event(self, spec: EventSpec) -> None:
-        """Take in an event. Raises `DuplicateName` where one of its names is taken within the domain."""
+        """Take in an event. Raises `DuplicateName` where the domain has one of its names in the same version."""
         _refuse_taken(self.events, spec)
-        self.events.update(dict.fromkeys(spec.names, spec))
+        self.events.add(spec)
 
     def add_subscription(self, subscription: Subscription) -> None:
-        """Take in a subscription. Raises `DuplicateName` where one of its names is taken within the domain."""
+        """Take in a subscription, or a further version of one.
+
+        Raises `DuplicateName` where one of its names is taken within the domain, and `CatalogError` where its options
+        differ from those of another version.
+        """
         for name in subscription.names:
-            if other := self.subscriptions.get(name):
-                raise DuplicateName(
-                    f"the subscription {name!r} is declared at {other.handler.place} and again at "
-                    f"{subscription.handler.place}; give one of them another name=."
-                )
+            for other in self.subscriptions.of(name).values():
+                check_versions(name, other, subscription)
             if job := self.jobs.get(name):
                 raise DuplicateName(
                     f"the subscription at {subscription.handler.place} is named {name!r}, as the job "
                     f"{job.path} is, and deliveries are jobs too; give it another name=."
                 )
-        self.subscriptions.update(dict.fromkeys(subscription.names, subscription))
+        self.subscriptions.add(subscription)
 
     def add_handler(self, spec: JobSpec, handler: Handler) -> None:
         """Take in a handler. Raises `DuplicateHandler`."""
@@ -318,9 +321,46 @@ class DomainSpec:
         self.context = factory
 
 
-def _refuse_taken(taken: Mapping[str, MessageSpec], spec: MessageSpec) -> None:
-    for name in spec.names:
-        if other := taken.get(name):
-            raise DuplicateName(
-                f"{spec.path} and {other.path} are both named {name!r}; give one of them another name=."
-            )
+def _refuse_taken(taken: Versions[Any], spec: MessageSpec) -> None:
+    if claimed := taken.claimed(spec):
+        raise twice(*claimed, spec)
+
+
+def twice(name: str, other: MessageSpec, spec: MessageSpec) -> DuplicateName:
+    """The error for two messages that claim one name: in the same version, or in two domains."""
+    if other.domain is not spec.domain:
+        return DuplicateName(
+            f"{spec.path} and {other.path} are both named {name!r}, and a name belongs to one domain in all its "
+            "versions; give one of them another name=."
+        )
+    return DuplicateName(
+        f"{spec.path} and {other.path} are both named {name!r}, in version {spec.version}; give one of them another "
+        "name=, or another version= if it is a changed form of the other."
+    )
+
+
+_SHARED = ("name", "aliases", "stated_queue", "defaults", "ordered_by", "on_dead", "stale_after")
+"""What all versions of one subscription have in common."""
+
+
+def check_versions(name: str, one: Subscription, other: Subscription) -> None:
+    """Check that two subscriptions of one name hear two versions of one event, and are alike in everything else.
+
+    Raises `DuplicateName` and `CatalogError`.
+    """
+    places = f"is declared at {one.handler.place} and again at {other.handler.place}"
+    one_event = one.version != other.version and {*one.event.names} & {*other.event.names}
+    if one.domain is not other.domain or not one_event:
+        raise DuplicateName(
+            f"the subscription {name!r} {places}; give one of them another name=. One name is for the handlers of "
+            "several versions of one event."
+        )
+    different = [each for each in _SHARED if getattr(one, each) != getattr(other, each)]
+    if different:
+        option = {"stated_queue": "queue=", "defaults": "policy (retry=, timeout=, priority=, keep= or expires=)"}.get(
+            different[0], f"{different[0]}="
+        )
+        raise CatalogError(
+            f"the subscription {name!r} {places}, for versions {one.version} and {other.version} of "
+            f"{other.event.name}, with another {option}: say the same at both, since it is one subscription."
+        )

@@ -7,7 +7,7 @@ import sys
 from remit.cli.exits import Refused, UsageError
 
 
-def confirm(question: str, *, refusal: str, otherwise: str = "say --yes") -> None:
+def confirm(question: str, *, refusal: str, otherwise: str = "pass --yes") -> None:
     """Ask, and go on after a yes. Raises `Refused`, and `UsageError` where nobody can be asked."""
     if not sys.stdin.isatty():
         raise UsageError(f"{question} There is nobody to ask here: {otherwise}")

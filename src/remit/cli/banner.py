@@ -79,7 +79,7 @@ class Banner:
             ("  lease", f"{self.lease:g} s; runs get {self.grace:g} s to end at a stop"),
             ("  queues", self._queues() if self.queues else "none: no domain of this application declares a job"),
         ]
-        if self.publishes or self.subscriptions or self.outbox.pending:
+        if self.publishes or self.subscriptions or self.outbox.pending or self.outbox.unknown:
             pairs.append(("  events", self._events()))
         pairs += [(Text("  warning", "yellow"), warning) for warning in self.warnings]
         return Group(head, facts(pairs))
@@ -89,6 +89,7 @@ class Banner:
         heard = count(len(self.subscriptions), "subscription") if self.subscriptions else "no subscriptions"
         kept = f"{span(self.keep)} after their last delivery" if self.keep < FOREVER else "for ever"
         waiting = f"; {count(self.outbox.pending, 'event')} pending" if self.outbox.pending else ""
+        waiting += f"; {count(self.outbox.unknown, 'unknown event')}" if self.outbox.unknown else ""
         return f"{heard}; relayed here, kept {kept}{waiting}"
 
     def _queues(self) -> Table:
@@ -124,7 +125,7 @@ async def examine(app: Remit, worker: Worker, processes: int) -> Banner:
         grace=worker.settings.grace,
         queues={name: queue.concurrency for name, queue in app.catalog.queues.items()},
         jobs=jobs,
-        subscriptions=sorted(one.name for one in app.catalog.subscriptions),
+        subscriptions=sorted({one.name for one in app.catalog.subscriptions}),
         keep=worker.settings.log.keep,
         outbox=waiting,
         publishes=any(domain.__remit__.events for domain in app.catalog.domains),
@@ -219,5 +220,5 @@ def _unheard(app: Remit, known: list[SubscriptionRecord]) -> set[str]:
     """Events that no subscription hears, of this application or of another on the same database."""
     elsewhere = {name for each in known if each.retired_at is None and not each.vanished for name in each.events}
     heard = {name for each in app.catalog.subscriptions for name in each.event.names} | elsewhere
-    declared = [spec for domain in app.catalog.domains for spec in domain.__remit__.events.values()]
+    declared = [spec for domain in app.catalog.domains for spec in domain.__remit__.events.all]
     return {spec.name for spec in declared if not spec.audit_only and heard.isdisjoint(spec.names)}

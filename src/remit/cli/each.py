@@ -33,7 +33,7 @@ def each(
     with opened(path) as (_, face):
         for id in ids:
             try:
-                result = act(face, id)
+                result = act(face, face.jobs.whole_id(id) if noun == "job" else id)
             except RemitError as error:
                 complain(error)
                 status = status or exit_of(error)

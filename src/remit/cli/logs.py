@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
-from remit.telemetry import log
+from remit.telemetry import enable, log
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 LogFormat: TypeAlias = Literal["text", "json"]
@@ -20,13 +20,14 @@ _COLOURS = {logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "31", 
 def configure(level: LogLevel, form: LogFormat, process: int | None) -> bool:
     """Set up logging, unless the application has done so: then its way is kept, and the answer is False.
 
-    `level` is remit's own, handlers' `run.log` included. Others are heard from WARNING: a client that tells each of its
-    requests would be all that there is to read. `process` is the number of a supervised worker process, which stands in
-    every line.
+    `level` holds for remit's loggers, `run.log` included; for all others the level is WARNING at least, since a client
+    library that logs each request would drown the rest. `process` is the number of a supervised worker process, and
+    part of every line.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
     root = logging.getLogger()
     log.setLevel(number)
+    enable()
     if root.handlers:
         return False
     handler = logging.StreamHandler(sys.stderr)
@@ -54,17 +55,19 @@ class TextLines(logging.Formatter):
         text = f"{when} {level} {self._process}{_about(record)}{record.getMessage()}"
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
-        if record.stack_info:
-            text += "\n" + self.formatStack(record.stack_info)
+        if stack := record.stack_info or getattr(record, "remit_stack", None):
+            text += "\n" + self.formatStack(stack).rstrip()
         return text
 
 
 def _about(record: logging.LogRecord) -> str:
-    """Which job logs it, or which logger."""
+    """The job whose handler logs it, and the logger, unless it is one of remit's own: its messages name their jobs."""
+    own = record.name.partition(".")[0] == "remit"
+    if record.name == "remit":
+        return ""
     job = getattr(record, "remit_job", None)
-    if job is not None:
-        return f"{job} {getattr(record, 'remit_job_id', '')}: "
-    return "" if record.name.partition(".")[0] == "remit" else f"{record.name}: "
+    about = f"{job} {getattr(record, 'remit_job_id', '')}: " if job else ""
+    return about if own else f"{about}{record.name}: "
 
 
 class JsonLines(logging.Formatter):

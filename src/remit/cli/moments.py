@@ -27,3 +27,16 @@ def moment_of(option: str, text: str | None, now: datetime | None = None) -> dat
             f"{option} {text!r} is no moment: write an age (90s, 5min, 12h, 7d, 2w), a date (2026-01-31) or a date "
             "with a time (2026-01-31T13:00, 2026-01-31T13:00Z)"
         ) from None
+
+
+def moment_ahead(option: str, text: str | None) -> datetime | None:
+    """The moment that an option of the future means: a date, or a date with a time. Raises `UsageError`."""
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"{option} {text!r} is no moment: write a date (2026-01-31) or a date with a time (2026-01-31T13:00, "
+            "2026-01-31T13:00Z)"
+        ) from None

@@ -31,7 +31,44 @@ After: TypeAlias = Annotated[
 ReasonText: TypeAlias = Annotated[
     str | None, Parameter(name="--reason", metavar="TEXT", help="Only where the reason contains this text.")
 ]
-JobIds: TypeAlias = Annotated[str, Parameter(name="ID", help="The ids of jobs.")]
+Label: TypeAlias = Annotated[
+    str | None, Parameter(name="--label", metavar="TEXT", help="Only jobs with exactly this label.")
+]
+RequestedBy: TypeAlias = Annotated[
+    str | None, Parameter(name="--requested-by", metavar="NAME", help="Only what this name, role or email asked for.")
+]
+Correlation: TypeAlias = Annotated[
+    str | None, Parameter(name="--correlation", metavar="ID", help="Only the chain that began with this job or event.")
+]
+Scope: TypeAlias = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--scope",
+        metavar="KEY=VALUE",
+        negative=(),
+        consume_multiple=False,
+        help="Only jobs of this scope (tenant).",
+    ),
+]
+Since: TypeAlias = Annotated[
+    str | None, Parameter(name="--since", metavar="WHEN", help="Only jobs sent since: 10min, 7d, 2026-01-31, …")
+]
+Until: TypeAlias = Annotated[
+    str | None, Parameter(name="--until", metavar="WHEN", help="Only jobs sent before: 10min, 7d, 2026-01-31, …")
+]
+Failing: TypeAlias = Annotated[
+    bool,
+    Parameter(
+        name="--failed", negative=(), show_default=False, help="Only jobs that wait or run after a failed attempt."
+    ),
+]
+DryRun: TypeAlias = Annotated[
+    bool,
+    Parameter(name="--dry-run", negative=(), show_default=False, help="Report how many match, and change nothing."),
+]
+JobIds: TypeAlias = Annotated[
+    str, Parameter(name="ID", help="The ids of jobs, or their first 8 characters or more where these are unique.")
+]
 QueueNames: TypeAlias = Annotated[str, Parameter(name="QUEUE", help="Whole names, e.g. billing.invoices.")]
 By: TypeAlias = Annotated[
     str | None, Parameter(name="--by", metavar="NAME", help="Who does it; whoever is logged in, by default.")

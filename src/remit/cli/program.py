@@ -17,7 +17,20 @@ from typing import Any
 from cyclopts import App, CycloptsError
 
 import remit
-from remit.cli.commands import check, dead, events, graph, jobs, migrate, queues, status, subscriptions, worker, workers
+from remit.cli.commands import (
+    check,
+    dead,
+    enqueue,
+    events,
+    graph,
+    jobs,
+    migrate,
+    queues,
+    status,
+    subscriptions,
+    worker,
+    workers,
+)
 from remit.cli.exits import Exit, UsageError
 from remit.cli.settings import Settings, options_of
 from remit.cli.stopping import StopSwitch
@@ -45,12 +58,14 @@ def build(stop: StopSwitch) -> App:
     commands: dict[str, Callable[..., Any]] = {
         "worker": worker.command(stop),
         "migrate": migrate.migrate,
+        "enqueue": enqueue.enqueue,
         "status": status.status,
         "check": check.check,
         "graph": graph.graph,
     }
     for name, command in commands.items():
-        app.command(command, name=name, usage=f"Usage: remit {name} [APP] [OPTIONS]", help_epilogue="")
+        words = "[APP] NAME [PAYLOAD]" if name == "enqueue" else "[APP]"
+        app.command(command, name=name, usage=f"Usage: remit {name} {words} [OPTIONS]", help_epilogue="")
     for noun in (jobs, dead, events, subscriptions, queues, workers):
         app.command(noun.group)
     return app

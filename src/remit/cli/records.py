@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime
 from typing import Any
 
@@ -37,6 +38,7 @@ def job(record: JobRecord) -> dict[str, Any]:
         "attempt": record.attempt,
         "attempts": record.attempts,
         "failures": record.failures,
+        "timeout": "none" if record.timeout == math.inf else record.timeout,
         "created_at": stamp(record.created_at),
         "run_at": stamp(record.run_at),
         "claimed_at": stamp(record.claimed_at),
@@ -53,6 +55,7 @@ def job(record: JobRecord) -> dict[str, Any]:
         "event": record.event,
         "subscription": record.name if record.event else None,
         "reason": record.reason,
+        "last_error": record.last_error,
         "payload": _parsed(record.payload_text),
         "result": _parsed(record.result_text),
     }
@@ -130,14 +133,15 @@ def _delivery(record: DeliveryRecord) -> dict[str, Any]:
 
 
 def outbox(record: OutboxRecord) -> dict[str, Any]:
-    return {"pending": record.pending, "lag_seconds": record.lag, "dead": record.dead}
+    return {"pending": record.pending, "lag_seconds": record.lag, "dead": record.dead, "unknown": record.unknown}
 
 
-def condition(record: SubscriptionRecord) -> dict[str, list[Any]] | None:
-    """The values that each field may have; None where the database compares nothing."""
-    if record.condition is None:
-        return None
-    return {field: [_parsed(text) for text in texts] for field, texts in record.condition.items()}
+def conditions(record: SubscriptionRecord) -> dict[int, dict[str, list[Any]]]:
+    """By version of the event, the values that each field may have; nothing for a version of which all are wanted."""
+    return {
+        version: {field: [_parsed(text) for text in texts] for field, texts in fields.items()}
+        for version, fields in record.conditions.items()
+    }
 
 
 def subscription(record: SubscriptionRecord) -> dict[str, Any]:
@@ -148,7 +152,7 @@ def subscription(record: SubscriptionRecord) -> dict[str, Any]:
         "domain": record.domain,
         "queue": record.queue,
         "events": list(record.events),
-        "where": condition(record),
+        "where": {str(version): fields for version, fields in conditions(record).items()},
         "ordered_by": record.ordered_by,
         "on_dead": record.on_dead,
         "stale_after_seconds": record.stale_after,
@@ -179,7 +183,9 @@ def queue(record: QueueRecord) -> dict[str, Any]:
         "running": record.running,
         "longest_run_seconds": record.longest_run,
         "dead": record.dead,
+        "retrying": record.retrying,
         "completed_per_second": record.rate,
+        "failed_per_second": record.failed / record.window,
         "ended": {state.value: number for state, number in record.ended.items()},
         "window_seconds": record.window,
         "paused_at": stamp(record.paused_at),
@@ -194,6 +200,7 @@ def worker(record: WorkerRecord) -> dict[str, Any]:
         "pid": record.pid,
         "started_at": stamp(record.started_at),
         "seen_at": stamp(record.seen_at),
+        "silent": record.silent,
         "running": record.running,
         "about": record.about,
         "health": record.health,

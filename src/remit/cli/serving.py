@@ -33,7 +33,10 @@ class Orders:
     log_level: logs.LogLevel = "info"
     log_format: logs.LogFormat = "text"
     processes: int = 1
+    max_tasks_per_child: int | None = None
     number: int | None = None
+    queues: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
     @property
     def introduces(self) -> bool:
@@ -78,7 +81,14 @@ class _Service:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        worker = self._app.worker(lease=self._orders.lease, grace=self._orders.grace)
+        orders = self._orders
+        worker = self._app.worker(
+            lease=orders.lease,
+            grace=orders.grace,
+            max_tasks_per_child=orders.max_tasks_per_child,
+            queues=orders.queues,
+            exclude=orders.exclude,
+        )
 
         def asked() -> None:
             worker.request_stop()  # the first stops it, the second hurries it

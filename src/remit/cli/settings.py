@@ -1,15 +1,19 @@
 """What the environment and the file say about options: the file is overruled by the environment, and both by the flag.
 
 An option `--log-level` is `REMIT_LOG_LEVEL` in the environment and `log-level` in `remit.toml`, or in the table
-`[tool.remit]` of `pyproject.toml`; both are looked for in the current directory. A name that no option has is an error,
-whichever command runs: a typing mistake must not wait for the day on which it matters.
+`[tool.remit]` of `pyproject.toml`; both are looked for in the current directory. A key of the file that no option has
+is an error, whichever command runs. The environment has other authors too: for a service named `remit`, Kubernetes sets
+`REMIT_PORT`. So a variable is an error only where it is nearly the name of an option; any other is ignored, with a
+warning.
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +21,14 @@ from cyclopts import App, ArgumentCollection, Token
 
 from remit.cli.exits import UsageError
 from remit.errors import nearest
+from remit.telemetry import log
 
 PREFIX = "REMIT_"
-READ_BY_OTHERS = frozenset({"REMIT_DATABASE_URL"})
-"""Variables that are no options: the application reads them."""
+READ_BY_OTHERS = frozenset({"REMIT_DATABASE_URL", "REMIT_TEST_DATABASE_URL"})
+"""Variables that are no options: the application reads the first, the pytest plugin the second."""
+_OF_KUBERNETES = re.compile(r"REMIT_(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_\w+)")
+"""The variables of a service named `remit` or `remit-…`, in each container of its namespace."""
+_NEARLY = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +87,19 @@ def _from_environment(options: Collection[str], environment: Mapping[str, str]) 
         if not name.startswith(PREFIX) or name in READ_BY_OTHERS:
             continue
         if name not in known:
-            raise UsageError(
-                f"the environment sets {name}, and no option is called so.{nearest(name, {*known, *READ_BY_OTHERS})}"
-            )
+            _refuse_near_miss(name, {*known, *READ_BY_OTHERS})
+            continue
         if value:  # an empty variable is how a container says "not set"
             yield Setting(known[name], (value,), name)
+
+
+def _refuse_near_miss(name: str, known: Collection[str]) -> None:
+    """A variable that is nearly an option is a typing mistake; any other belongs to somebody else, and is logged."""
+    if _OF_KUBERNETES.fullmatch(name):
+        return
+    if get_close_matches(name, known, n=1, cutoff=_NEARLY):
+        raise UsageError(f"the environment sets {name}, and no option has that name.{nearest(name, known)}")
+    log.warning("the environment sets %s, which is no option of remit: it is ignored", name)
 
 
 def _from_file(options: Collection[str], folder: Path) -> Iterator[Setting]:
@@ -93,7 +109,7 @@ def _from_file(options: Collection[str], folder: Path) -> Iterator[Setting]:
             hint = nearest(key, options)
             if _variable(key) in READ_BY_OTHERS:
                 hint = f" The application reads it from {_variable(key)} alone."
-            raise UsageError(f"{file} sets {key!r}, and no option is called so.{hint}")
+            raise UsageError(f"{file} sets {key!r}, and no option has that name.{hint}")
         yield Setting(key, _texts(key, value, file), f"{key} in {file}")
 
 

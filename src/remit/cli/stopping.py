@@ -9,10 +9,9 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-T = TypeVar("T")
+from remit.runtime.signals import STOPPING, give_back, take
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""SIGHUP comes from a terminal that is closed; under `nohup` it is ignored, and stays so."""
+T = TypeVar("T")
 
 
 class StopSwitch:
@@ -30,16 +29,14 @@ class StopSwitch:
         self._supervised = supervised
         self._wanted = 0
         self._listener: Callable[[], None] | None = None
-        self._before: dict[signal.Signals, Any] = {}
 
     def install(self) -> None:
-        for number in _SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._heard)
+        for number in STOPPING:
+            take(number, self._heard)
 
     def uninstall(self) -> None:
-        while self._before:
-            signal.signal(*self._before.popitem())
+        for number in STOPPING:
+            give_back(number)
 
     def ask(self, level: int) -> None:
         """Ask to stop, gracefully (1) or at once (2), unless that was asked already; from any thread."""
@@ -84,7 +81,7 @@ def interruptible(work: Coroutine[Any, Any, T]) -> T:
     async def watched() -> T:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
-        heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        heard = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
         for number in heard:
             loop.add_signal_handler(number, task.cancel)
         return await work

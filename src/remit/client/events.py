@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
+from remit.catalog import AnyId, id_text
 from remit.client.faces import BlockingFace, Runs, blocking
+from remit.client.filters import Called, by_that_name
 from remit.errors import EventNotFound, InvalidArgument, InvalidTransition, UnknownSubscription, nearest
-from remit.jobs.ids import is_id
 from remit.jobs.model import micros
 from remit.outbox import operations
 from remit.outbox.model import EventPage, EventRecord, EventState, Filled, OutboxRecord
@@ -19,16 +20,18 @@ _BEGINNING = -1
 
 
 class Events:
-    """Events, one or many. Ids are texts, as `EventRef.id` gives them."""
+    """Events, one or many. An id is a text, as `EventRef.id` gives it, or a `uuid.UUID`."""
 
-    def __init__(self, database: Runs) -> None:
+    def __init__(self, database: Runs, called: Called = by_that_name) -> None:
         self._database = database
+        self._called = called
 
-    async def get(self, id: str) -> EventRecord:
+    async def get(self, id: AnyId) -> EventRecord:
         """One event, with the state of each of its deliveries. Raises `EventNotFound`."""
-        event = await self._database.run(lambda tx: operations.get_event(tx, id), atomic=False) if is_id(id) else None
+        known = _known(id)
+        event = await self._database.run(lambda tx: operations.get_event(tx, known), atomic=False)
         if event is None:
-            raise EventNotFound(_missing(id))
+            raise EventNotFound(_missing(known))
         return event
 
     async def list(
@@ -38,13 +41,14 @@ class Events:
         event: str | None = None,
         domain: str | None = None,
         limit: int = 50,
-        after: str | None = None,
+        after: AnyId | None = None,
     ) -> EventPage:
         """Events, newest first, a page at a time.
 
-        `state` is "pending" (not dispatched yet), "dispatched" or "dead"; `event` a whole name
-        (`billing.invoice-paid`), `domain` the publisher. `after` is what the page before answered; a page whose own
-        `after` is None is the last. `limit` is 1 to 1000. Raises `InvalidArgument`.
+        `state` is "pending" (not dispatched yet), "unknown" (declared by no release that was here yet), "dispatched" or
+        "dead"; `event` a whole name (`billing.invoice-paid`), whose other names match too; `domain` the publisher.
+        `after` is what the page before answered; a page whose own `after` is None is the last. `limit` is 1 to 1000.
+        Raises `InvalidArgument`.
         """
         if state is not None and state not in set(EventState):
             raise InvalidArgument(
@@ -53,11 +57,13 @@ class Events:
             )
         if not 1 <= limit <= LONGEST_PAGE:
             raise InvalidArgument(f"limit is 1 to {LONGEST_PAGE}, not {limit}")
-        if after is not None and not is_id(after):
+        names = None if event is None else self._called(event)
+        position = id_text(after)
+        if after is not None and position is None:
             raise InvalidArgument(f"after is the id of an event, as the page before gave it, not {after!r}")
         return await self._database.run(
             lambda tx: operations.list_events(
-                tx, state=state, domain=domain, name=event, after=after, limit=limit
+                tx, state=state, domain=domain, names=names, after=position, limit=limit
             ),
             atomic=False,
         )  # fmt: skip
@@ -66,17 +72,24 @@ class Events:
         """How the relay keeps up: events that wait for it, how long the oldest has waited, and dead ones."""
         return await self._database.run(operations.outbox, atomic=False)
 
-    async def retry(self, id: str) -> None:
+    async def retry(self, id: AnyId) -> None:
         """Give an event that the relay failed on, or gave up, to the relay again.
 
-        Raises `EventNotFound`, and `InvalidTransition` for one that was dispatched: its deliveries are retried as jobs.
+        Raises `EventNotFound`, and `InvalidTransition` for one that was dispatched, whose deliveries are retried as
+        jobs, and for one that is unknown.
         """
-        was = await self._database.run(lambda tx: operations.retry_event(tx, id), atomic=True) if is_id(id) else None
+        known = _known(id)
+        was = await self._database.run(lambda tx: operations.retry_event(tx, known), atomic=True)
         if was is None:
-            raise EventNotFound(_missing(id))
+            raise EventNotFound(_missing(known))
+        if was is EventState.UNKNOWN:
+            raise InvalidTransition(
+                f"event {known} waits for a release that declares it: start a worker of that release, or run "
+                "`remit migrate` with it"
+            )
         if was is EventState.DISPATCHED:
             raise InvalidTransition(
-                f"event {id} was dispatched: retry its deliveries, which are jobs, or replay it to a subscription"
+                f"event {known} was dispatched: retry its deliveries, which are jobs, or replay it to a subscription"
             )
 
     async def replay(
@@ -147,9 +160,14 @@ class Events:
         return f"there is no subscription {name!r} in the store, or it is retired.{nearest(name, known)}"
 
 
+def _known(given: object) -> str:
+    id = id_text(given)
+    if id is None:
+        raise EventNotFound(f"{given!r} is no id of an event: copy one from `remit events list`")
+    return id
+
+
 def _missing(id: str) -> str:
-    if not is_id(id):
-        return f"{id!r} is no id of an event: copy one from `remit events list`"
     return f"no event {id!r}: it never existed, was rolled back, or was purged"
 
 

@@ -19,8 +19,9 @@ from remit.jobs.states import State
 class QueueRecord:
     """One queue as it stood when it was read.
 
-    `ended` counts, by final state, what ended within the last `window` seconds; `dead` all dead letters that wait.
-    Ages are in seconds: of the oldest ready job, and of the longest run.
+    `ended` counts, by final state, what ended within the last `window` seconds, and `failed` the attempts that failed
+    within them. `retrying` counts the jobs that have not ended and of which an attempt failed; `dead` all dead letters
+    that wait. Ages are in seconds: of the oldest ready job, and of the longest run.
     """
 
     name: str
@@ -29,6 +30,8 @@ class QueueRecord:
     scheduled: int = 0
     running: int = 0
     dead: int = 0
+    retrying: int = 0
+    failed: int = 0
     oldest_ready: float | None = None
     longest_run: float | None = None
     paused_at: datetime | None = None
@@ -78,7 +81,8 @@ async def _list(tx: Transaction, declared: Iterable[str], window: float) -> buil
 
     for name in declared:
         record(name)
-    for name, state, count, age in await operations.waiting(tx):
+    for name, state, count, failed, age in await operations.waiting(tx):
+        record(name).retrying += failed
         match state:
             case State.READY:
                 record(name).ready, record(name).oldest_ready = count, age
@@ -88,6 +92,8 @@ async def _list(tx: Transaction, declared: Iterable[str], window: float) -> buil
                 record(name).scheduled = count
     for name, state, count in await operations.ended(tx, seconds=window):
         record(name).ended[state] = count
+    for name, count in (await operations.failed_attempts(tx, seconds=window)).items():
+        record(name).failed = count
     for name, count in (await operations.dead(tx)).items():
         record(name).dead = count
     for name, at, by in await operations.paused(tx):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from remit.catalog import EnqueueRequest, EventRef, JobRef, PublishRequest, current_origin, traceparent
 from remit.client.rail import DirectRail
@@ -25,6 +25,10 @@ _Rows: TypeAlias = list[dict[str, Any]]
 _Insert: TypeAlias = Callable[..., Coroutine[Any, Any, int]]
 
 LARGEST_INSERT = jobs.LARGEST_INSERT
+
+
+OWN_TRANSACTION: Final = object()
+"""As `tx=`: a short transaction of remit's own, also where `require_tx` is set; for tools, not for applications."""
 
 
 class StoreSender:
@@ -122,6 +126,8 @@ class StoreSender:
 
     def _transaction(self, tx: object | None) -> object | None:
         """The handle to write on: what the caller passed, or else what an integration knows to run here."""
+        if tx is OWN_TRANSACTION:
+            return None
         if tx is not None:
             return tx
         found = [handle for ambient in self._ambient if (handle := ambient()) is not None]

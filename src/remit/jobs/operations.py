@@ -6,19 +6,25 @@ from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
-from remit.db.statements import document
-from remit.db.transaction import Row, Transaction
-from remit.errors import ForeignTransaction
+from typing_extensions import Unpack
+
+from remit.catalog import kind_of
+from remit.db.statements import Query, document
+from remit.db.transaction import Row, Transaction, Value
+from remit.errors import ForeignTransaction, IdTaken, StoreBusy
 from remit.jobs import queries
+from remit.jobs.cursor import Cursor
 from remit.jobs.model import (
     Allotment,
     Claim,
     Ended,
     FailureRecord,
+    Filter,
     JobRecord,
     Landed,
     LogRecord,
     Page,
+    Rescued,
     moment,
 )
 from remit.jobs.rows import NOT_SAID
@@ -27,6 +33,8 @@ from remit.jobs.states import Command, State, allows
 _POSITION = itemgetter(13, 14, 15, 0)
 
 LARGEST_INSERT = 1000
+LOOKS = 3
+FOREIGN = "this transaction belongs to another database than the application's: nothing was written"
 _RINGING = (State.READY, State.DEAD)  # a death is an event
 
 
@@ -40,23 +48,57 @@ async def enqueue(tx: Transaction, jobs: Sequence[dict[str, Any]], *, store: str
     """Insert jobs, `LARGEST_INSERT` in a statement; answers how many.
 
     An id that is there already is left alone, so this can be repeated, and a duplicate aborts nobody's transaction.
-    Raises `ForeignTransaction` when the transaction belongs to another store.
+    Raises `ForeignTransaction` when the transaction belongs to another store, and `IdTaken`.
     """
     if len(jobs) == 1:
-        [job] = jobs
-        if await tx.fetch(queries.ENQUEUE_ONE, **{**NOT_SAID, **job}, store=store, ring="delay" not in job):
-            return 1
+        ring = "delay" not in jobs[0]
+        return await insert_one(
+            tx, queries.ENQUEUE_ONE, queries.STORED, {**NOT_SAID, **jobs[0]}, store=store, ring=ring
+        )
     inserted = 0
     for first in range(0, len(jobs), LARGEST_INSERT):
         batch = jobs[first : first + LARGEST_INSERT]
         ring = any("delay" not in job for job in batch)
         rows = await tx.fetch(queries.ENQUEUE, jobs=document(batch), store=store, ring=ring)
         if not rows:
-            raise ForeignTransaction(
-                "this transaction belongs to another database than the application's: nothing was written"
-            )
+            raise ForeignTransaction(FOREIGN)
         inserted += rows[0][0]
     return inserted
+
+
+async def insert_one(
+    tx: Transaction, insert: Query, stored: Query, row: dict[str, Any], *, store: str, **params: Value
+) -> int:
+    """Insert a job or an event; answers 0 for a duplicate. Nothing but a duplicate costs a second statement."""
+    fields = {**row}
+    fields.pop("kinds", None)
+    for _ in range(LOOKS):
+        if await tx.fetch(insert, **fields, **params, store=store):
+            return 1
+        if await check_ids(tx, stored, [row], store=store):
+            return 0
+    raise StoreBusy(
+        f"others insert and delete {row['name']} {row['id']} at this moment, and nothing was written: try again"
+    )
+
+
+async def check_ids(
+    tx: Transaction, stored: Query, rows: Sequence[dict[str, Any]], *, store: str | None = None
+) -> bool:
+    """Whether any of these ids is stored, after an insert that passed over those that are.
+
+    Raises `IdTaken` where a message of another kind has one, and `ForeignTransaction` where the store is not the one
+    that is meant.
+    """
+    found = await tx.fetch(stored, ids=document([row["id"] for row in rows]), store=store)
+    if not found:
+        raise ForeignTransaction(FOREIGN)
+    kinds = {id: kind_of(name, payload) for id, name, payload in found if id is not None}
+    for row in rows:
+        kind = kinds.get(row["id"])
+        if kind is not None and kind not in row.get("kinds", (kind,)):
+            raise IdTaken(row["id"], kind, row["kinds"][0])
+    return bool(kinds)
 
 
 async def heads(tx: Transaction, lines: Iterable[tuple[int, str]], *, suspects: bool = True) -> dict[int, int]:
@@ -67,22 +109,19 @@ async def heads(tx: Transaction, lines: Iterable[tuple[int, str]], *, suspects: 
 
 async def claim(
     tx: Transaction, allotments: Sequence[Allotment], *, worker: str, token: int, suspects: bool = True
-) -> tuple[list[Claim], list[str]]:
-    """Take jobs to run, best first; nobody else will get them. Beside them, the ids of jobs that had expired.
+) -> tuple[list[Claim], list[Claim]]:
+    """Take jobs to run, best first; nobody else will get them. Beside them, those that had expired: they have ended.
 
     Without `suspects`, those are left to others.
     """
     rows = await tx.fetch(queries.CLAIM, lines=document(allotments), worker=worker, token=token, suspects=suspects)
     rows.sort(key=_POSITION)
     claims: list[Claim] = []
-    expired: list[str] = []
+    expired: list[Claim] = []
     for row in rows:
         id, state, line, failures, attempts, suspect, encoding, payload, backoff, correlation, name, trace, *rest = row
-        if state == State.RUNNING:
-            held = id, token, line, failures, attempts, suspect > 0, encoding, payload, backoff, correlation, name
-            claims.append(Claim(*held, trace, rest[0]))
-        else:
-            expired.append(id)
+        held = id, token, line, failures, attempts, suspect > 0, encoding, payload, backoff, correlation, name
+        (claims if state == State.RUNNING else expired).append(Claim(*held, trace, rest[0], rest[4]))
     return claims, expired
 
 
@@ -97,6 +136,8 @@ def _outcome(ended: Ended) -> dict[str, Any]:
     }
     if transition.delay is not None:
         outcome["delay"] = transition.delay
+    if transition.began:
+        outcome["began"] = True
     if transition.result is not None:
         outcome["result"] = transition.result
     if transition.reason is not None:
@@ -116,7 +157,8 @@ def lanes_of(events: Iterable[dict[str, Any]]) -> str:
 async def finish(tx: Transaction, ended: Iterable[Ended], *, worker: str, stamp: int) -> list[Landed]:
     """Write outcomes, in id order, with the messages of those that land; a run whose lease is lost is not among them.
 
-    `stamp` becomes the token of what lands: whoever sees it on a row knows that this statement wrote it.
+    `stamp` becomes the token of what lands: whoever sees it on a row knows that this statement wrote it. Raises
+    `IdTaken`: a batch with ids of an application's own (`Ended.has_own_ids`) needs a transaction, which is rolled back.
     """
     batch = sorted(ended, key=lambda one: one.id)
     messages = [message for one in batch for message in one.messages]
@@ -131,13 +173,18 @@ async def finish(tx: Transaction, ended: Iterable[Ended], *, worker: str, stamp:
         stamp=stamp,
         ring=bool(messages or events) or any(one.transition.state in _RINGING for one in batch),
     )
-    return [Landed(row[0], State(row[1])) for row in rows]
+    landed = [Landed(row[0], State(row[1])) for row in rows]
+    for stored, sent in ((queries.STORED, messages), (queries.STORED_EVENTS, events)):
+        if own := [each for each in sent if "kinds" in each and any(each["causation"] == one.id for one in landed)]:
+            await check_ids(tx, stored, own)
+    return landed
 
 
 async def complete(tx: Transaction, ended: Ended, *, worker: str, stamp: int) -> None:
     """Write one outcome in a transaction that somebody else ends; a lost lease aborts it, in the server.
 
     Repeated with the same `stamp`, because nobody knew whether its transaction was committed, it finds that it was.
+    Raises `IdTaken`, after which the transaction must not be committed: the job would be completed without its message.
     """
     if not await finish(tx, [ended], worker=worker, stamp=stamp):
         _, token = await probe(tx, ended.id)
@@ -179,10 +226,10 @@ async def promote(tx: Transaction, *, limit: int) -> tuple[int, float | None]:
     return promoted, due
 
 
-async def rescue(tx: Transaction, *, token: int, limit: int) -> list[tuple[str, State, bool]]:
-    """Free rows of workers that are gone: (id, new state, whether the crash was charged)."""
+async def rescue(tx: Transaction, *, token: int, limit: int) -> list[Rescued]:
+    """Free rows of workers that are gone."""
     rows = await tx.fetch(queries.RESCUE, token=token, limit=limit)
-    return [(row[0], State(row[1]), bool(row[2])) for row in rows]
+    return [Rescued(row[0], State(row[1]), bool(row[2]), row[3], row[4]) for row in rows]
 
 
 async def log(tx: Transaction, lines: Sequence[dict[str, Any]]) -> None:
@@ -204,34 +251,42 @@ def _moment(micros: int) -> Any:
     return moment(micros)
 
 
-async def list_jobs(
-    tx: Transaction,
-    *,
-    state: str | None,
-    domain: str | None,
-    queue: str | None,
-    name: str | None,
-    label: str | None,
-    reason: str | None,
-    deleted: bool,
-    after: str | None,
-    limit: int,
-) -> Page:
-    """A page of jobs, newest first."""
+_NO_FILTER: dict[str, Any] = {**dict.fromkeys(Filter.__annotations__), "failing": False, "deleted": False}
+_SET_ASIDE = frozenset({State.SKIPPED, State.CANCELLED, State.DEAD})
+
+
+async def list_jobs(tx: Transaction, *, after: str | None, limit: int, **filter: Unpack[Filter]) -> Page:
+    """A page of jobs, newest first. Raises `ValueError` for an `after` that no page gave."""
+    cursor = Cursor.read(after)
     rows = await tx.fetch(
         queries.LIST,
-        state=state,
-        domain=domain,
-        queue=queue,
-        name=name,
-        label=label,
-        reason=reason,
-        deleted=deleted,
-        after=after,
+        **{**_NO_FILTER, **filter},
+        after=cursor.id,
+        own_at=cursor.own_at,
+        own_after=cursor.own_id,
         limit=limit,
     )
-    jobs = tuple(JobRecord.from_row(row) for row in rows)
-    return Page(jobs, jobs[-1].id if len(jobs) == limit else None)
+    jobs, end = cursor.page([JobRecord.from_row(row) for row in rows], limit)
+    return Page(jobs, end)
+
+
+async def matching(tx: Transaction, *, after: str | None, limit: int, **filter: Unpack[Filter]) -> list[str]:
+    """The ids of jobs that match, in their order, beginning after one of them."""
+    asked = {**_NO_FILTER, **filter}
+    rows = await tx.fetch(queries.MATCHING, **asked, set_aside=asked["state"] in _SET_ASIDE, after=after, limit=limit)
+    return [row[0] for row in rows]
+
+
+async def between(tx: Transaction, low: str, high: str) -> list[str]:
+    """The first two ids within a range."""
+    return [row[0] for row in await tx.fetch(queries.BETWEEN, low=low, high=high)]
+
+
+async def count(tx: Transaction, **filter: Unpack[Filter]) -> int:
+    """How many jobs match."""
+    asked = {**_NO_FILTER, **filter}
+    [(number,)] = await tx.fetch(queries.COUNT, **asked, set_aside=asked["state"] in _SET_ASIDE)
+    return int(number)
 
 
 def _command(rows: list[Row], command: Command) -> tuple[State | None, bool]:
@@ -255,11 +310,22 @@ async def cancel_many(tx: Transaction, ids: Sequence[str], *, reason: str | None
     return [State(state) for (state,) in rows]
 
 
-async def retry(tx: Transaction, id: str, *, token: int) -> tuple[State | None, bool]:
+async def retry(tx: Transaction, id: str, *, token: int, by: str | None = None) -> tuple[State | None, bool]:
     """Make a job ready again, with all its attempts. Repeated with the same `token`, it finds that it did."""
-    rows = await tx.fetch(queries.RETRY, id=id, token=token)
+    rows = await tx.fetch(queries.RETRY, id=id, token=token, by=by)
     was, applied = _command(rows, Command.RETRY)
     return was, applied or bool(rows and rows[0][1])
+
+
+async def retry_many(
+    tx: Transaction, ids: Sequence[str], *, token: int, by: str | None = None, dead_only: bool = False
+) -> list[str]:
+    """Do the same to many. Answers the ids of those to which it applied; a row that is locked is left out.
+
+    With `dead_only`, dead letters alone.
+    """
+    rows = await tx.fetch(queries.RETRY_MANY, ids=document(list(ids)), token=token, by=by, dead_only=dead_only)
+    return sorted(row[0] for row in rows)
 
 
 async def delete(tx: Transaction, id: str, *, purge: bool) -> tuple[State | None, bool]:
@@ -268,47 +334,25 @@ async def delete(tx: Transaction, id: str, *, purge: bool) -> tuple[State | None
     return _command(await tx.fetch(query, id=id), Command.DELETE)
 
 
+async def delete_many(tx: Transaction, ids: Sequence[str], *, purge: bool) -> list[str]:
+    """Do the same to many. Answers the ids of those to which it applied; a row that is locked is left out."""
+    query = queries.PURGE_MANY if purge else queries.DELETE_MANY
+    return sorted(row[0] for row in await tx.fetch(query, ids=document(list(ids))))
+
+
 async def replay(
     tx: Transaction,
     *,
-    domain: str | None,
-    queue: str | None,
-    name: str | None,
-    reason: str | None,
-    before: int | None,
     after: str | None,
     token: int,
     limit: int,
+    by: str | None = None,
+    **filter: Unpack[Filter],
 ) -> list[str]:
-    """Make a batch of dead letters ready again, oldest first; answers their ids."""
-    rows = await tx.fetch(
-        queries.REPLAY,
-        domain=domain,
-        queue=queue,
-        name=name,
-        reason=reason,
-        before=before,
-        after=after,
-        token=token,
-        limit=limit,
-    )
-    return sorted(row[0] for row in rows)
-
-
-async def count_dead(
-    tx: Transaction,
-    *,
-    domain: str | None,
-    queue: str | None,
-    name: str | None,
-    reason: str | None,
-    before: int | None = None,
-) -> int:
-    """How many dead letters a replay would take."""
-    [(count,)] = await tx.fetch(
-        queries.COUNT_DEAD, domain=domain, queue=queue, name=name, reason=reason, before=before
-    )  # fmt: skip
-    return int(count)
+    """Make a batch of dead letters ready again, in the order of their ids; answers these."""
+    filter["state"] = State.DEAD
+    ids = await matching(tx, after=after, limit=limit, **filter)
+    return await retry_many(tx, ids, token=token, by=by, dead_only=True) if ids else []
 
 
 async def unfinished(tx: Transaction, ids: Sequence[str]) -> list[str]:
@@ -351,9 +395,17 @@ async def paused(tx: Transaction) -> list[tuple[str, int, str | None]]:
     return [(name, at, by) for name, at, by in await tx.fetch(queries.PAUSED)]
 
 
-async def waiting(tx: Transaction) -> list[tuple[str, State, int, float | None]]:
-    """(queue, state, how many, age of the oldest in seconds) of what has not ended."""
-    return [(queue, State(state), count, age) for queue, state, count, age in await tx.fetch(queries.WAITING)]
+async def waiting(tx: Transaction) -> list[tuple[str, State, int, int, float | None]]:
+    """(queue, state, how many, of these after a failure, age of the oldest in seconds) of what has not ended."""
+    return [
+        (queue, State(state), count, failed, age)
+        for queue, state, count, failed, age in await tx.fetch(queries.WAITING)
+    ]
+
+
+async def failed_attempts(tx: Transaction, *, seconds: float) -> dict[str, int]:
+    """How many attempts failed within the last so many seconds, by queue."""
+    return dict(await tx.fetch(queries.FAILED_ATTEMPTS, seconds=seconds))
 
 
 async def ended(tx: Transaction, *, seconds: float) -> list[tuple[str, State, int]]:

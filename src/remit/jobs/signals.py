@@ -54,6 +54,17 @@ class DeadLetter(Signal):
         super().__init__(self.reason)
 
 
+class Cancelled(Signal):
+    """The job stops early, because somebody asked it to or by itself: it ends as `cancelled`.
+
+    The reason that was given with the request to stop is kept; without one, this reason. `Run.check` raises it.
+    """
+
+    def __init__(self, reason: str = "stopped by its handler") -> None:
+        self.reason = _reason("Cancelled", reason)
+        super().__init__(self.reason)
+
+
 def _seconds(what: str, value: float | timedelta) -> float:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST:

@@ -87,47 +87,58 @@ class Failure(Struct, frozen=True):
     traceback: str | None = None
 
 
-class Completed(Struct, frozen=True):
+class Completed(Struct, frozen=True, tag=True):
     """The handler returned; `result` is JSON text or nothing."""
 
     result: str | None = None
 
 
-class Skipped(Struct, frozen=True):
+class Skipped(Struct, frozen=True, tag=True):
     """The handler found that there is nothing to do."""
 
     reason: str
 
 
-class Failed(Struct, frozen=True):
+class Failed(Struct, frozen=True, tag=True):
     """The handler raised, ran out of time, or asked to be retried. `retry_in` is in seconds."""
 
     failure: Failure
     retry_in: float
 
 
-class GaveUp(Struct, frozen=True):
+class GaveUp(Struct, frozen=True, tag=True):
     """The handler, or its policy, said that no retry can help."""
 
     reason: str
     failure: Failure | None = None
 
 
-class Snoozed(Struct, frozen=True):
+class Snoozed(Struct, frozen=True, tag=True):
     """The handler asked to run again later, at no cost in attempts."""
 
     seconds: float
 
 
-class Interrupted(Struct, frozen=True):
-    """The worker took the run back: it shuts down, or never started it. Costs nothing."""
+class Stopped(Struct, frozen=True, tag=True):
+    """The handler stopped early: the job is cancelled. The reason of whoever asked for that comes first."""
+
+    reason: str
 
 
-Outcome: TypeAlias = Completed | Skipped | Failed | GaveUp | Snoozed | Interrupted
+class Interrupted(Struct, frozen=True, tag=True):
+    """The worker gave the job back, at no cost: it shuts down. `began` says whether the handler had been called."""
+
+    began: bool = False
+
+
+Outcome: TypeAlias = Completed | Skipped | Failed | GaveUp | Snoozed | Stopped | Interrupted
 
 
 class Transition(Struct, frozen=True):
-    """What a running job becomes. `delay` is in seconds from the database's now, for the states that wait."""
+    """What a running job becomes. `delay` is in seconds from the database's now, for the states that wait.
+
+    `began` says that the handler was called in a run that was interrupted; with every other outcome it was.
+    """
 
     state: State
     failures: int
@@ -135,6 +146,7 @@ class Transition(Struct, frozen=True):
     result: str | None = None
     reason: str | None = None
     failure: Failure | None = None
+    began: bool = False
 
 
 def decide(outcome: Outcome, *, failures: int, attempts: int) -> Transition:
@@ -148,10 +160,12 @@ def decide(outcome: Outcome, *, failures: int, attempts: int) -> Transition:
             return Transition(State.COMPLETED, failures, result=result)
         case Skipped(reason):
             return Transition(State.SKIPPED, failures, reason=reason)
+        case Stopped(reason):
+            return Transition(State.CANCELLED, failures, reason=reason)
         case Snoozed(seconds):
             return Transition(State.SCHEDULED, failures, delay=max(0.0, seconds))
         case Interrupted():
-            return Transition(State.READY, failures, delay=0.0)
+            return Transition(State.READY, failures, delay=0.0, began=outcome.began)
         case GaveUp(reason, failure):
             return Transition(State.DEAD, failures + 1, reason=reason, failure=failure)
         case Failed(failure, retry_in):

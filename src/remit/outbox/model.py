@@ -18,9 +18,13 @@ Lane: TypeAlias = tuple[str, int]
 
 
 class EventState(StrEnum):
-    """Where an event stands in the outbox."""
+    """Where an event stands in the outbox.
+
+    An event is unknown while no worker, and no `remit migrate`, of a release that declares it has been at this store.
+    """
 
     PENDING = "pending"
+    UNKNOWN = "unknown"
     DISPATCHED = "dispatched"
     DEAD = "dead"
 
@@ -103,11 +107,12 @@ class EventPage:
 
 @dataclass(frozen=True, slots=True)
 class OutboxRecord:
-    """How the relay keeps up: `pending` events, the age of the oldest in seconds (`lag`), and `dead` ones."""
+    """How the relay keeps up: `pending` events, the age of the oldest in seconds (`lag`), `dead` and `unknown` ones."""
 
     pending: int
     lag: float | None
     dead: int
+    unknown: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,8 @@ class Waiting:
 class SubscriptionRecord:
     """A subscription as the store knows it.
 
-    `events` are the names that it hears, `former` the names that it had. `declared` says whether this application still
+    `events` are the names that it hears, `former` the names that it had. `conditions` holds, by version of the event,
+    the JSON texts that each field may have, where `where=` is a mapping. `declared` says whether this application still
     declares it; None where it belongs to a domain that this application does not have. `under_way` counts deliveries
     by state: `waiting`, `scheduled`, `ready`, `running` and `dead`.
     """
@@ -134,7 +140,7 @@ class SubscriptionRecord:
     domain: str
     queue: str
     events: tuple[str, ...]
-    condition: dict[str, list[str]] | None
+    conditions: dict[int, dict[str, list[str]]]
     ordered_by: str | None
     on_dead: str
     stale_after: float
@@ -183,14 +189,17 @@ class Differences:
 
 
 class Dispatched(Struct, frozen=True):
-    """What one turn of the relay did: how many events it looked at, how many it dispatched, how many jobs it made, and
-    which lanes of ordered subscriptions have something new.
+    """What one turn of the relay did.
+
+    How many events it looked at, how many it dispatched, how many jobs it made, which lanes of ordered subscriptions
+    have something new, and how many events it set aside as unknown.
     """
 
     seen: int
     events: int
     jobs: int
     lanes: tuple[Lane, ...]
+    unknown: int
 
 
 class Filling(Struct, frozen=True):

@@ -9,8 +9,9 @@ from typing import Any
 from remit.db.statements import document
 from remit.db.transaction import Row, Transaction
 from remit.errors import ForeignTransaction
+from remit.jobs import queries as job_queries
 from remit.jobs.model import moment
-from remit.jobs.operations import lanes_of
+from remit.jobs.operations import FOREIGN, check_ids, insert_one, lanes_of
 from remit.outbox import queries
 from remit.outbox.model import (
     DeliveryRecord,
@@ -35,10 +36,12 @@ async def publish(tx: Transaction, events: Sequence[dict[str, Any]], *, store: s
     """Write events, `LARGEST_INSERT` in a statement; answers how many.
 
     An id that is there already is left alone, so this can be repeated. Raises `ForeignTransaction` when the transaction
-    belongs to another store.
+    belongs to another store, and `IdTaken`; then all others of the statement are written.
     """
-    if len(events) == 1 and await tx.fetch(queries.PUBLISH_ONE, **{**NOT_SAID, **events[0]}, store=store):
-        return 1
+    if len(events) == 1:
+        return await insert_one(
+            tx, queries.PUBLISH_ONE, job_queries.STORED_EVENTS, {**NOT_SAID, **events[0]}, store=store
+        )
     written = 0
     turns = lanes_of(events)  # all of them before the first, so that nobody takes them in another order
     for first in range(0, len(events), LARGEST_INSERT):
@@ -46,20 +49,20 @@ async def publish(tx: Transaction, events: Sequence[dict[str, Any]], *, store: s
         rows = await tx.fetch(queries.PUBLISH, events=document(batch), lanes=turns, store=store)
         turns = "[]"
         if not rows:
-            raise ForeignTransaction(
-                "this transaction belongs to another database than the application's: nothing was written"
-            )
+            raise ForeignTransaction(FOREIGN)
         written += rows[0][0]
+        if own := [each for each in batch if "kinds" in each]:
+            await check_ids(tx, job_queries.STORED_EVENTS, own)
     return written
 
 
 async def dispatch(tx: Transaction, *, limit: int, keep: float, only: Collection[str] | None = None) -> Dispatched:
     """Make the deliveries of a batch of events, or of some by id; `keep` is seconds, for events without their own."""
-    [(seen, events, jobs, lanes, *_)] = await tx.fetch(
+    [(seen, events, jobs, lanes, unknown, *_)] = await tx.fetch(
         queries.DISPATCH, limit=limit, keep=keep, only=None if only is None else document(list(only))
     )
     touched = tuple((str(subscription), int(lane)) for subscription, lane in json.loads(lanes or "[]"))
-    return Dispatched(seen, events, jobs, touched)
+    return Dispatched(seen, events, jobs, touched, unknown)
 
 
 async def release(tx: Transaction, lanes: Collection[Lane]) -> tuple[int, int]:
@@ -86,15 +89,33 @@ async def fail(tx: Transaction, id: str, *, error: str, most: int, delay: float)
     return (EventState(rows[0][0]), rows[0][1], rows[0][2]) if rows else None
 
 
-async def declare(tx: Transaction, subscriptions: Sequence[dict[str, Any]], *, force: bool) -> list[tuple[str, str]]:
-    """Enter subscriptions: (name, `entered` or `changed`) of those that were not so before.
+async def recognise(tx: Transaction, *, limit: int) -> int:
+    """Give the relay a batch of the events that it had set aside and that are declared now; answers how many.
+
+    For everybody who has declared events, and for a relay that has set some aside: each looks after its commit, so that
+    one of two that meet sees the work of the other.
+    """
+    [(count, *_)] = await tx.fetch(queries.RECOGNISE, limit=limit)
+    return int(count)
+
+
+async def unknown(tx: Transaction) -> list[tuple[str, int, int]]:
+    """The names and versions of events that nobody has declared here, and how many of each wait."""
+    return [(name, version, count) for name, version, count in await tx.fetch(queries.UNKNOWN)]
+
+
+async def declare(
+    tx: Transaction, subscriptions: Sequence[dict[str, Any]], events: Sequence[dict[str, Any]] = (), *, force: bool
+) -> list[tuple[str, str]]:
+    """Enter subscriptions: (name, `entered` or `changed`) of those that were not so before; and make events known.
 
     Without `force` a declaration that the store had before, and has left behind, changes nothing: an old worker's.
     Needs a transaction: whoever declares at the same time waits for its end.
     """
-    if not subscriptions:
+    if not subscriptions and not events:
         return []
     await tx.fetch(queries.LOCK_SUBSCRIPTIONS)
+    await tx.fetch(queries.DECLARE_EVENTS, events=document(list(events)))
     rows = await tx.fetch(queries.DECLARE, subscriptions=document(subscriptions), force=force)
     return [(name, what) for name, what in rows]
 
@@ -153,7 +174,7 @@ def _subscription(
         domain=domain,
         queue=queue,
         events=tuple(json.loads(events)),
-        condition=None if condition is None else _condition(condition),
+        conditions={} if condition is None else _conditions(condition),
         ordered_by=ordered_by,
         on_dead=on_dead,
         stale_after=stale_after,
@@ -167,8 +188,16 @@ def _subscription(
     )
 
 
-def _condition(text: str) -> dict[str, list[str]]:
-    return {field: [each for each in texts if each != ABSENT] for field, texts in json.loads(text).items()}
+def _conditions(text: str) -> dict[int, dict[str, list[str]]]:
+    return {
+        int(version): {field: [each for each in texts if each != ABSENT] for field, texts in fields.items()}
+        for version, fields in json.loads(text).items()
+    }
+
+
+async def called(tx: Transaction, name: str) -> set[str]:
+    """All names of the subscription that has a name, or had it; none where there is no such subscription."""
+    return {each for own, former in await tx.fetch(queries.CALLED, name=name) for each in (own, *json.loads(former))}
 
 
 async def retire(tx: Transaction, name: str) -> tuple[str, int] | None:
@@ -194,8 +223,7 @@ async def cancellable(tx: Transaction, subscription: str, *, limit: int) -> list
 
 async def outbox(tx: Transaction) -> OutboxRecord:
     """How the relay keeps up."""
-    [(pending, lag, dead)] = await tx.fetch(queries.OUTBOX)
-    return OutboxRecord(pending, lag, dead)
+    return OutboxRecord(*(await tx.fetch(queries.OUTBOX))[0])
 
 
 async def get_event(tx: Transaction, id: str) -> EventRecord | None:
@@ -211,10 +239,17 @@ async def get_event(tx: Transaction, id: str) -> EventRecord | None:
 
 
 async def list_events(
-    tx: Transaction, *, state: str | None, domain: str | None, name: str | None, after: str | None, limit: int
+    tx: Transaction,
+    *,
+    state: str | None,
+    domain: str | None,
+    names: Collection[str] | None,
+    after: str | None,
+    limit: int,
 ) -> EventPage:
     """A page of events, newest first."""
-    rows = await tx.fetch(queries.LIST_EVENTS, state=state, domain=domain, name=name, after=after, limit=limit)
+    named = None if names is None else document(sorted(names))
+    rows = await tx.fetch(queries.LIST_EVENTS, state=state, domain=domain, names=named, after=after, limit=limit)
     events = tuple(EventRecord.from_row(row) for row in rows)
     return EventPage(events, events[-1].id if len(events) == limit else None)
 

@@ -5,30 +5,42 @@ outside by `interrupt`: an async handler is cancelled, a process killed, a threa
 a run that was given up is refused.
 
 A task that was cancelled, by us or by its own handler, takes no other job: a new one takes its place. So nothing of it
-reaches a later run, and nothing has to be taken back, which before Python 3.13 cannot be done in full.
+reaches a later run, and nothing has to be taken back, which before Python 3.13 cannot be done in full. Each run has a
+context of variables of its own, see `isolation.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from contextvars import Context, copy_context
 from dataclasses import dataclass
+from functools import partial
+from types import CoroutineType
 from typing import Any
 
 from remit.catalog import Handler, Origin, Owner, Policy, Subscription, Work, current_origin, running_domain
 from remit.codec import ENCODING
+from remit.db import forks
 from remit.db.transaction import Database
 from remit.errors import StoreBusy, StoreUnavailable, UndecodablePayload
 from remit.jobs import operations
-from remit.jobs.model import Claim, Ended
-from remit.jobs.states import Completed, Failed, Failure, GaveUp, Interrupted, Outcome, Skipped, decide
+from remit.jobs.model import Claim
+from remit.jobs.states import Completed, Failed, Failure, GaveUp, Interrupted, Outcome, Skipped, State
+from remit.runtime import stacks
 from remit.runtime.completer import Completer
 from remit.runtime.intake import Intake
+from remit.runtime.isolation import begin, contain
 from remit.runtime.ledger import Ledger
 from remit.runtime.outcomes import describe, outcome_of, storable, timed_out
 from remit.runtime.prober import Prober
-from remit.runtime.processes import ProcessCrew
-from remit.runtime.runs import Completion, Interruption, LiveRun, Services, turn_of
+from remit.runtime.processes import ProcessPool
+from remit.runtime.returned import PLAIN, finished, finished_in_thread
+from remit.runtime.runs import Completion, Interruption, LiveRun, Services
+from remit.runtime.settlement import Settlement, settle
 from remit.runtime.threads import Raised, ThreadCrew
 from remit.runtime.watchdog import Watchdog
 
@@ -50,13 +62,15 @@ class Entry:
 class Slot:
     """One task that runs jobs of one queue."""
 
-    __slots__ = ("abandoned", "intake", "run", "task")
+    __slots__ = ("abandoned", "intake", "returned", "run", "task")
 
     def __init__(self, intake: Intake) -> None:
         self.intake = intake
         self.task: asyncio.Task[None] | None = None
         self.run: LiveRun | None = None
         self.abandoned = False
+        self.returned: object = None
+        """What the handler returned, until its outcome is made of it."""
 
 
 class Executor:
@@ -70,10 +84,11 @@ class Executor:
         completer: Completer,
         ordered_completer: Completer,
         prober: Prober,
+        settlement: Settlement,
         ledger: Callable[[], Ledger],
         database: Database,
         services: Services,
-        processes: ProcessCrew,
+        processes: ProcessPool,
         suspect_gone: Callable[[], None],
     ) -> None:
         self._entries = entries
@@ -82,12 +97,14 @@ class Executor:
         self._completer = completer
         self._ordered_completer = ordered_completer
         self._prober = prober
+        self._settlement = settlement
         self._ledger = ledger
         self._database = database
         self._services = services
         self._telemetry = services.telemetry
         self._processes = processes
         self._suspect_gone = suspect_gone
+        self._pid, self._thread = os.getpid(), threading.get_ident()
         self._threads = ThreadCrew()
         self.suspect: LiveRun | None = None
         """The suspect that runs, or is about to: one at a time, see `Ledger.suspect`. It may outlive its lease."""
@@ -97,9 +114,18 @@ class Executor:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self.active: dict[str, LiveRun] = {}
+        self._variables: dict[Owner[Any], Context] = {}
+        """Of each domain: the worker's own context variables, and whose handlers run. A run begins with a copy."""
+        self._release: Callable[[], None] | None = None
         self.watchdog = Watchdog(self.abandon, services.telemetry)
 
     def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        for domain in {entry.domain for entry in self._entries.values()}:
+            self._variables[domain] = copy_context()
+            self._variables[domain].run(running_domain.set, domain)
+        self._release = contain(self._loop)
+        forks.in_children(self)
         self.watchdog.start()
         for intake in self._intakes.values():
             for _ in range(intake.concurrency):
@@ -132,8 +158,8 @@ class Executor:
             claim = await intake.take()
             try:
                 await self._handle(claim, slot)
-            except (Exception, asyncio.CancelledError) as error:
-                if self._torn_down:
+            except BaseException as error:
+                if self._torn_down or isinstance(error, GeneratorExit):
                     raise
                 self._failed(claim, slot, error)
             finally:
@@ -151,16 +177,17 @@ class Executor:
         if not ledger.knows(claim.id, claim.token):
             return  # fenced, or released, while it waited
         entry = self._entries[claim.line]
+        domain = entry.domain
+        variables = self._variables[domain].copy()
         try:
-            message = _load(entry, claim)
+            message = variables.run(_load, entry, claim)
         except UndecodablePayload as error:
             self._telemetry.undecodable(claim.name, claim.id, error)
             reason = storable(error, 1000)
             self._put(claim, GaveUp(reason, Failure("UndecodablePayload", reason)))
             return
-        domain = entry.domain
         context = self._contexts.get(domain.__remit__.name)
-        run = LiveRun(claim, entry.spec, entry.policy, domain, context, ledger.worker, self._services)
+        run = LiveRun(claim, entry.spec, entry.policy, domain, context, ledger.worker, self._services, variables)
         if (outcome := self._unwanted(entry.spec, message, run)) is not None:
             self._put(claim, outcome)
             return
@@ -179,8 +206,8 @@ class Executor:
         if not isinstance(spec, Subscription) or spec.condition_call is None:
             return None
         try:
-            wanted = spec.condition_call(message)
-        except Exception as error:
+            wanted = run.variables.run(spec.condition_call, message)
+        except BaseException as error:
             return self._outcome(run, error)
         return None if wanted else Skipped("its where= does not want this event")
 
@@ -196,7 +223,7 @@ class Executor:
         started = False
         try:
             started = await self._note_start(claim, ledger)
-            if started and self._closing:
+            if started and (self._closing or ledger.fenced):
                 started = False
                 self.give_back([claim])
         finally:
@@ -225,19 +252,9 @@ class Executor:
         self._quiet.clear()
         if entry.handler.mode != "process":
             self._begin(run)
-        token = running_domain.set(entry.domain)
-        origin = current_origin.set(Origin(run.claim.correlation, run.claim.id, run.claim.traceparent))
         try:
-            match entry.handler.mode:
-                case "async":
-                    outcome, error = await self._call_async(entry, message, run, slot)
-                case "thread":
-                    outcome, error = await self._call_thread(entry, message, run)
-                case _:
-                    outcome, error = await self._processes.call(entry.handler.path, run, lambda: self._begin(run))
+            outcome, error = await self._call(entry, message, run, slot)
         finally:
-            running_domain.reset(token)
-            current_origin.reset(origin)
             self._leave(run, slot)
         if slot.abandoned:
             self._telemetry.late(run.name, run.job_id)
@@ -245,13 +262,14 @@ class Executor:
             self._settle(run, outcome, error)
 
     def _begin(self, run: LiveRun) -> None:
-        """From now on the run uses up its time."""
-        if run.policy.timeout is not None:
-            self.watchdog.watch(run, run.policy.timeout)
+        """The handler begins: from now on the run uses up its time."""
+        run.began = True
+        if (timeout := run.timeout) is not None:
+            self.watchdog.watch(run, timeout)
 
     def _leave(self, run: LiveRun, slot: Slot) -> None:
         slot.run = None
-        run.stop = None
+        run.stop = run.where = None
         if self.active.get(run.job_id) is run:
             del self.active[run.job_id]
         if run.deadline:
@@ -262,60 +280,87 @@ class Executor:
         if not self.active and not self._starting:
             self._quiet.set()
 
-    async def _call_async(
+    # --- the call
+
+    async def _call(
         self, entry: Entry, message: Any, run: LiveRun, slot: Slot
     ) -> tuple[Outcome | None, BaseException | None]:
+        """Call the handler in the context of its run; answer the outcome, and the error if there was one."""
+        error: BaseException | None = None
+        try:
+            if entry.handler.mode == "process":
+                slot.returned = await self._processes.call(entry.handler.path, run, lambda: self._begin(run))
+            else:
+                call = self._call_async if entry.handler.mode == "async" else self._call_thread
+                if (rest := begin(run.variables, call(entry, message, run, slot))) is not None:
+                    await rest
+        except BaseException as raised:
+            if isinstance(raised, asyncio.CancelledError) and run.interruption is None and self._torn_down:
+                raise
+            error = raised
+        returned, slot.returned = slot.returned, None
+        if isinstance(returned, Raised):
+            error = returned.error
+        forks.end_if_forked(self._pid, error)
+        return (self._success(run, returned), None) if error is None else (self._outcome(run, error), error)
+
+    async def _call_async(self, entry: Entry, message: Any, run: LiveRun, slot: Slot) -> None:
+        current_origin.set(_origin(run))
         task = slot.task
         assert task is not None
         run.stop = task.cancel
-        try:
-            returned = await entry.handler.function(message, run)
-            if run.interruption is None and _is_doomed(task):
-                raise asyncio.CancelledError("the handler cancelled its own task")
-        except asyncio.CancelledError as error:
-            if run.interruption is None and self._torn_down:
-                raise
-            return self._outcome(run, error), error
-        except BaseException as error:
-            return self._outcome(run, error), error
-        return self._success(run, returned), None
+        returned = entry.handler.function(message, run)
+        if isinstance(returned, CoroutineType):
+            if run.deadline:
+                run.where = partial(stacks.of_coroutine, returned, task)
+            returned = await returned
+        if type(returned) not in PLAIN:
+            returned = await finished(returned)
+        if run.interruption is None and _is_doomed(task):
+            raise asyncio.CancelledError("the handler cancelled its own task")
+        slot.returned = returned
 
-    async def _call_thread(
-        self, entry: Entry, message: Any, run: LiveRun
-    ) -> tuple[Outcome | None, BaseException | None]:
-        future = self._threads.call(entry.handler.function, message, run)
+    async def _call_thread(self, entry: Entry, message: Any, run: LiveRun, slot: Slot) -> None:
+        current_origin.set(_origin(run))
+        loop = asyncio.get_running_loop()
+        awaited: list[Future[Any]] = []
+
+        def call() -> object:
+            run.where = partial(stacks.of_thread, threading.get_ident())
+            return finished_in_thread(entry.handler.function(message, run), loop, awaited.append)
 
         def leave_behind() -> None:
+            if awaited and awaited[0].cancel():
+                return  # the thread waits for what the loop cancels now
             if not future.done():
                 why = run.interruption.value if run.interruption else "stopped"
                 self._telemetry.thread_stuck(run.name, run.job_id, why)
                 future.set_result(Raised(asyncio.CancelledError()))
 
+        future = self._threads.call(call)
         run.stop = leave_behind
-        returned = await future
-        if isinstance(returned, Raised):
-            return self._outcome(run, returned.error), returned.error
-        return self._success(run, returned), None
+        slot.returned = await future
 
     # --- what came of it
 
     def _success(self, run: LiveRun, returned: object) -> Outcome | None:
         if run.interruption is Interruption.LOST:
             return None
-        return Completed(run.returned(returned))
+        return returned if isinstance(returned, Completed) else Completed(run.returned(returned))
 
     def _outcome(self, run: LiveRun, error: BaseException) -> Outcome | None:
         match run.interruption:
             case Interruption.LOST:
                 return None
             case Interruption.SHUTDOWN:
-                return Interrupted()
+                return Interrupted(began=run.began)
             case Interruption.TIMEOUT:
-                error = timed_out(run.policy.timeout or 0)
+                error = timed_out(run.timeout or 0, run.stood, error)
             case None:
                 pass
         claim = run.claim
-        return outcome_of(
+        return run.variables.copy().run(
+            outcome_of,
             error,
             name=run.name,
             policy=run.policy,
@@ -325,31 +370,29 @@ class Executor:
         )
 
     def _settle(self, run: LiveRun, outcome: Outcome | None, error: BaseException | None) -> None:
-        claim = run.claim
         if run.completion is Completion.COMMITTED:
-            self._ledger().drop(claim.id, claim.token)
-            self._completer.tell_turn(turn_of(claim, run.spec))
-            self._telemetry.ended("completed")
+            self._settlement.landed(run.end(Completed()), State.COMPLETED)
             if error is not None:
                 self._telemetry.after_completion(run.name, run.job_id, error)
         elif run.completion is Completion.PROVISIONAL:
-            self._prober.put(run, None if error is None else outcome)
+            self._prober.put(run, None if isinstance(outcome, Completed) else outcome)
         elif outcome is None:
-            self._ledger().drop(claim.id, claim.token)
-            self._telemetry.lease_lost(run.name, run.job_id)
+            self._settlement.refused(run.end(Interrupted()))
         else:
-            self._put(claim, outcome, run)
+            ended = run.end(outcome)
+            completer = self._ordered_completer if ended.ordered else self._completer
+            completer.put(ended)
 
-    def _put(self, claim: Claim, outcome: Outcome, run: LiveRun | None = None) -> None:
-        transition = decide(outcome, failures=claim.failures, attempts=claim.attempts)
-        turn = turn_of(claim, self._entries[claim.line].spec)
-        ended = Ended(claim.id, claim.token, claim.failures + 1, transition, [], claim.attempts, turn=turn)
-        if run is not None and isinstance(outcome, Completed):
-            ended.messages, ended.events = run.messages, run.events
-        completer = self._ordered_completer if ended.ordered else self._completer
-        completer.put(ended, claim.name)
+    def _put(self, claim: Claim, outcome: Outcome) -> None:
+        """End a claim whose handler was not called."""
+        self._completer.put(settle(claim, self._entries[claim.line].spec, outcome))
 
     # --- from outside
+
+    def forked(self) -> None:
+        """A handler forked on the event loop. Its copy of the loop must not go on working for this worker."""
+        if threading.get_ident() == self._thread:
+            self._loop.call_soon(forks.end_if_forked, self._pid)
 
     def abandon(self, run: LiveRun) -> None:
         """An async handler did not let itself be cancelled: replace its slot, refuse what may still come of it."""
@@ -364,6 +407,11 @@ class Executor:
         self._settle(run, outcome, asyncio.CancelledError())
         slot.intake.done()
         self._open_slot(slot.intake)
+
+    def expired(self, claim: Claim) -> None:
+        """The statement that claimed it found that its time was up, and ended it."""
+        self._telemetry.expired(claim.id)
+        self._settlement.landed(settle(claim, self._entries[claim.line].spec, Interrupted()), State.CANCELLED)
 
     def give_back(self, claims: Iterable[Claim]) -> None:
         """Return what has not started, at no cost."""
@@ -399,8 +447,16 @@ class Executor:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=1.0)
+        if self._release is not None:
+            self._release()
+            self._release = None
         self._threads.close()
         await self._processes.close()
+
+
+def _origin(run: LiveRun) -> Origin:
+    claim = run.claim
+    return Origin(claim.correlation, claim.id, claim.traceparent, run.name, run.attempt)
 
 
 def _is_doomed(task: asyncio.Task[Any]) -> bool:

@@ -29,17 +29,13 @@ class Journal(StoreLoop):
         self._lines: deque[dict[str, Any]] = deque(maxlen=MOST_WAITING)
 
     def write(self, job: str, attempt: int, record: logging.LogRecord) -> None:
-        try:
-            message = record.getMessage()
-        except Exception as error:  # a wrong number of arguments
-            message = f"{record.msg} (its arguments do not fit: {error})"
         self._lines.append(
             {
                 "job": job,
                 "attempt": attempt,
                 "logged_at": int(record.created * 1_000_000),
                 "level": record.levelno,
-                "message": storable(message, LONGEST_MESSAGE),
+                "message": text_of(record),
             }
         )
 
@@ -53,3 +49,12 @@ class Journal(StoreLoop):
             await self.ask(partial(operations.log, lines=batch))
             for _ in batch:
                 self._lines.popleft()
+
+
+def text_of(record: logging.LogRecord) -> str:
+    """The message of a record as it is kept; a wrong number of arguments is no reason to lose it."""
+    try:
+        message = record.getMessage()
+    except Exception as error:
+        message = f"{record.msg} (its arguments do not fit: {error})"
+    return storable(message, LONGEST_MESSAGE)

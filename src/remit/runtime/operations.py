@@ -15,11 +15,11 @@ from remit.runtime import queries
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
-    """A registered worker. `seen_at` is for people: whether it lives is judged by its counter.
+    """A registered worker. `seen_at`, and `silence`, the seconds since then, are for people; observers use its counter.
 
-    `about` holds `version`, `queues` (slots by queue), `jobs` and `subscriptions`, `health` what it says of itself:
-    `ok`, and else `trouble` by part; `unknown` are ready jobs that it leaves to others, `refused` how many messages
-    domains tried to send and may not; `stopping` that it claims no more, and ends. `running` is how many jobs name it.
+    `about` holds `version`, `lease` in seconds, `queues` (slots by queue), `jobs` and `subscriptions`. `health` is its
+    own report: `ok`, or `trouble` by part; `unknown`: ready jobs that it leaves to others; `refused`: how many messages
+    domains tried to send and may not; `stopping`: it claims no more, and ends. `running` is how many jobs name it.
     """
 
     id: str
@@ -30,6 +30,17 @@ class WorkerRecord:
     about: dict[str, Any]
     health: dict[str, Any]
     running: int
+    silence: float = 0.0
+
+    @property
+    def silent(self) -> bool:
+        """Whether it has shown no sign of life for its lease: it has probably died, and is soon declared dead."""
+        return self.silence > float(self.about.get("lease", 30.0))
+
+    @property
+    def slots(self) -> int:
+        """How many jobs it may run at once; none while it is silent."""
+        return 0 if self.silent else sum(self.about.get("queues", {}).values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +90,9 @@ async def workers(tx: Transaction) -> list[WorkerRecord]:
             about=json.loads(about),
             health=json.loads(health),
             running=running,
+            silence=silence,
         )
-        for id, started, seen, host, pid, about, health, running in await tx.fetch(queries.WORKERS)
+        for id, started, seen, host, pid, about, health, running, silence in await tx.fetch(queries.WORKERS)
     ]
 
 

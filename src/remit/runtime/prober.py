@@ -12,12 +12,11 @@ from collections.abc import Callable
 from remit.db.transaction import Database
 from remit.errors import StoreBusy, StoreUnavailable
 from remit.jobs import operations
-from remit.jobs.model import Ended
-from remit.jobs.states import Failed, Failure, Outcome, decide
+from remit.jobs.states import Completed, Failed, Failure, Outcome, State
 from remit.runtime.completer import Completer
 from remit.runtime.ledger import Ledger
 from remit.runtime.runs import LiveRun
-from remit.telemetry import Telemetry
+from remit.runtime.settlement import Settlement
 
 FIRST_LOOK, LAST_LOOK = 0.01, 1.0
 ROLLED_BACK = Failure(
@@ -29,12 +28,12 @@ class Prober:
     """One task per completion that is in doubt; there are few."""
 
     def __init__(
-        self, database: Database, completer: Completer, ledger: Callable[[], Ledger], telemetry: Telemetry
+        self, database: Database, completer: Completer, ledger: Callable[[], Ledger], settlement: Settlement
     ) -> None:
         self._database = database
         self._completer = completer
         self._ledger = ledger
-        self._telemetry = telemetry
+        self._settlement = settlement
         self._tasks: set[asyncio.Task[None]] = set()
 
     def put(self, run: LiveRun, otherwise: Outcome | None) -> None:
@@ -54,23 +53,21 @@ class Prober:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _settle(self, run: LiveRun, otherwise: Outcome | None) -> None:
-        ledger, claim = self._ledger(), run.claim
-        token = await self._token(run, ledger)
-        if ledger.fenced:
-            return
-        if token == claim.token:
-            self._rolled_back(run, otherwise)
-            return
-        ledger.drop(claim.id, claim.token)
+        token = await self._token(run)
         if token is None or token == run.stamp:  # the row is gone: it had ended, and was pruned
-            self._telemetry.ended("completed")
-        else:
-            self._telemetry.lease_lost(run.name, run.job_id)
+            self._settlement.landed(run.end(Completed()), State.COMPLETED)
+        elif token != run.claim.token:
+            self._settlement.refused(run.end(Completed()))
+        elif self._ledger().knows(run.job_id, token):
+            self._completer.put(run.end(otherwise or Failed(ROLLED_BACK, 0.0)))
 
-    async def _token(self, run: LiveRun, ledger: Ledger) -> int | None:
-        """The row's token, once no open transaction pins it; None when the row is gone."""
+    async def _token(self, run: LiveRun) -> int | None:
+        """The row's token, once no open transaction pins it; None when the row is gone.
+
+        A lost lease changes nothing here: a completion that was written before it stands if its transaction commits.
+        """
         pause = FIRST_LOOK
-        while not ledger.fenced:
+        while True:
             try:
                 found, token = await self._probe(run)
                 if not found or token is not None:
@@ -79,7 +76,6 @@ class Prober:
                 pass  # the completer, which uses the same database, says so
             await asyncio.sleep(pause)
             pause = min(LAST_LOOK, pause * 2)
-        return None
 
     async def _probe(self, run: LiveRun) -> tuple[bool, int | None]:
         """Most have landed when their run ends: that needs no lock. What has not may be in a transaction that is open:
@@ -89,9 +85,3 @@ class Prober:
         if token == run.stamp:
             return found, token
         return await self._database.run(lambda tx: operations.probe(tx, run.job_id))
-
-    def _rolled_back(self, run: LiveRun, otherwise: Outcome | None) -> None:
-        claim = run.claim
-        outcome = otherwise or Failed(ROLLED_BACK, 0.0)
-        transition = decide(outcome, failures=claim.failures, attempts=claim.attempts)
-        self._completer.put(Ended(claim.id, claim.token, run.attempt, transition, [], run.attempts), run.name)

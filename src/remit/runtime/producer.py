@@ -28,7 +28,7 @@ class _Reply:
     """Of the queues whose heads were read: the best priority of each line."""
     allotments: list[Allotment] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
-    expired: list[str] = field(default_factory=list)
+    expired: list[Claim] = field(default_factory=list)
 
 
 class Producer(Lookout):
@@ -80,8 +80,8 @@ class Producer(Lookout):
             reply = await self._claim(ledger, rooms, in_vain)
             if ledger.fenced:
                 return Look.NOTHING
-            for id in reply.expired:
-                self._telemetry.expired(id)
+            for claim in reply.expired:
+                self._executor.expired(claim)
             if self._distribute(reply, rooms) or reply.expired:
                 found = Look.MORE
             elif reply.claims and found is Look.NOTHING:

@@ -12,10 +12,10 @@ from remit.db.transaction import Database
 from remit.jobs import operations
 from remit.jobs.ids import new_token
 from remit.jobs.model import Ended
-from remit.jobs.states import Interrupted, decide
 from remit.runtime.ledger import Ledger
 from remit.runtime.runs import LiveRun
 from remit.runtime.service import StoreLoop
+from remit.runtime.settlement import Settlement, stray
 from remit.telemetry import Telemetry
 
 
@@ -31,10 +31,12 @@ class Reconciler(StoreLoop):
         ledger: Callable[[], Ledger],
         active: Mapping[str, LiveRun],
         adopt: Callable[[list[tuple[int, str, str, int]]], None],
+        settlement: Settlement,
         interval: float,
         telemetry: Telemetry,
     ) -> None:
         super().__init__(database, telemetry)
+        self._settlement = settlement
         self._ledger = ledger
         self._active = active
         self._adopt = adopt
@@ -44,17 +46,25 @@ class Reconciler(StoreLoop):
     async def turn(self) -> float:
         ledger = self._ledger()
         rows = await self.ask(lambda tx: operations.held(tx, worker=ledger.worker))
-        strays = []
+        strays: list[Ended] = []
         for id, token, failures, asked in rows:
             if not ledger.knows(id, token):
-                strays.append(Ended(id, token, 0, decide(Interrupted(), failures=failures, attempts=1), []))
+                strays.append(stray(id, token, failures))
             elif asked and (run := self._active.get(id)) is not None:
                 run.ask_cancel()
         if strays:
-            given = await self.ask(lambda tx: operations.finish(tx, strays, worker=ledger.worker, stamp=new_token()))
-            if given:
-                self._telemetry.released(len(given))
+            await self._give_back(strays, ledger)
         if self._rounds % self.LINES_EVERY == 0:
             self._adopt(await self.ask(operations.lines))
         self._rounds += 1
         return self._interval
+
+    async def _give_back(self, strays: list[Ended], ledger: Ledger) -> None:
+        given = await self.ask(lambda tx: operations.finish(tx, strays, worker=ledger.worker, stamp=new_token()))
+        states = {one.id: one.state for one in given}
+        for ended in strays:
+            if ended.id in states:  # else a run of ours wrote its outcome after we had looked
+                self._settlement.landed(ended, states[ended.id])
+        self._settlement.moved(states.values())
+        if given:
+            self._telemetry.released(len(given))

@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from remit.catalog import Catalog
+from remit.catalog import Catalog, Subscription
 from remit.db.transaction import Database, Transaction
 from remit.outbox import operations
 from remit.outbox.model import Differences
-from remit.outbox.rows import subscription_row
+from remit.outbox.rows import event_types, subscription_row
 from remit.runtime.leader import Leader
 from remit.runtime.service import StoreLoop
 from remit.telemetry import Telemetry
 
 INTERVAL = 60.0
-"""Seconds between two looks for subscriptions whose code is gone."""
+"""Seconds between two looks for subscriptions whose code is gone, and for events that nobody has declared."""
+RECOGNISED = 1000
+"""Events that one statement gives the relay again."""
 
 
 async def declare(tx: Transaction, catalog: Catalog, *, force: bool) -> Sequence[tuple[str, str]]:
-    """Enter an application's subscriptions; with `force` also those that the store has left behind (see `migrate`)."""
-    return await operations.declare(tx, _rows(catalog), force=force)
+    """Enter an application's subscriptions, and make its events known to the relay; afterwards, `recognise`.
+
+    With `force` also the subscriptions that the store has left behind (see `migrate`).
+    """
+    events = dict.fromkeys((*catalog.events, *(each.event for each in catalog.subscriptions)))
+    return await operations.declare(tx, _rows(catalog), event_types(events), force=force)
 
 
 async def differences(tx: Transaction, catalog: Catalog) -> Differences:
@@ -29,7 +35,16 @@ async def differences(tx: Transaction, catalog: Catalog) -> Differences:
 
 
 def _rows(catalog: Catalog) -> list[dict[str, Any]]:
-    return [subscription_row(each, catalog.policy(each)) for each in catalog.subscriptions]
+    versions: dict[str, list[Subscription]] = {}
+    for each in catalog.subscriptions:
+        versions.setdefault(each.name, []).append(each)
+    return [subscription_row(one, catalog.policy(one[0])) for one in versions.values()]
+
+
+async def recognise(database: Database) -> None:
+    """Give the relay what it had set aside and what is declared now."""
+    while await database.run(lambda tx: operations.recognise(tx, limit=RECOGNISED), atomic=False) == RECOGNISED:
+        pass
 
 
 class Registrar(StoreLoop):
@@ -43,10 +58,12 @@ class Registrar(StoreLoop):
         self._leader = leader
         self._told: set[str] = set()
         self._told_twins: set[tuple[str, str]] = set()
+        self._told_unknown: set[tuple[str, int]] = set()
 
     async def enter(self) -> None:
         """Enter what this worker declares and the store does not know; tell where the store goes by something else."""
         entered, found = await self._database.run(self._enter)
+        await recognise(self._database)
         if entered:
             self._telemetry.declared(", ".join(name for name, _ in entered))
         for name, present, revision in found.ahead:
@@ -56,6 +73,13 @@ class Registrar(StoreLoop):
     async def _enter(self, tx: Transaction) -> tuple[Sequence[tuple[str, str]], Differences]:
         return await declare(tx, self._catalog, force=False), await differences(tx, self._catalog)
 
+    async def _tell_unknown(self) -> None:
+        """Each once, until it is known."""
+        found = {(name, version): count for name, version, count in await self.ask(operations.unknown)}
+        for name, version in sorted(found.keys() - self._told_unknown):
+            self._telemetry.unknown_event(name, version, found[name, version])
+        self._told_unknown = set(found)
+
     def _tell_twins(self, twins: Iterable[tuple[str, str]]) -> None:
         """Each once, until it is mended. They are told, not retired: that is a person's decision."""
         found = set(twins)
@@ -64,7 +88,9 @@ class Registrar(StoreLoop):
         self._told_twins = found
 
     async def turn(self) -> float:
+        await self.ask(lambda tx: operations.recognise(tx, limit=RECOGNISED))  # a relay was killed before it looked
         if self._leader.leading:
+            await self._tell_unknown()
             declared = {each.name for each in self._catalog.subscriptions}
             domains = {domain.name for domain in self._catalog.domains}
             known = await self.ask(lambda tx: operations.subscriptions(tx, declared, domains))

@@ -62,13 +62,14 @@ class Relay(Lookout):
         except StoreError:
             done = await self._dispatch_apart()
         self.dispatched += done.events
+        recognised = await self.ask(lambda tx: operations.recognise(tx, limit=BATCH)) if done.unknown else 0
         if done.jobs:
             self._watch.hand_on(self.name)
         if done.lanes:
             self._ordered(done.lanes)
-        if not done.events:
+        if not done.events and not done.unknown:
             return Look.NOTHING
-        return Look.MORE if done.seen >= BATCH else Look.ALL
+        return Look.MORE if done.seen >= BATCH or recognised else Look.ALL
 
     async def _is_any_due(self) -> bool:
         waiting = await self.ask(lambda tx: operations.pending(tx, limit=1))
@@ -83,7 +84,7 @@ class Relay(Lookout):
 
     async def _bisect(self, ids: Sequence[str]) -> Dispatched:
         if not ids:
-            return Dispatched(0, 0, 0, ())
+            return Dispatched(0, 0, 0, (), 0)
         try:
             return await self.ask(lambda tx: operations.dispatch(tx, limit=BATCH, keep=self._keep, only=ids))
         except NOT_THE_EVENT:
@@ -91,7 +92,7 @@ class Relay(Lookout):
         except StoreError as error:
             if len(ids) == 1:
                 await self._fail(ids[0], error)
-                return Dispatched(1, 0, 0, ())
+                return Dispatched(1, 0, 0, (), 0)
         middle = len(ids) // 2
         first, second = await self._bisect(ids[:middle]), await self._bisect(ids[middle:])
         return Dispatched(
@@ -99,6 +100,7 @@ class Relay(Lookout):
             first.events + second.events,
             first.jobs + second.jobs,
             first.lanes + second.lanes,
+            first.unknown + second.unknown,
         )
 
     async def _fail(self, id: str, error: StoreError) -> None:

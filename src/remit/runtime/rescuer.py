@@ -13,6 +13,7 @@ from remit.runtime.heartbeat import Heartbeat
 from remit.runtime.leader import Leader
 from remit.runtime.pulse import sweep_files
 from remit.runtime.service import StoreLoop
+from remit.runtime.settlement import Settlement
 from remit.telemetry import Telemetry
 
 BATCH = 500
@@ -34,6 +35,7 @@ class Rescuer(StoreLoop):
         leader: Leader,
         interval: float,
         rescued: Callable[[], None],
+        settlement: Settlement,
         telemetry: Telemetry,
         sidecar: Path | None,
     ) -> None:
@@ -42,6 +44,7 @@ class Rescuer(StoreLoop):
         self._leader = leader
         self._interval = interval
         self._rescued = rescued
+        self._settlement = settlement
         self._sidecar = sidecar
 
     async def turn(self) -> float:
@@ -63,8 +66,9 @@ class Rescuer(StoreLoop):
 
     async def _sweep(self) -> int:
         rescued = await self.ask(lambda tx: jobs.rescue(tx, token=new_token(), limit=BATCH))
-        for id, state, crashed in rescued:
-            self._telemetry.rescued(id, state, crashed)
+        for job in rescued:
+            self._telemetry.rescued(job.name, job.id, job.state, job.worker, job.charged)
+        self._settlement.moved(job.state for job in rescued)
         if rescued:
             self._rescued()
         return len(rescued)

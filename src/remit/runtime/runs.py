@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import Context
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -25,27 +26,28 @@ from remit.catalog import (
     Policy,
     PublishOptions,
     Run,
-    Subscription,
     SyncRun,
     SyncRunTransaction,
     Work,
     later_message,
     traceparent,
 )
+from remit.catalog.policies import FOREVER
 from remit.codec import decode, encode
 from remit.db.handles import is_blocking
 from remit.db.store import Capability, Store
 from remit.db.transaction import BlockingDatabase, Database, Session, Transaction, run_blocking
-from remit.errors import InvalidTransition, LeaseLost, UnsupportedHandle
+from remit.errors import IdTaken, InvalidTransition, LeaseLost, UnsupportedHandle
 from remit.jobs import operations
 from remit.jobs.ids import new_id, new_token
 from remit.jobs.model import Claim, Ended, moment
 from remit.jobs.rows import row
-from remit.jobs.states import Completed, decide
-from remit.outbox.model import Lane
+from remit.jobs.signals import Cancelled
+from remit.jobs.states import Completed, Outcome
 from remit.outbox.rows import event_row
 from remit.runtime.gate import Gate
-from remit.telemetry import Telemetry
+from remit.runtime.settlement import settle
+from remit.telemetry import Telemetry, own_logger
 
 LONG_TRANSACTION = 1.0
 LONGEST_RESULT = 64 * 1024
@@ -90,9 +92,15 @@ class LiveRun(Run[Any]):
     completion = Completion.NONE
     stamp = 0
     deadline = 0.0
+    began = False
     stop: Callable[[], object] | None = None
+    where: Callable[[], str] | None = None
+    """Tells where the handler stands, while that can be known."""
+    stood: str | None = None
+    """Where it stood when its time was up."""
     told: Callable[[], None] | None = None
     _cancelled = False
+    _kept: str | None = None
     _log: logging.LoggerAdapter[logging.Logger] | None = None
 
     def __init__(
@@ -104,6 +112,7 @@ class LiveRun(Run[Any]):
         context: object,
         worker: str,
         services: Services,
+        variables: Context,
     ) -> None:
         self.claim = claim
         self.spec = spec
@@ -117,6 +126,8 @@ class LiveRun(Run[Any]):
         self.attempts = claim.attempts
         self.messages: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
+        self.variables = variables
+        """The context variables of this run, which no other run sees."""
         self._services = services
 
     # --- what handlers use
@@ -128,6 +139,10 @@ class LiveRun(Run[Any]):
     @property
     def cancelled(self) -> bool:
         return self._cancelled or self.interruption is not None
+
+    def check(self) -> None:
+        if self.cancelled:
+            raise Cancelled
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -191,6 +206,18 @@ class LiveRun(Run[Any]):
 
     # --- what the executor uses
 
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that this run may take: as the call said, or else its policy."""
+        own = self.claim.timeout
+        if own is None:
+            return self.policy.timeout
+        return None if own >= FOREVER else own
+
+    def end(self, outcome: Outcome) -> Ended:
+        """The end of the run, with what it sends if that is to complete."""
+        return settle(self.claim, self.spec, outcome, self.messages, self.events)
+
     def ask_cancel(self) -> None:
         """Somebody asked the job to stop."""
         if not self._cancelled:
@@ -198,27 +225,30 @@ class LiveRun(Run[Any]):
             if self.told is not None:
                 self.told()
 
-    def keep_log(self, level: int, created: float, message: str) -> None:
-        """Keep a line that was logged in another process."""
-        record = logging.LogRecord(self.name, level, "", 0, message, (), None)
-        record.created = created
-        self._services.journal(self.job_id, self.attempt, record)
-
     def interrupt(self, why: Interruption) -> None:
         """Stop the run from outside, once; only a lost lease overrules another reason."""
         if self.interruption is None or why is Interruption.LOST:
+            if why is Interruption.TIMEOUT and self.where is not None:
+                self.stood = self.where()
             first, self.interruption = self.interruption is None, why
             if first and self.stop is not None:
                 self.stop()
 
     def returned(self, value: object) -> str | None:
-        """What is kept of what the handler returned. With its job completed already, nothing, which is said."""
+        """What is kept of what the handler returned: nothing where its job was completed before."""
         if self.completion is Completion.NONE:
             return self.result_text(value)
-        if value is not None:
+        if value is not None and not self._is_kept(value):
             why = "its job was completed before it returned; set run.result in the transaction"
             self._services.telemetry.no_result(self.name, self.claim.id, why)
         return None
+
+    def _is_kept(self, value: object) -> bool:
+        """Whether the job was completed with this result."""
+        try:
+            return encode(value) == self._kept
+        except Exception:
+            return False
 
     def result_text(self, returned: object) -> str | None:
         """What is kept as the result: JSON, and not too long; else nothing, with a warning."""
@@ -238,25 +268,25 @@ class LiveRun(Run[Any]):
     async def _complete_on(self, transaction: Transaction, result: object) -> None:
         """Complete in a transaction that somebody else ends.
 
-        A run that was stopped is refused in the server too: the handler may swallow what is raised here, and commit.
+        A run that was stopped, or cannot send what it would, is refused in the server too: the handler may swallow what
+        is raised here, and commit.
         """
         try:
             ended = self._completing(result)
-        except LeaseLost:
-            await operations.refuse(transaction, self.job_id)
+            self.completion = Completion.PROVISIONAL
+            await operations.complete(transaction, ended, worker=self.worker, stamp=self.stamp)
+        except (LeaseLost, IdTaken):
+            with suppress(Exception):  # the refusal is an error of the server
+                await operations.refuse(transaction, self.job_id)
             raise
-        self.completion = Completion.PROVISIONAL
-        await operations.complete(transaction, ended, worker=self.worker, stamp=self.stamp)
 
     def _completing(self, result: object) -> Ended:
         self._check_open("complete")
         if self.interruption is not None:
             raise LeaseLost(f"the run of {self.name} {self.claim.id} was stopped ({self.interruption.value})")
         self.stamp = new_token()
-        transition = decide(
-            Completed(self.result_text(result)), failures=self.claim.failures, attempts=self.claim.attempts
-        )
-        return Ended(self.claim.id, self.claim.token, self.attempt, transition, self.messages, events=self.events)
+        self._kept = self.result_text(result)
+        return self.end(Completed(self._kept))
 
     def _check_open(self, what: str) -> None:
         if self.completion is not Completion.NONE:
@@ -266,14 +296,6 @@ class LiveRun(Run[Any]):
         seconds = time.monotonic() - begun
         if seconds > LONG_TRANSACTION and Capability.SEVERAL_WRITERS not in self._services.store.capabilities:
             self._services.telemetry.long_transaction(self.name, self.claim.id, seconds)
-
-
-def turn_of(claim: Claim, work: Work) -> Lane | None:
-    """Of a delivery to an ordered subscription: the lane that may move on when it has ended."""
-    if claim.envelope is None or not isinstance(work, Subscription) or work.ordered_by is None:
-        return None
-    *_, subscription, lane = decode(claim.envelope)
-    return None if lane is None else (subscription, lane)
 
 
 def _envelope(text: str) -> Envelope:
@@ -349,7 +371,7 @@ class _RunLogger(logging.LoggerAdapter[logging.Logger]):
     """`run.log`: goes to the log of the process, with the job's name and id, and is kept with the job."""
 
     def __init__(self, run: LiveRun, journal: Callable[[str, int, logging.LogRecord], None]) -> None:
-        super().__init__(logging.getLogger(f"remit.job.{run.name}"), {})
+        super().__init__(own_logger(f"remit.job.{run.name}"), {})
         self._run = run
         self._journal = journal
         self._left = MOST_LOG_LINES

@@ -24,6 +24,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from remit.runtime.signals import STOPPING, cause
+
 log = logging.getLogger("remit.supervisor")
 
 FIRST_PAUSE, LAST_PAUSE = 0.5, 30.0
@@ -33,7 +35,6 @@ STABLE_AFTER = 10.0
 
 _READY = b"r"
 _STOP, _STOP_NOW = b"1", b"2"
-_ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _GRACEFUL = (0, -signal.SIGTERM)
 """How a worker ends that was asked to; by a signal, where somebody sends one to all and it came too early."""
 
@@ -210,7 +211,7 @@ class Supervisor:
         writer.setblocking(False)
         self._selector.register(reader, selectors.EVENT_READ, None)
         self._reader = reader
-        heeded = [number for number in _ASKING if signal.getsignal(number) is not signal.SIG_IGN]
+        heeded = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
         before = {number: signal.signal(number, _nothing) for number in (*heeded, signal.SIGCHLD)}
         wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         try:
@@ -225,7 +226,7 @@ class Supervisor:
 
     def _take_signals(self) -> None:
         for number in self._reader.recv(4096):
-            if number in _ASKING:
+            if number in STOPPING:
                 self._ask(signal.Signals(number))
 
     def _ask(self, number: signal.Signals) -> None:
@@ -264,16 +265,6 @@ class Supervisor:
 
 def _nothing(*_: object) -> None:
     """Without a Python handler a signal would not reach the wake-up descriptor."""
-
-
-def cause(code: int) -> str:
-    """Why a process ended, for people."""
-    if code >= 0:
-        return f"exit status {code}"
-    try:
-        return f"signal {signal.Signals(-code).name}"
-    except ValueError:
-        return f"signal {-code}"
 
 
 class Supervised:

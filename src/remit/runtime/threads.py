@@ -6,11 +6,14 @@ The standard pool cannot do that: its threads are counted for good, and it waits
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
+
+from remit.db import forks
 
 
 class ThreadCrew:
@@ -25,13 +28,14 @@ class ThreadCrew:
         """Run a function in a thread; the future gets what it returns or raises, whatever that is."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        context = copy_context()
+        context, pid = copy_context(), os.getpid()
 
         def work() -> None:
             try:
                 result, error = context.run(function, *args), None
             except BaseException as raised:
                 result, error = None, raised
+            forks.end_if_forked(pid, error)
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_settle, future, result, error)
 

@@ -31,12 +31,18 @@ class Usher(StoreLoop):
         super().__init__(database, telemetry)
         self._released = released
         self._told: set[Lane] = set()
+        self._any = False
         self._swept: Lane = _FIRST
         self._sweep_at = 0.0
 
     def tell(self, lanes: Iterable[Lane]) -> None:
         """Something has happened in these lanes: the first delivery has ended, or a new one has come."""
         self._told.update(lanes)
+        self.wake()
+
+    def tell_any(self) -> None:
+        """A delivery may have ended in a lane that is not known: look through all lanes now."""
+        self._any = True
         self.wake()
 
     async def turn(self) -> float:
@@ -48,9 +54,9 @@ class Usher(StoreLoop):
             except BaseException:
                 self._told |= lanes
                 raise
-        if time.monotonic() >= self._sweep_at:
+        if self._any or time.monotonic() >= self._sweep_at:
             await self._sweep()
-        return 0.0 if self._told else max(0.001, self._sweep_at - time.monotonic())
+        return 0.0 if self._told or self._any else max(0.001, self._sweep_at - time.monotonic())
 
     async def _release(self, lanes: Collection[Lane]) -> None:
         sent, _ = await self.ask(lambda tx: operations.release(tx, lanes))
@@ -58,6 +64,8 @@ class Usher(StoreLoop):
             self._released()
 
     async def _sweep(self) -> None:
+        if self._swept == _FIRST:
+            self._any = False  # asked for from now on, it takes another sweep, from the first lane on
         page = await self.ask(lambda tx: operations.lanes(tx, after=self._swept, limit=BATCH))
         movable = [lane for lane, can_move in page if can_move]
         if movable:

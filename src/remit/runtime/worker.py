@@ -7,7 +7,9 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
+from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -21,11 +23,12 @@ from remit.catalog import (
 )
 from remit.db.store import Store
 from remit.db.transaction import BlockingDatabase, Database, Role
-from remit.errors import StoreError
+from remit.errors import InvalidArgument, StoreError, nearest
 from remit.jobs import operations as jobs
-from remit.runtime import operations
+from remit.runtime import logcontext, operations
 from remit.runtime.completer import Completer, OrderedCompleter
 from remit.runtime.executor import Entry, Executor
+from remit.runtime.frames import ChildConfig
 from remit.runtime.gate import Gate
 from remit.runtime.heartbeat import BEATS_PER_LEASE, Heartbeat
 from remit.runtime.intake import Intake
@@ -33,7 +36,7 @@ from remit.runtime.journal import Journal
 from remit.runtime.leader import Leader
 from remit.runtime.ledger import Ledger
 from remit.runtime.prober import Prober
-from remit.runtime.processes import ProcessCrew, Surroundings
+from remit.runtime.processes import ProcessPool
 from remit.runtime.producer import Producer
 from remit.runtime.promoter import Promoter
 from remit.runtime.pruner import Pruner
@@ -45,9 +48,11 @@ from remit.runtime.relay import Relay
 from remit.runtime.rescuer import Rescuer
 from remit.runtime.runs import Interruption, Services
 from remit.runtime.service import Loop
+from remit.runtime.settlement import Settlement
+from remit.runtime.signals import give_back, take
 from remit.runtime.usher import Usher
 from remit.runtime.watch import Watch
-from remit.telemetry import Refusals, Telemetry, log
+from remit.telemetry import Refusals, Telemetry, enable
 
 LAST_MOMENTS = 3.0
 """Seconds that interrupted runs get to end, after the deadline of a shutdown."""
@@ -60,13 +65,29 @@ class WorkerSettings:
     `lease`: seconds after which a worker that shows no life may be declared dead (default 30). It beats five times as
     often, and stops itself a fifth earlier. `grace`: seconds that runs may take to end at a shutdown (default 30);
     then they are interrupted, at no cost in attempts. `prune_every`: seconds between two rounds of the pruner and the
-    purger (60). `log`: how long events are kept.
+    purger (60). `log`: how long events are kept. `max_tasks_per_child`: after how many jobs the child process of a
+    process-mode handler is replaced (never, by default), because its memory grows, say. `queues`: the whole names of
+    the queues that it serves (all, by default); `exclude`: of queues that it does not serve.
     """
 
     log: LogRetention = field(default_factory=Outbox().resolve)
     lease: float = 30.0
     grace: float = 30.0
     prune_every: float = 60.0
+    max_tasks_per_child: int | None = None
+    queues: frozenset[str] = frozenset()
+    exclude: frozenset[str] = frozenset()
+
+    def served(self, known: Collection[str]) -> frozenset[str]:
+        """Those of the known queues that it serves. Raises `InvalidArgument`, also where none is left."""
+        for option, names in (("queues", self.queues), ("exclude", self.exclude)):
+            for name in sorted(names - frozenset(known)):
+                hint = nearest(name, known) or f" The queues are {', '.join(sorted(known))}."
+                raise InvalidArgument(f"{option} names {name!r}, and no queue of that name is declared.{hint}")
+        served = (self.queues or frozenset(known)) - self.exclude
+        if known and not served:
+            raise InvalidArgument("queues and exclude leave this worker without any queue: name at least one to serve")
+        return served
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +136,7 @@ class Worker:
         store: Store,
         catalog: Catalog,
         settings: WorkerSettings,
-        surroundings: Surroundings,
+        child_config: ChildConfig,
         refusals: Refusals | None = None,
     ) -> None:
         self.store = store
@@ -123,10 +144,12 @@ class Worker:
         self.settings = settings
         self.ledger = Ledger(self._wake_producer)
         self.telemetry = Telemetry(self.ledger.worker)
-        self._surroundings = surroundings
+        self._child_config = child_config
         self._refusals = refusals or Refusals()
         self._entries: dict[int, Entry] = {}
         self._known: dict[tuple[str, int], Entry] = {}
+        self._left: set[tuple[str, int]] = set()
+        """What the application knows and this worker leaves to others, since it does not serve the queue."""
         self._intakes: dict[str, Intake] = {}
         self._contexts: dict[str, object] = {}
         self._stack = AsyncExitStack()
@@ -158,6 +181,8 @@ class Worker:
         """
         await asyncio.to_thread(schema.check, self.store)
         self.catalog.load_handlers()
+        enable()  # the application may have configured logging meanwhile
+        logcontext.install()
         self._lay_out()
         try:
             await self._open()
@@ -167,17 +192,21 @@ class Worker:
         self._started = True
 
     async def run(self) -> None:
-        """Start, work until a signal or `request_stop`, stop."""
+        """Start, work until a signal or `request_stop`, stop.
+
+        Outside the main thread, where Python delivers no signals, only `request_stop` ends it.
+        """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.request_stop)
+        heard = (signal.SIGTERM, signal.SIGINT) if threading.current_thread() is threading.main_thread() else ()
+        for number in heard:
+            take(number, lambda *_: loop.call_soon_threadsafe(self.request_stop))
         try:
             await self.start()
             await self._stop.wait()
             await self.stop()
         finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
+            for number in heard:
+                give_back(number)
 
     def request_stop(self) -> None:
         """Ask for a graceful stop; asked again, for an immediate one."""
@@ -198,7 +227,7 @@ class Worker:
         deadline = time.monotonic() + self.settings.grace
         await self._wait_for_runs(max(0.0, deadline - time.monotonic()))
         if self.executor.active:
-            log.warning("interrupting %d runs that did not end in time", len(self.executor.active))
+            self.telemetry.interrupting(len(self.executor.active))
             self.executor.interrupt_all(Interruption.SHUTDOWN)
             await _within(self.executor.quiet(), LAST_MOMENTS)
             for run in list(self.executor.active.values()):
@@ -222,15 +251,20 @@ class Worker:
         try:
             await _within(self.journal.flush(), LAST_MOMENTS)
         except StoreError as error:
-            log.warning("lines that handlers logged could not be kept: %s", error)
+            self.telemetry.log_lost(error)
 
     # --- the parts
 
     def _lay_out(self) -> None:
         """Which lines this worker knows, and whose slots they use."""
+        served = self.settings.served(self.catalog.queues)
         for queue in self.catalog.queues.values():
-            self._intakes[queue.name] = Intake(queue.name, queue.concurrency, self._wake_producer)
+            if queue.name in served:
+                self._intakes[queue.name] = Intake(queue.name, queue.concurrency, self._wake_producer)
         for number, line in self.catalog.lines.items():
+            if line.queue.name not in served:
+                self._left.add((line.name, line.version))
+                continue
             domain = line.spec.domain.__remit__
             assert domain.instance is not None
             entry = Entry(
@@ -286,10 +320,12 @@ class Worker:
         telemetry = self.telemetry
         self.usher = Usher(databases.usher, self._wake_producer, telemetry)
         self.promoter = Promoter(databases.leader, self._wake_producer, telemetry)
-        told = self.promoter.wake_in, self.usher.tell
-        self.completer = Completer(databases.complete, self._ledger, telemetry, *told)
-        self.ordered_completer = OrderedCompleter(databases.turn, self._ledger, telemetry, *told)
-        self.prober = Prober(databases.handler, self.completer, self._ledger, telemetry)
+        self.settlement = Settlement(
+            self._ledger, telemetry, self.promoter.wake_in, self.usher.tell, self.usher.tell_any
+        )
+        self.completer = Completer(databases.complete, self._ledger, self.settlement, telemetry)
+        self.ordered_completer = OrderedCompleter(databases.turn, self._ledger, self.settlement, telemetry)
+        self.prober = Prober(databases.handler, self.completer, self._ledger, self.settlement)
         self.journal = Journal(databases.leader, telemetry)
         services = Services(
             store=self.store,
@@ -306,10 +342,11 @@ class Worker:
             self.completer,
             self.ordered_completer,
             self.prober,
+            self.settlement,
             self._ledger,
             databases.complete,
             services,
-            ProcessCrew(self._surroundings, telemetry, self._refusals),
+            ProcessPool(self._child_config, self._refusals, self.journal.write, self.settings.max_tasks_per_child),
             self._wake_producer,
         )
         self.producer = Producer(
@@ -327,6 +364,7 @@ class Worker:
             self.leader,
             interval,
             self._wake_producer,
+            self.settlement,
             telemetry,
             self.store.sidecar,
         )
@@ -335,7 +373,9 @@ class Worker:
         self.pruner = Pruner(database, self.leader, retentions, otherwise, settings.prune_every, telemetry)
         self.purger = Purger(database, self.leader, settings.log, settings.prune_every, telemetry)
         self.registrar = Registrar(database, self.catalog, self.leader, telemetry)
-        self.reconciler = Reconciler(database, self._ledger, self.executor.active, self._adopt, interval, telemetry)
+        self.reconciler = Reconciler(
+            database, self._ledger, self.executor.active, self._adopt, self.settlement, interval, telemetry
+        )
         self.leader.on_elected += [self.rescuer.wake, self.pruner.wake, self.purger.wake, self.registrar.wake]
 
     def _ledger(self) -> Ledger:
@@ -344,9 +384,10 @@ class Worker:
     async def _register(self, ledger: Ledger) -> None:
         about = {
             "version": _version(),
+            "lease": self.settings.lease,
             "queues": {name: intake.concurrency for name, intake in self._intakes.items()},
             "jobs": sorted({f"{name} v{number}" for name, number in self._known}),
-            "subscriptions": sorted(each.name for each in self.catalog.subscriptions),
+            "subscriptions": sorted({each.name for each in self.catalog.subscriptions}),
         }
         await self._databases.leader.run(
             lambda tx: operations.register(
@@ -370,6 +411,8 @@ class Worker:
         unknown = set()
         for number, queue, name, known_version in ready:
             if number in self._entries:
+                continue
+            if (name, known_version) in self._left:
                 continue
             entry = self._known.get((name, known_version))
             if entry is None:
@@ -417,7 +460,6 @@ class Worker:
 
     async def _live_again(self) -> None:
         """A new id, a new registration, a new heartbeat; the parts go on."""
-        await self.prober.kill()
         await self.heartbeat.stop()
         fresh, pause = Ledger(self._wake_producer), 0.1
         while True:
@@ -459,7 +501,7 @@ class Worker:
             async with asyncio.timeout(LAST_MOMENTS):
                 await self._databases.leader.run(lambda tx: operations.deregister(tx, self.ledger.worker), atomic=False)
         except (StoreError, TimeoutError) as error:
-            log.warning("could not sign off: %s", str(error) or f"no answer within {LAST_MOMENTS:.0f} s")
+            self.telemetry.not_signed_off(str(error) or f"no answer within {LAST_MOMENTS:.0f} s")
 
     async def drain(self) -> None:
         """Wait until nothing is left that this worker could do: no event to fan out, no lane of an ordered subscription

@@ -217,7 +217,7 @@ class _Stage(Worker):
         spec = domain.__remit__
         owner: Any = spec.instance
         catalog = Catalog([owner], app.catalog.defaults, app.catalog.scope_keys, log=app.catalog.log)
-        super().__init__(app.store, catalog, app._settings, app._surroundings, app.refusals)
+        super().__init__(app.store, catalog, app._settings, app._child_config, app.refusals)
         self._domain = spec
         self._context = context
 

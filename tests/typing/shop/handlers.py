@@ -36,6 +36,7 @@ async def sync_invoice(job: SyncInvoice, run: Run[Billing]) -> str:
     ref = run.enqueue(CloseMonth(month=1, organization_id="o"), delay=3, label="close")
     run.enqueue(RebuildIndex(shards=1))  # E
     run.enqueue(CloseMonth(month=1, organization_id="o"), dealy=3)  # E
+    run.check()
     run.log.info("%s %s %s %s", ref.id, run.key, run.attempt, run.cancelled)
     print(run.context.curency)  # E
     async with run.transaction() as tx:

@@ -388,7 +388,7 @@ async def test_an_unbound_domain_says_what_to_do() -> None:
             await send(shop.SyncInvoice(invoice_id="1"))
         assert str(refused.value) == (
             "billing cannot send yet: no application has taken it in. Create one with Remit(url, domains=[billing]) "
-            "and open it first."
+            "first."
         )
 
 

@@ -220,11 +220,12 @@ def test_a_field_that_json_cannot_carry_is_refused() -> None:
 def test_two_events_cannot_have_one_name() -> None:
     with pytest.raises(DuplicateName) as refused:
 
-        class Other(Event[Billing], aliases=("billing.invoice-settled",)): ...
+        class Other(Event[Billing], version=2, aliases=("billing.invoice-settled",)): ...
 
     assert str(refused.value) == (
         f"{__name__}:test_two_events_cannot_have_one_name.<locals>.Other and {__name__}:InvoicePaid are both named "
-        "'billing.invoice-settled'; give one of them another name=."
+        "'billing.invoice-settled', in version 2; give one of them another name=, or another version= if it is a "
+        "changed form of the other."
     )
 
 

@@ -76,7 +76,7 @@ async def test_an_event_that_is_gone_is_named_with_the_remedy(shop: Shop, gone: 
         await shop.Billing.__remit__.handlers[made.spec].function(made.spec.codec.build(values), run)
     assert str(refused.value) == (
         f"billing has no event {values['event']!r} of version {values['version']} any more, which this job was to "
-        "publish; give the class that stands for it aliases=, or delete the job."
+        "publish; bring the class of that version back, give the class that took its place aliases=, or delete the job."
     )
     assert run.published == []
 

@@ -235,12 +235,13 @@ def test_an_option_that_cannot_be_is_refused(options: dict[str, Any], error: typ
 def test_two_classes_cannot_have_one_name() -> None:
     with pytest.raises(DuplicateName) as refused:
 
-        class Other(Job[Billing], aliases=("billing.sync-invoice",)):
+        class Other(Job[Billing], version=2, aliases=("billing.sync-invoice",)):
             n: int
 
     assert str(refused.value) == (
         f"{__name__}:test_two_classes_cannot_have_one_name.<locals>.Other and {__name__}:SyncInvoice are both named "
-        "'billing.sync-invoice'; give one of them another name=."
+        "'billing.sync-invoice', in version 2; give one of them another name=, or another version= if it is a "
+        "changed form of the other."
     )
 
 

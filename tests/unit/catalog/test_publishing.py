@@ -32,6 +32,7 @@ from remit.catalog.names import lane
 from remit.catalog.publishing import scope_text
 from remit.catalog.quantities import DAY
 from remit.catalog.specs import D
+from remit.catalog.versions import Versions
 from remit.errors import (
     InvalidArgument,
     NotAMessage,
@@ -205,8 +206,7 @@ async def test_an_unbound_domain_cannot_publish_either() -> None:
     shop = Shop()
     [told] = await refusals(shop, shop.billing, shop.paid)
     assert told == (
-        "billing cannot send yet: no application has taken it in. Create one with Remit(url, domains=[billing]) and "
-        "open it first."
+        "billing cannot send yet: no application has taken it in. Create one with Remit(url, domains=[billing]) first."
     )
     for flush in (shop.billing.flush, shop.billing.sync.flush):
         with pytest.raises(UnboundDomain):
@@ -255,7 +255,7 @@ class TestWhatARefusalAdvises:
         )
 
     async def test_an_event_to_be_where_it_has_none(self, shop: Shop) -> None:
-        shop.Billing.__remit__.events.clear()
+        shop.Billing.__remit__.events = Versions()
         assert await self.told(shop) == (
             "Let billing publish an event and let catalogue subscribe to it, or call an API of catalogue."
         )

@@ -47,8 +47,8 @@ def test_two_domains_cannot_have_jobs_of_one_name() -> None:
         Catalog([billing, Other()])
     path = "test_two_domains_cannot_have_jobs_of_one_name.<locals>.Push"
     assert str(refused.value) == (
-        f"{__name__}:{path} and {__name__}:one_domain.<locals>.SyncInvoice are both named 'billing.push-invoice'; "
-        "give one of them another name=."
+        f"{__name__}:{path} and {__name__}:one_domain.<locals>.SyncInvoice are both named "
+        "'billing.push-invoice', and a name belongs to one domain in all its versions; give one of them another name=."
     )
 
 
@@ -179,8 +179,8 @@ def test_two_domains_cannot_have_events_of_one_name() -> None:
         Catalog([billing, Other()])
     path = "test_two_domains_cannot_have_events_of_one_name.<locals>.Settled"
     assert str(refused.value) == (
-        f"{__name__}:{path} and {__name__}:with_events.<locals>.InvoicePaid are both named 'billing.invoice-settled'; "
-        "give one of them another name=."
+        f"{__name__}:{path} and {__name__}:with_events.<locals>.InvoicePaid are both named 'billing.invoice-settled', "
+        "and a name belongs to one domain in all its versions; give one of them another name=."
     )
 
 
@@ -319,7 +319,8 @@ def test_two_domains_cannot_have_subscriptions_of_one_name() -> None:
     with pytest.raises(DuplicateName) as refused:
         Catalog([billing, catalog]).check_subscriptions()
     assert str(refused.value) == (
-        f"the subscription at {place} is named 'billing.note', as that at {place} is; give it another name=."
+        f"the subscription 'billing.note' is declared at {place} and again at {place}; give one of them another name=. "
+        "One name is for the handlers of several versions of one event."
     )
 
 

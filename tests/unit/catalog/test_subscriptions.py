@@ -163,7 +163,8 @@ def test_two_subscriptions_cannot_have_one_name(shop: Shop) -> None:
         shop.catalog.on(InvoiceSent, name="say", aliases=("tell",))(second)
     assert str(refused.value) == (
         f"the subscription 'catalog.tell' is declared at {__file__}:{first.__code__.co_firstlineno} and again at "
-        f"{__file__}:{second.__code__.co_firstlineno}; give one of them another name=."
+        f"{__file__}:{second.__code__.co_firstlineno}; give one of them another name=. One name is for the handlers of "
+        "several versions of one event."
     )
     assert "catalog.say" not in shop.spec.subscriptions
 

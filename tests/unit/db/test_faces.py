@@ -35,7 +35,19 @@ FACES = [
 VERBS = {
     Events: {"get", "list", "outbox", "retry", "replay"},
     Subscriptions: {"list", "get", "retire", "differences"},
-    Jobs: {"get", "list", "cancel", "retry", "delete", "replay", "count_dead"},
+    Jobs: {
+        "get",
+        "whole_id",
+        "list",
+        "cancel",
+        "retry",
+        "delete",
+        "replay",
+        "count",
+        "cancel_many",
+        "retry_many",
+        "delete_many",
+    },
     Queues: {"list", "pause", "resume"},
     Workers: {"list", "leaders"},
 }
@@ -107,6 +119,7 @@ def test_an_application_has_its_faces(sqlite_url: str) -> None:
 
 def test_the_public_names_are_the_vocabulary() -> None:
     assert set(remit.__all__) == {
+        "Cancelled",
         "DeadLetter",
         "Defaults",
         "Domain",

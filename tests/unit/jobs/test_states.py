@@ -21,6 +21,7 @@ from remit.jobs.states import (
     Skipped,
     Snoozed,
     State,
+    Stopped,
     Transition,
     allowed_for,
     allows,
@@ -36,6 +37,7 @@ outcomes: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(Failed, failures_kept, seconds),
     st.builds(GaveUp, texts, st.none() | failures_kept),
     st.builds(Snoozed, seconds),
+    st.builds(Stopped, texts),
     st.just(Interrupted()),
 )
 counts = st.integers(0, 1_000_000)
@@ -62,7 +64,7 @@ def test_what_waits_has_a_delay_and_what_ends_has_none(outcome: Outcome, failure
 @given(outcomes, counts, st.integers(1, 1_000_000))
 def test_what_is_set_aside_says_why(outcome: Outcome, failures: int, attempts: int) -> None:
     move = decide(outcome, failures=failures, attempts=attempts)
-    assert (move.reason is not None) == (move.state in (State.SKIPPED, State.DEAD))
+    assert (move.reason is not None) == (move.state in (State.SKIPPED, State.DEAD, State.CANCELLED))
     assert (move.result is None) or isinstance(outcome, Completed)
     assert move.failure == (outcome.failure if isinstance(outcome, Failed | GaveUp) else None)
 
@@ -97,7 +99,9 @@ def test_transitions_in_full() -> None:
     assert decide(Completed('"ok"'), failures=1, attempts=3) == Transition(State.COMPLETED, 1, result='"ok"')
     assert decide(Skipped("gone"), failures=1, attempts=3) == Transition(State.SKIPPED, 1, reason="gone")
     assert decide(Snoozed(7), failures=1, attempts=3) == Transition(State.SCHEDULED, 1, delay=7.0)
+    assert decide(Stopped("half"), failures=1, attempts=3) == Transition(State.CANCELLED, 1, reason="half")
     assert decide(Interrupted(), failures=1, attempts=3) == Transition(State.READY, 1, delay=0.0)
+    assert decide(Interrupted(began=True), failures=1, attempts=3) == Transition(State.READY, 1, delay=0.0, began=True)
     assert decide(Failed(boom, 5.0), failures=1, attempts=3) == Transition(State.SCHEDULED, 2, delay=5.0, failure=boom)
     assert decide(GaveUp("no", boom), failures=1, attempts=3) == Transition(State.DEAD, 2, reason="no", failure=boom)
     assert decide(Failed(boom, 5.0), failures=2, attempts=3) == Transition(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from html import escape
 from importlib import resources
-from itertools import count
 
-from remit.boundaries.drawing.layout import HEAD, LANE, ROW, WIDTH, Box, Layout, Row, lay_out
-from remit.boundaries.mapping import DomainEntry, EventEntry, FieldEntry, Flow, Map, QueueEntry, SubscriptionEntry
+from remit.boundaries.drawing.layout import HEAD, ROW, WIDTH, Box, Layout, Point, Route, Row, lay_out
+from remit.boundaries.mapping import DomainEntry, EventEntry, FieldEntry, Map, QueueEntry, SubscriptionEntry
 from remit.boundaries.sources import OWN
+
+_ROUND = 6
 
 
 def draw(drawn: Map, title: str = "Domains") -> str:
@@ -37,9 +38,7 @@ def draw(drawn: Map, title: str = "Domains") -> str:
 
 
 def _picture(drawn: Map, layout: Layout) -> str:
-    places = {(row.kind, row.name): (box, row) for box in layout.boxes.values() for row in box.rows}
-    lanes = count(layout.floor, LANE)
-    arrows = [_arrow(flow, places, lanes) for flow in drawn.flows]
+    arrows = [_arrow(route) for route in layout.routes]
     boxes = [_box(box) for box in layout.boxes.values()]
     label = f"{len(drawn.domains)} domains and {len(drawn.flows)} subscriptions between them"
     return (
@@ -51,30 +50,29 @@ def _picture(drawn: Map, layout: Layout) -> str:
     )
 
 
-def _arrow(flow: Flow, places: dict[tuple[str, str], tuple[Box, Row]], lanes: Iterator[int]) -> str:
-    start, end = places.get(("event", flow.event)), places.get(("subscription", flow.subscription))
-    if start is None or end is None:
-        return ""
-    (source, event), (target, subscription) = start, end
-    x1, y1 = source.x + WIDTH, event.y + ROW // 2
-    x2, y2 = target.x, subscription.y + ROW // 2
-    bend = max(60, abs(x2 - x1) // 2)
-    line = f"M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}" if x2 > x1 else _back(x1, y1, x2, y2, next(lanes))
-    told = f"{flow.event} → {flow.subscription}"
+def _arrow(route: Route) -> str:
+    flow = route.flow
     return (
         f'<path class="flow" data-event="{escape(flow.event)}" data-subscription="{escape(flow.subscription)}" '
-        f'marker-end="url(#tip)" d="{line}">'
-        f"<title>{escape(told)}</title></path>"
+        f'marker-end="url(#tip)" d="{_line(route.points)}">'
+        f"<title>{escape(f'{flow.event} → {flow.subscription}')}</title></path>"
     )
 
 
-def _back(x1: int, y1: int, x2: int, y2: int, lane: int) -> str:
-    """An arrow to the left: out at the right, along below all boxes, and in from the left."""
-    right, left = x1 + 14 + lane % 21, x2 - 18 - lane % 21
-    return (
-        f"M{x1} {y1}H{right - 6}Q{right} {y1} {right} {y1 + 6}V{lane - 6}Q{right} {lane} {right - 6} {lane}"
-        f"H{left + 6}Q{left} {lane} {left} {lane - 6}V{y2 + 6}Q{left} {y2} {left + 6} {y2}H{x2}"
-    )
+def _line(points: tuple[Point, ...]) -> str:
+    """A line through these points with round corners."""
+    parts = [f"M{points[0].x} {points[0].y}"]
+    for before, corner, after in zip(points, points[1:], points[2:], strict=False):
+        start, end = _towards(corner, before), _towards(corner, after)
+        parts.append(f"L{start.x} {start.y}Q{corner.x} {corner.y} {end.x} {end.y}")
+    return "".join([*parts, f"L{points[-1].x} {points[-1].y}"])
+
+
+def _towards(corner: Point, other: Point) -> Point:
+    """The point where the round corner begins: a few units from it, and no further than half way."""
+    x, y = other.x - corner.x, other.y - corner.y
+    near = min(_ROUND, max(abs(x), abs(y)) // 2)
+    return Point(corner.x + max(-near, min(near, x)), corner.y + max(-near, min(near, y)))
 
 
 def _box(box: Box) -> str:

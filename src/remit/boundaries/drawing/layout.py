@@ -1,20 +1,38 @@
-"""Where the domains of a map stand on a page: in columns, so that most events flow from left to right."""
+"""Where the domains of a map stand on a page, and how the lines between them run: never behind a box.
+
+Domains stand in columns, so that most events flow from left to right. Between two columns is a gutter with a track for
+each event that passes there. A line to the next column runs in their gutter alone; any other leaves by its gutter, runs
+in a lane above all boxes (to the right) or below all of them (to the left), and comes in by the gutter of its target.
+Lines of one event share their tracks and lanes, and lines of two events only cross.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
-from remit.boundaries.mapping import DomainEntry, Map
+from remit.boundaries.mapping import DomainEntry, Flow, Map
 
 WIDTH: Final = 264
 ROW: Final = 22
 HEAD: Final = 52
-_GAP_X: Final = 120
-_GAP_Y: Final = 34
-_MARGIN: Final = 40
-LANE: Final = 7
-"""Between two arrows that go back below all boxes."""
+_FOOT: Final = 12
+_GAP_Y: Final = 24
+_MARGIN: Final = 24
+_TRACK: Final = 9
+"""Between two tracks, and between two lanes."""
+_EDGE: Final = 22
+"""Between a box and the nearest track; an arrow's head has its place there."""
+
+_ABOVE, _BESIDE, _BELOW = "above", "beside", "below"
+
+
+class Point(NamedTuple):
+    """A place on the page."""
+
+    x: int
+    y: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +49,7 @@ class Box:
     """A domain on the page."""
 
     domain: DomainEntry
+    column: int = 0
     x: int = 0
     y: int = 0
     rows: list[Row] = field(default_factory=list)
@@ -38,41 +57,156 @@ class Box:
     @property
     def height(self) -> int:
         """All that its rows need."""
-        return HEAD + ROW * len(self.domain.events + self.domain.subscriptions) + 12
+        return HEAD + ROW * len(self.domain.events + self.domain.subscriptions) + _FOOT
+
+
+@dataclass(frozen=True)
+class Route:
+    """How one event gets to one subscription: the corners of a line of horizontal and vertical parts."""
+
+    flow: Flow
+    points: tuple[Point, ...]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The boxes, and the size of the page."""
+    """The boxes, the lines between them, and the size of the page."""
 
     boxes: dict[str, Box]
+    routes: tuple[Route, ...]
     width: int
     height: int
-    floor: int
-    """Below it is no box."""
 
 
 def lay_out(drawn: Map) -> Layout:
-    """Give every domain its place; the same map is always laid out alike."""
-    columns: dict[int, list[Box]] = {}
-    ranks = _ranks(drawn)
-    for domain in drawn.domains:
-        columns.setdefault(ranks[domain.name], []).append(Box(domain))
-    tallest = max((_height(column) for column in columns.values()), default=0)
-    boxes: dict[str, Box] = {}
-    for rank, column in sorted(columns.items()):
-        y = _MARGIN + (tallest - _height(column)) // 2
+    """Give every domain its place, and every event its ways; the same map is always laid out alike."""
+    columns = _columns(drawn)
+    boxes = {box.domain.name: box for column in columns for box in column}
+    drawn_events = {event.name for box in boxes.values() for event in box.domain.events}
+    lines = [
+        _Line(flow, boxes[flow.publisher], boxes[flow.subscriber]) for flow in drawn.flows if flow.event in drawn_events
+    ]
+    gutters = [_Gutter() for _ in range(len(columns) + 1)]
+    for line in lines:
+        gutters[line.start.column + 1].leaving[line.flow.event] = line.side
+        if line.side != _BESIDE:
+            gutters[line.end.column].coming[line.flow.event, line.side] = None
+    above, below = (_lanes(line for line in lines if line.side == side) for side in (_ABOVE, _BELOW))
+    top = _MARGIN + _TRACK * _count(above) + (_EDGE if above else 0)
+    bottom = top + _place_in_columns(columns, top)
+    x = _MARGIN
+    for before, gutter, column in zip([[], *columns], gutters, [*columns, []], strict=True):
+        x = gutter.place(x, {row.name: row.y for box in before for row in box.rows})
         for box in column:
-            box.x, box.y = _MARGIN + rank * (WIDTH + _GAP_X), y
+            box.x = x
+        x += WIDTH if column else 0
+    heights = {(event, _ABOVE): _MARGIN + _TRACK * lane for event, lane in above.items()}
+    heights |= {(event, _BELOW): bottom + _EDGE + _TRACK * lane for event, lane in below.items()}
+    routes = tuple(Route(line.flow, line.points(gutters, heights)) for line in lines)
+    height = bottom + (_EDGE + _TRACK * _count(below) if below else 0) + _MARGIN
+    return Layout(boxes, routes, x + _MARGIN, height)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One flow between two boxes, and on which side of the boxes between them it runs."""
+
+    flow: Flow
+    start: Box
+    end: Box
+
+    @property
+    def side(self) -> str:
+        columns = self.end.column - self.start.column
+        return _BESIDE if columns == 1 else _ABOVE if columns > 1 else _BELOW
+
+    def points(self, gutters: list[_Gutter], heights: dict[tuple[str, str], int]) -> tuple[Point, ...]:
+        event = self.flow.event
+        x1, y1 = self.start.x + WIDTH, _y(self.start, "event", event)
+        x2, y2 = self.end.x, _y(self.end, "subscription", self.flow.subscription)
+        out = gutters[self.start.column + 1].tracks[event, ""]
+        if self.side == _BESIDE:
+            corners = [(x1, y1), (out, y1), (out, y2), (x2, y2)]
+        else:
+            lane, into = heights[event, self.side], gutters[self.end.column].tracks[event, self.side]
+            corners = [(x1, y1), (out, y1), (out, lane), (into, lane), (into, y2), (x2, y2)]
+        return tuple(Point(x, y) for x, y in corners)
+
+
+@dataclass
+class _Gutter:
+    """The room between two columns: a track for each event that leaves the left one, or comes into the right one."""
+
+    leaving: dict[str, str] = field(default_factory=dict)
+    coming: dict[tuple[str, str], None] = field(default_factory=dict)
+    tracks: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def place(self, x: int, heights: dict[str, int]) -> int:
+        """Give each track its place, in an order with few crossings; answer where the gutter ends."""
+        leaving = sorted(self.leaving, key=lambda event: (heights.get(event, 0) * _sign(self.leaving[event]), event))
+        coming = sorted(self.coming)
+        x += _EDGE
+        for place, track in enumerate([*((event, "") for event in leaving), *coming]):
+            self.tracks[track] = x + _TRACK * place
+        return x + _TRACK * len(self.tracks) + _EDGE if self.tracks else x
+
+
+def _sign(side: str) -> int:
+    """A line that goes up crosses fewer others right of those that leave above it; one that goes down, left of them."""
+    return 1 if side == _ABOVE else -1
+
+
+def _y(box: Box, kind: str, name: str) -> int:
+    return next(row.y for row in box.rows if (row.kind, row.name) == (kind, name)) + ROW // 2
+
+
+def _lanes(lines: Iterable[_Line]) -> dict[str, int]:
+    """A lane for each event; events that are nowhere in the same gutter or column share one."""
+    spans: dict[str, tuple[int, int]] = {}
+    for line in lines:
+        first, last = sorted((line.start.column + 1, line.end.column))
+        known = spans.get(line.flow.event, (first, last))
+        spans[line.flow.event] = min(first, known[0]), max(last, known[1])
+    lanes: dict[str, int] = {}
+    ends: list[int] = []
+    for event, (first, last) in sorted(spans.items(), key=lambda item: (item[1], item[0])):
+        lane = next((lane for lane, end in enumerate(ends) if end < first), len(ends))
+        ends[lane:] = [last, *ends[lane + 1 :]]
+        lanes[event] = lane
+    return lanes
+
+
+def _count(lanes: dict[str, int]) -> int:
+    return max(lanes.values(), default=-1) + 1
+
+
+# --- the boxes
+
+
+def _columns(drawn: Map) -> list[list[Box]]:
+    ranks = _ranks(drawn)
+    columns: list[list[Box]] = [[] for _ in range(max(ranks.values(), default=-1) + 1)]
+    for domain in drawn.domains:
+        columns[ranks[domain.name]].append(Box(domain, ranks[domain.name]))
+    return columns
+
+
+def _place_in_columns(columns: list[list[Box]], top: int) -> int:
+    """Set the heights of boxes and rows; answer how high the tallest column is.
+
+    Rows of neighbouring columns stand half a row apart, so that lines to and from them never lie upon each other.
+    """
+    tallest = max((_height(column) for column in columns), default=0) + ROW
+    for number, column in enumerate(columns):
+        middle = (tallest - ROW - _height(column)) // 2
+        y = top + middle - middle % ROW + (ROW // 2 if number % 2 else 0)
+        for box in column:
+            box.y = y
             named = [("event", each.name) for each in box.domain.events]
             named += [("subscription", each.name) for each in box.domain.subscriptions]
             box.rows = [Row(kind, name, y + HEAD + ROW * place) for place, (kind, name) in enumerate(named)]
-            boxes[box.domain.name] = box
             y += box.height + _GAP_Y
-    last = max(columns, default=0)
-    back = sum(boxes[flow.publisher].x >= boxes[flow.subscriber].x for flow in drawn.flows if flow.publisher in boxes)
-    floor = _MARGIN + tallest + 18
-    return Layout(boxes, 2 * _MARGIN + (last + 1) * WIDTH + last * _GAP_X, floor + back * LANE + 18, floor)
+    return tallest
 
 
 def _height(column: list[Box]) -> int:

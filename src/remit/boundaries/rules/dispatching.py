@@ -1,8 +1,9 @@
 """`inline-handler`: who hears an event decides and dispatches; the work is done by jobs.
 
 A handler of an event may read the event and its run, compute, decide, log, build values, raise, loop, and send messages
-of its own domain, also through plain functions of its own domain that do no more. Anything else that is called or
-awaited is work: it would be retried with the delivery, hold up the others, and have no name of its own in any list.
+of its own domain, also through functions that do no more, of its own domain and of modules outside all domains.
+Anything else that is called or awaited is work: it would be retried with the delivery, hold up the others, and have no
+name of its own in any list.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from remit.boundaries.model import Model, place_in
+from remit.boundaries.model import Model
 from remit.boundaries.names import Names, is_port
 from remit.boundaries.scopes import FUNCTIONS, Annotated, Defined, Function, Imported, Item, Parameter, Scope, Value
 from remit.boundaries.sites import ENQUEUE, NAMED, PUBLISH
 from remit.boundaries.sources import OWN, Source
 from remit.boundaries.violations import Violation
-from remit.catalog import DomainSpec, Subscription
+from remit.catalog import DomainSpec
 
 _PURE: Final = frozenset(
     {
@@ -54,14 +55,14 @@ def inline_handler(model: Model) -> Iterator[Violation]:
     for subscription in model.subscriptions:
         if subscription.inline is not None or subscription.event not in declared:
             continue
-        found = _handler(model, subscription)
+        found = model.function_of(subscription.handler)
         if found is None:
             continue
         source, function, owner = found
         domain = subscription.domain.__remit__
         scope = model.names.inner(source, function, model.names.scope(source.module), owner)
         run = _run(function, is_bound=inspect.ismethod(subscription.handler.function))
-        work = list(_Reading(model.names, domain, {run} if run else set()).work(function, source, scope))
+        work = list(_Reading(model, domain, {run} if run else set()).work(function, source, scope))
         if not work:
             continue
         told = ", ".join(dict.fromkeys(f"{each.what} (line {each.line})" for each in work[:4]))
@@ -77,42 +78,6 @@ def inline_handler(model: Model) -> Iterator[Violation]:
         )
 
 
-def _handler(model: Model, subscription: Subscription) -> tuple[Source, Function, ast.ClassDef | None] | None:
-    """The function in the sources, by its module and line, since decorators may hide its name; and its class."""
-    module = subscription.handler.path.partition(":")[0]
-    place = place_in(subscription.handler.place)
-    for source in filter(None, (model.sources.get(module), *_by_file(model, place.file))):
-        for function, owner in _functions(source.tree) if source.file == place.file else ():
-            if min([function.lineno, *(each.lineno for each in function.decorator_list)]) == place.line:
-                return source, function, owner
-    return None
-
-
-def _functions(node: ast.AST, owner: ast.ClassDef | None = None) -> Iterator[tuple[Function, ast.ClassDef | None]]:
-    """All functions below a node, each before those within it, and the classes whose methods they are.
-
-    A lambda of an event and its run is written out as one; that of `where=` takes the event alone.
-    """
-    for child in ast.iter_child_nodes(node):
-        within = owner
-        match child:
-            case ast.FunctionDef() | ast.AsyncFunctionDef():
-                yield child, owner
-                within = None
-            case ast.Lambda(args=arguments, body=body) if len(arguments.posonlyargs + arguments.args) > 1:
-                written = ast.FunctionDef("<lambda>", arguments, [ast.Return(body)], [])
-                yield ast.copy_location(written, child), None
-            case ast.ClassDef():
-                within = child
-            case _:
-                pass
-        yield from _functions(child, within)
-
-
-def _by_file(model: Model, file: str) -> list[Source]:
-    return [source for source in model.modules if source.file == file]
-
-
 def _run(function: Function, *, is_bound: bool) -> str | None:
     """The name of the run: the second parameter, behind `self` the third."""
     arguments = [*function.args.posonlyargs, *function.args.args][is_bound:]
@@ -121,17 +86,22 @@ def _run(function: Function, *, is_bound: bool) -> str | None:
 
 @dataclass
 class _Reading:
-    """Reads one handler, and the functions of its domain that it calls. `runs` are the names of the run there."""
+    """Reads one handler, and the functions that it calls. `runs` are the names of the run there."""
 
-    names: Names
+    model: Model
     domain: DomainSpec
     runs: set[str]
-    seen: set[int] = field(default_factory=set)
+    seen: set[tuple[str, int, int]] = field(default_factory=set)
     depth: int = 0
+
+    @property
+    def names(self) -> Names:
+        """What names mean."""
+        return self.model.names
 
     def work(self, function: Function, source: Source, scope: Scope) -> Iterator[_Work]:
         """Everything in it that is work, in the order of the source."""
-        self.seen.add(id(function))
+        self.seen.add((source.module, function.lineno, function.col_offset))
         contexts = _contexts(function, self.runs)
         awaited = {id(node.value) for node in ast.walk(function) if isinstance(node, ast.Await)}
         for node in _inside(function):
@@ -208,7 +178,7 @@ class _Reading:
             match binding:
                 case Defined(ast.ClassDef()) if not awaited:
                     return None  # a value of a class of the application
-                case Defined(node) if isinstance(node, FUNCTIONS) and self._is_ours(module):
+                case Defined(node) if isinstance(node, FUNCTIONS) and self._is_read(module):
                     return self._function(call, node, self.names.sources[module], self.names.scope(module), told)
                 case Imported(dotted) if _is_pure(dotted) and not awaited:
                     return None
@@ -254,8 +224,9 @@ class _Reading:
                 return self._function(bound, node, source, self.names.scope(module), told, owner)
         return None
 
-    def _is_ours(self, module: str) -> bool:
-        return f"{module}.".startswith(f"{self.domain.package}.")
+    def _is_read(self, module: str) -> bool:
+        """Whether functions of a module may help: those of the domain, and of what belongs to no domain."""
+        return self.model.home(module) in (None, self.domain)
 
     def _function(
         self,
@@ -267,7 +238,7 @@ class _Reading:
         owner: ast.ClassDef | None = None,
     ) -> str | None:
         """A function may dispatch for the handler, and do no more."""
-        if id(function) in self.seen or self.depth >= _DEPTH:
+        if (source.module, function.lineno, function.col_offset) in self.seen or self.depth >= _DEPTH:
             return None
         given = {
             argument.arg
@@ -276,7 +247,7 @@ class _Reading:
         } | {each.arg for each in call.keywords if isinstance(each.value, ast.Name) and each.value.id in self.runs}
         inner = self.names.inner(source, function, outer, owner)
         runs = {name for name in given if name} | (self.runs if outer.function is not None else set())
-        reading = _Reading(self.names, self.domain, runs, self.seen, self.depth + 1)
+        reading = _Reading(self.model, self.domain, runs, self.seen, self.depth + 1)
         work = next(reading.work(function, source, inner), None)
         return None if work is None else f"calls {told}, which {work.what}"
 

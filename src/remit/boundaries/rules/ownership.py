@@ -15,7 +15,7 @@ from remit.errors import nearest
 def foreign_enqueue(model: Model) -> Iterator[Violation]:
     """A job is enqueued by its owner alone: by class, and by name."""
     for site in _sendings(model):
-        for spec in (*site.specs, *_named(model, site)):
+        for spec in (*site.specs, *named_jobs(model, site)):
             if isinstance(spec, JobSpec) and (sender := _stranger(model, site, spec)):
                 owner = spec.domain.__remit__.name
                 yield _violation(
@@ -52,7 +52,7 @@ def unknown_job(model: Model) -> Iterator[Violation]:
     """A name in a text is checked as a class is."""
     known = _jobs(model)
     for site in _sendings(model):
-        if site.name is None or _named(model, site):
+        if site.name is None or named_jobs(model, site):
             continue
         domain = site.through or model.home(site.source.module)
         whole = _whole_name(site, domain)
@@ -79,10 +79,15 @@ def _stranger(model: Model, site: Sending, spec: MessageSpec) -> DomainSpec | No
     Code outside all domains, such as a web layer, may send what it likes by the verbs of the owner.
     """
     owner = spec.domain.__remit__
-    home = model.home(site.source.module)
+    home = _sender(model, site)
     if home is not None and home is not owner and not _is_passed_on(site, spec):
         return home
     return site.through if site.through is not None and site.through is not owner else None
+
+
+def _sender(model: Model, site: Sending) -> DomainSpec | None:
+    """The domain whose code sends: whose handler it is, and else in whose package it stands; None outside all."""
+    return site.within or model.home(site.source.module)
 
 
 def _is_passed_on(site: Sending, spec: MessageSpec) -> bool:
@@ -92,14 +97,15 @@ def _is_passed_on(site: Sending, spec: MessageSpec) -> bool:
 
 def _borrowed(rule: str, model: Model, site: Sending, kind: str) -> Iterator[Violation]:
     """A domain calls the verb of another with what cannot be told: that verb takes messages of the other alone."""
-    home, owner = model.home(site.source.module), site.through
-    if home is None or owner is None or home is owner or site.specs or _named(model, site):
+    home, owner = _sender(model, site), site.through
+    if home is None or owner is None or home is owner or site.specs or named_jobs(model, site):
         return
     did = f"calls {owner.name}.{site.verb}"
     yield _violation(rule, site, home, did, f"{home.name} {did}, and only {owner.name} may", remedy(home, owner, kind))
 
 
-def _named(model: Model, site: Sending) -> list[JobSpec]:
+def named_jobs(model: Model, site: Sending) -> list[JobSpec]:
+    """The job that a name in a text means; none where there is no name, or no such job."""
     if site.verb not in NAMED or site.name is None:
         return []
     whole = _whole_name(site, site.through or model.home(site.source.module))
@@ -119,7 +125,7 @@ def _jobs(model: Model) -> dict[str, JobSpec]:
 
 
 def _who(model: Model, site: Sending, sender: DomainSpec, verb: str, spec: MessageSpec) -> str:
-    if model.home(site.source.module) is sender:
+    if _sender(model, site) is sender:
         return f"{sender.name} {verb} {spec.name}"
     return f"{site.source.module} {verb} {spec.name} through {sender.name}"
 
@@ -127,7 +133,7 @@ def _who(model: Model, site: Sending, sender: DomainSpec, verb: str, spec: Messa
 def _remedy(model: Model, site: Sending, spec: MessageSpec) -> str | None:
     """What to do where the message may be sent from here, by the verb of its owner."""
     owner = spec.domain.__remit__
-    if model.home(site.source.module) not in (None, owner):
+    if _sender(model, site) not in (None, owner):
         return None
     return f"Call {site.verb} of {owner.name}."
 

@@ -1,7 +1,8 @@
-"""`foreign-registrar`, `misplaced-message`, `missing-handler`: what belongs to a domain stands in its package."""
+"""Where handlers and messages stand: foreign-registrar, misplaced-message, unloaded-handler, missing-handler."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 from remit.boundaries.model import Model, place_in
@@ -42,9 +43,35 @@ def misplaced_message(model: Model) -> Iterator[Violation]:
         )
 
 
+def unloaded_handler(model: Model) -> Iterator[Violation]:
+    """What is registered in a module that nothing imports does not exist: no worker runs it, no event reaches it."""
+    for site in _unloaded(model):
+        module, domain = site.source.module, site.domain
+        yield Violation(
+            "unloaded-handler",
+            site.source.file,
+            site.line,
+            domain.name,
+            f"{module} registers {site.what}",
+            f"{module} registers {site.what} with {domain.name}, and no worker imports {module}",
+            f"Import it in {domain.handlers_module}, which workers import, or name a module that imports it with "
+            "handlers= on the domain.",
+        )
+
+
+def _unloaded(model: Model) -> Iterator[Registration]:
+    domains = set(model.domains)
+    for site in model.sites:
+        if isinstance(site, Registration) and site.domain in domains and site.source.module not in sys.modules:
+            yield site
+
+
 def missing_handler(model: Model) -> Iterator[Violation]:
     """Every job has its handler; a worker would refuse to start without."""
+    unloaded = {site.spec for site in _unloaded(model)}
     for spec in model.catalog.missing_handlers():
+        if spec in unloaded:
+            continue  # it has one, which is reported
         owner, place = spec.domain.__remit__, model.place_of(spec)
         yield Violation(
             "missing-handler",
@@ -66,7 +93,7 @@ def _may_register(model: Model, module: str, domain: DomainSpec) -> bool:
 def _handlers(domain: DomainSpec) -> Iterator[tuple[str, Handler]]:
     for spec, handler in domain.handlers.items():
         yield spec.name, handler
-    for subscription in dict.fromkeys(domain.subscriptions.values()):
+    for subscription in domain.subscriptions.all:
         yield subscription.name, subscription.handler
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from rich.text import Text
 from remit.boundaries import Baseline, Comparison, Report, Violation
 from remit.boundaries import check as check_boundaries
 from remit.boundaries.baseline import DEFAULT_FILE
+from remit.boundaries.reading import FOLDER as CACHE_FOLDER
 from remit.cli.applications import named
 from remit.cli.exits import Exit, UsageError
 from remit.cli.findings import of_the_store
@@ -37,6 +39,12 @@ def check(
     baseline_file: Annotated[
         str | None, Parameter(metavar="FILE", help=f"The file of --baseline: {DEFAULT_FILE}.")
     ] = None,
+    cache: Annotated[
+        bool, Parameter(show_default=False, help="Keep what was read of unchanged files for the next check, or do not.")
+    ] = True,
+    cache_dir: Annotated[
+        str, Parameter(metavar="FOLDER", help="Where it is kept, relative to the current directory.")
+    ] = CACHE_FOLDER,
     json: AsJson = False,
 ) -> Exit:
     """Check the boundaries between domains: imports, who sends what, events, payloads, handlers.
@@ -51,7 +59,13 @@ def check(
         raise UsageError("--baseline-file names the file of --baseline: add --baseline use, or --baseline write")
     application = load(named(app))
     rules, domains = tuple(rule or ()), tuple(filter(None, [domain]))
-    report = check_boundaries(application, finders=of_the_store(application), rules=rules, domains=domains)
+    report = check_boundaries(
+        application,
+        finders=of_the_store(application),
+        rules=rules,
+        domains=domains,
+        cache=Path(cache_dir) if cache else None,
+    )
     if baseline is None:
         return _tell(report, report.violations, None, "", json)
     file = Path(baseline_file or DEFAULT_FILE)
@@ -87,6 +101,8 @@ def _tell(
     if json:
         tell(_document(report, violations, compared, file))
         return Exit.OK if clean else Exit.FINDINGS
+    for unread in report.unread:
+        say(Text(line(unread.text()), "yellow"))
     for each in violations:
         head = Text.assemble((each.place, "bold"), ": ", (each.rule, "red"), ": ", line(each.message))
         say(head, Text(f"    {line(each.remedy)}", "dim"))
@@ -113,7 +129,7 @@ def _summary(
 def _document(
     report: Report, violations: tuple[Violation, ...], compared: Comparison | None, file: str
 ) -> dict[str, Any]:
-    document = Report(violations, report.domains, report.modules).document()
+    document = replace(report, violations=violations).document()
     if compared is not None:
         fixed = [{"rule": each.rule, "subject": each.subject, "domain": each.domain} for each in compared.fixed]
         document["baseline"] = {"file": file, "known": len(compared.known), "fixed": fixed}

@@ -32,8 +32,8 @@ def list_(
     app: AppPath = None,
     *,
     state: Annotated[
-        Literal["pending", "dispatched", "dead"] | None,
-        Parameter(help="Only events in this state: before the relay, behind it, or given up by it."),
+        Literal["pending", "unknown", "dispatched", "dead"] | None,
+        Parameter(help="Only events in this state: before the relay, not declared here yet, dispatched, or given up."),
     ] = None,
     event: Annotated[str | None, Parameter(metavar="NAME", help="Only this event, e.g. billing.invoice-paid.")] = None,
     domain: DomainName = None,

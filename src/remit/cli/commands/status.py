@@ -24,8 +24,7 @@ from remit.cli.output import console, say, tell, tell_line
 from remit.cli.views.events import outbox_line
 from remit.cli.views.queues import queue_table
 from remit.cli.views.subscriptions import differing, subscription_table
-from remit.cli.views.workers import slots_of
-from remit.cli.wording import count, line, rate
+from remit.cli.wording import count, line, rate, span
 from remit.client import QueueRecord
 from remit.errors import StoreBusy, StoreError, StoreUnavailable
 from remit.jobs.states import State
@@ -91,6 +90,8 @@ class _Snapshot:
         """Slots of each queue, over all workers."""
         slots: dict[str, int] = {}
         for worker in self.workers:
+            if worker.silent:
+                continue
             for name, number in worker.about.get("queues", {}).items():
                 slots[name] = slots.get(name, 0) + number
         return slots | {_ALL: sum(slots.values())}
@@ -105,7 +106,9 @@ class _Snapshot:
                 "scheduled": sum(queue.scheduled for queue in self.queues),
                 "running": sum(queue.running for queue in self.queues),
                 "dead": sum(queue.dead for queue in self.queues),
+                "retrying": sum(queue.retrying for queue in self.queues),
                 "completed_per_second": self.ended(State.COMPLETED) / self.window,
+                "failed_per_second": sum(queue.failed for queue in self.queues) / self.window,
             },
             "queues": [records.queue(each) for each in self.queues],
             "workers": [records.worker(each) for each in self.workers],
@@ -127,8 +130,8 @@ class _Snapshot:
 
     def _outbox(self) -> list[RenderableType]:
         """Nothing for an application that has nothing to do with events."""
-        told = self.publishes or self.subscriptions or self.outbox.pending or self.outbox.dead
-        return [outbox_line(self.outbox)] if told else []
+        waiting = self.outbox.pending or self.outbox.unknown or self.outbox.dead
+        return [outbox_line(self.outbox)] if self.publishes or self.subscriptions or waiting else []
 
     def _subscriptions(self) -> list[RenderableType]:
         """Those to which something is under way, or that somebody should look after."""
@@ -151,6 +154,8 @@ class _Snapshot:
                 scheduled=sum(queue.scheduled for queue in self.queues),
                 running=sum(queue.running for queue in self.queues),
                 dead=sum(queue.dead for queue in self.queues),
+                retrying=sum(queue.retrying for queue in self.queues),
+                failed=sum(queue.failed for queue in self.queues),
                 oldest_ready=max(oldest, default=None),
                 longest_run=max(longest, default=None),
                 ended={state: self.ended(state) for state in State if self.ended(state)},
@@ -160,19 +165,23 @@ class _Snapshot:
     def _workers(self) -> Text:
         if not self.workers:
             return Text("no workers: start one with `remit worker`", "yellow")
-        running = sum(worker.running for worker in self.workers)
-        text = Text(
-            f"{count(len(self.workers), 'worker')}, {running:,} of "
-            f"{count(sum(slots_of(worker) for worker in self.workers), 'slot')} busy"
-        )
+        alive = [worker for worker in self.workers if not worker.silent]
+        running = sum(worker.running for worker in alive)
+        slots = sum(worker.slots for worker in alive)
+        text = Text(f"{count(len(alive), 'worker')}, {running:,} of {count(slots, 'slot')} busy")
         for worker in self.workers:
+            if worker.silent:
+                held = f", and holds {count(worker.running, 'job')}" if worker.running else ""
+                text.append(f"\n{worker.id}: not seen for {span(worker.silence)}{held}", "red")
             for part, what in worker.health.get("trouble", {}).items():
                 text.append(f"\n{worker.id}: {part}: {line(str(what))}", "red")
         return text
 
     def _rates(self) -> Text:
-        said = [f"{state.value} {rate(self.ended(state) / self.window)}" for state in State if self.ended(state)]
-        what = ", ".join(said) or "nothing ended"
+        rates = [f"{state.value} {rate(self.ended(state) / self.window)}" for state in State if self.ended(state)]
+        if failed := sum(queue.failed for queue in self.queues):
+            rates.append(f"failed attempts {rate(failed / self.window)}")
+        what = ", ".join(rates) or "nothing ended"
         return Text(f"\nin the last {self.window:g} s: {what}", "dim")
 
 

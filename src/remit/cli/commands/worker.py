@@ -15,6 +15,7 @@ from cyclopts.validators import Number
 from remit.cli import logs
 from remit.cli.applications import named
 from remit.cli.options import AppPath
+from remit.cli.reloading import reloading
 from remit.cli.serving import Orders, serve
 from remit.cli.stopping import StopSwitch
 from remit.runtime.supervisor import Supervisor
@@ -45,6 +46,35 @@ def command(stop: StopSwitch) -> Callable[..., int]:
                 help="Seconds that runs get to end when the worker is stopped.",
             ),
         ] = None,
+        max_tasks_per_child: Annotated[
+            int | None,
+            Parameter(
+                validator=Number(gte=1),
+                metavar="N",
+                help="Jobs after which a child process of a process-mode handler is replaced.",
+            ),
+        ] = None,
+        queue: Annotated[
+            list[str] | None,
+            Parameter(
+                negative=(),
+                consume_multiple=False,
+                metavar="NAME",
+                help="Serve this queue and no other; may be repeated.",
+            ),
+        ] = None,
+        exclude: Annotated[
+            list[str] | None,
+            Parameter(
+                negative=(), consume_multiple=False, metavar="NAME", help="Do not serve this queue; may be repeated."
+            ),
+        ] = None,
+        reload: Annotated[
+            bool,
+            Parameter(
+                negative=(), show_default=False, help="Restart when a Python file below this directory changes (extra)."
+            ),
+        ] = False,
         log_level: Annotated[
             logs.LogLevel, Parameter(help="The least that remit and run.log log; others: warning.")
         ] = "info",
@@ -54,12 +84,29 @@ def command(stop: StopSwitch) -> Callable[..., int]:
 
         Without --lease and --grace, what the application says holds: 30 seconds each, by default.
         """
-        orders = Orders(named(app), lease, grace, log_level, log_format, processes)
+        orders = Orders(
+            named(app),
+            lease,
+            grace,
+            log_level,
+            log_format,
+            processes,
+            max_tasks_per_child,
+            queues=_names(queue),
+            exclude=_names(exclude),
+        )
+        if reload:
+            return reloading(orders, stop)
         if processes == 1 and os.getpid() != 1:
             return serve(orders, stop)
         return _supervise(orders)
 
     return worker
+
+
+def _names(given: list[str] | None) -> tuple[str, ...]:
+    """Names, of which one text may hold several, divided by commas, as a variable of the environment must."""
+    return tuple(name.strip() for text in given or () for name in text.split(",") if name.strip())
 
 
 def _supervise(orders: Orders) -> int:

@@ -18,6 +18,7 @@ _COLOURS = {
     "scheduled": "blue",
     "waiting": "blue",
     "pending": "cyan",
+    "unknown": "yellow",
     "ready": "cyan",
     "running": "yellow",
     "completed": "green",

@@ -90,6 +90,11 @@ def _undelivered(event: EventRecord) -> str:
     match event.state:
         case EventState.PENDING:
             return "none yet: it waits for the relay, which is part of every worker"
+        case EventState.UNKNOWN:
+            return (
+                "none yet: it waits for a release that declares it; start a worker of that release, or run "
+                "`remit migrate` with it"
+            )
         case EventState.DEAD:
             return "none: the relay gave it up; `remit events retry` gives it to the relay again"
         case EventState.DISPATCHED:
@@ -115,6 +120,8 @@ def outbox_line(outbox: OutboxRecord) -> Text:
         text.append(f"{count(outbox.pending, 'event')} pending{waited}", "yellow" if late else "")
     else:
         text.append("nothing pending")
+    if outbox.unknown:
+        text.append(f"; {count(outbox.unknown, 'unknown event')}", "yellow")
     if outbox.dead:
         text.append(f"; {count(outbox.dead, 'dead event')}", "red")
     return text

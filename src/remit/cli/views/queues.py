@@ -22,7 +22,9 @@ def queue_table(queues: Sequence[QueueRecord], slots: dict[str, int] | None = No
         Column("SCHEDULED", 3, justify="right"),
         Column("RUNNING", justify="right"),
         Column("LONGEST", 1, justify="right"),
+        Column("RETRYING", 4, justify="right"),
         Column("DEAD", justify="right"),
+        Column("FAILED", 5, justify="right"),
         Column("DONE", 5, justify="right"),
         Column("", 2),
     )
@@ -38,7 +40,9 @@ def _queue_row(queue: QueueRecord, slots: dict[str, int]) -> tuple[str | Text, .
         number(queue.scheduled),
         Text(running, "yellow" if queue.running else QUIET),
         age(queue.longest_run),
+        number(queue.retrying, "yellow"),
         number(queue.dead, "red"),
+        Text(rate(queue.failed / queue.window), "yellow" if queue.failed else QUIET),
         Text(rate(queue.rate), "green" if queue.rate else QUIET),
         _paused(queue),
     )

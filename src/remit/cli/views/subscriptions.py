@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from remit.cli.output import Column, console, facts, table
-from remit.cli.records import condition
+from remit.cli.records import conditions
 from remit.cli.views.cells import age, number, state
 from remit.cli.wording import ago, count, line, moment, span
 from remit.outbox.model import Differences, SubscriptionRecord
@@ -103,8 +103,12 @@ def _note(each: SubscriptionRecord) -> Text:
 
 
 def _where(subscription: SubscriptionRecord) -> str:
-    where = condition(subscription) or {}
-    return line(" and ".join(f"{field} = {' or '.join(map(str, values))}" for field, values in where.items()))
+    found = [
+        (version, " and ".join(f"{field} = {' or '.join(map(str, values))}" for field, values in where.items()))
+        for version, where in conditions(subscription).items()
+    ]
+    alike = len({text for _, text in found}) == 1
+    return line(found[0][1] if alike else "; ".join(f"v{version}: {text}" for version, text in found))
 
 
 def subscription_sheet(subscription: SubscriptionRecord) -> RenderableType:

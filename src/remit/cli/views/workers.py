@@ -38,7 +38,7 @@ def worker_table(workers: Sequence[WorkerRecord], leaders: Sequence[LeaderRecord
         (
             worker.id,
             f"{worker.host}:{worker.pid}",
-            f"{worker.running:,}/{slots_of(worker):,}",
+            f"{worker.running:,}/{worker.slots:,}",
             ago(worker.seen_at, now),
             span((now - worker.started_at).total_seconds()),
             str(worker.about.get("version", "?")),
@@ -52,12 +52,9 @@ def worker_table(workers: Sequence[WorkerRecord], leaders: Sequence[LeaderRecord
     return Group(table(columns[:-1], [row[:-1] for row in rows], width), *below)
 
 
-def slots_of(worker: WorkerRecord) -> int:
-    """How many jobs it may run at once."""
-    return sum(worker.about.get("queues", {}).values())
-
-
 def _health(worker: WorkerRecord, roles: Sequence[str]) -> Text:
+    if worker.silent:
+        return Text(f"not seen for {span(worker.silence)}", "red")
     said = [f"leads: {', '.join(roles)}"] if roles else []
     if worker.health.get("stopping"):
         said.append("stopping")

@@ -25,6 +25,7 @@ from psycopg import AsyncConnection
 from remit.db import fallbacks
 from remit.db.postgres.connection import Dressing
 from remit.db.store import ANYTHING, Ring
+from remit.telemetry import one_line
 
 log = logging.getLogger("remit.bell")
 
@@ -110,7 +111,7 @@ class ListeningBell:
 
     def _failed(self, error: Exception) -> None:
         if not self._failures:
-            log.warning("cannot listen for new jobs, looking for them instead: %s", error or type(error).__name__)
+            log.warning("cannot listen for new jobs, looking for them instead: %s", one_line(error))
         self._again_at = time.monotonic() + min(FIRST_PAUSE * 2**self._failures, LAST_PAUSE)
         self._failures = min(self._failures + 1, 10)
 

@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from psycopg.errors import ReadOnlySqlTransaction
 from psycopg.pq import TransactionStatus
 
+from remit.db import forks
 from remit.db.postgres.sessions import AwaitingSession, BlockingSession
 from remit.errors import StoreUnavailable
 
@@ -91,9 +92,14 @@ class BlockingConnections:
         self._connect = connect
         self._size = size
         self._patience = patience
-        self._idle: list[BlockingSession] = []
-        self._free = threading.Semaphore(size)
         self._closed = False
+        self.forked()
+        forks.in_children(self)
+
+    def forked(self) -> None:
+        """Begin anew in a forked child: its copies of the sessions lead nowhere, see `sessions.py`."""
+        self._idle: list[BlockingSession] = []
+        self._free = threading.Semaphore(self._size)
 
     def connection(self) -> AbstractContextManager[BlockingSession]:
         """Lend one while a block runs."""

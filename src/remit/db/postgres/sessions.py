@@ -12,16 +12,18 @@ SQL rolls back or alters something.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from psycopg import AsyncConnection, Connection, DataError, NotSupportedError, pq
+from psycopg import AsyncConnection, Connection, DataError, NotSupportedError, OperationalError, pq
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
 from psycopg.generators import execute
 
+from remit.db import forks
 from remit.db.statements import Query, render
 from remit.db.transaction import Row
 
@@ -51,10 +53,26 @@ def statement(query: Query, schema: str) -> Statement:
     return Statement(title.encode(), text, rendered.names[0])
 
 
-class AwaitingSession(AsyncConnection[Any]):
-    """A connection of remit's own, for asyncio; `prepares` is off behind a transaction pooler."""
+class _Own:
+    """A connection of remit's own. A forked child loses it: two processes must not speak on one socket, and a child
+    that held it open would keep the session, with its locks, when the parent is killed.
+    """
 
+    pgconn: pq.abc.PGconn
     prepares = True
+    """Off behind a transaction pooler."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        forks.in_children(self)
+
+    def forked(self) -> None:
+        with suppress(OperationalError):  # it is closed
+            forks.detach(self.pgconn.socket)
+
+
+class AwaitingSession(_Own, AsyncConnection[Any]):
+    """A connection of remit's own, for asyncio."""
 
     @cached_property
     def _statements(self) -> _Statements:
@@ -66,10 +84,8 @@ class AwaitingSession(AsyncConnection[Any]):
             return await self.wait(self._statements.run(statement, arguments))
 
 
-class BlockingSession(Connection[Any]):
+class BlockingSession(_Own, Connection[Any]):
     """A connection of remit's own, for blocking code."""
-
-    prepares = True
 
     @cached_property
     def _statements(self) -> _Statements:

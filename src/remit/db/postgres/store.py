@@ -127,7 +127,7 @@ class PostgresStore:
             return PollingBell()
 
         async def connect() -> AsyncConnection[Any]:
-            return await AsyncConnection.connect(self._conninfo(Role.LISTEN), **_PLAIN)
+            return await AwaitingSession.connect(self._conninfo(Role.LISTEN), **_PLAIN)
 
         return ListeningBell(connect, self.dressing, ring)
 

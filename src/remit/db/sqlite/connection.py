@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from functools import cache, partial
 from typing import Any, ClassVar, TypeVar
 
+from remit.db import forks
 from remit.db.sqlite.courtesy import Courtesy
 from remit.db.sqlite.ferry import Ferry
 from remit.db.statements import Dialect, Query, render
@@ -132,8 +133,20 @@ class BlockingSqlite:
         self._clock = clock
         self._manners = manners
         self._courtesy = manners() if courteous else None
+        self._inherited: list[sqlite3.Connection | None] = []
+        self._begin()
+        forks.in_children(self)
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+
+    def forked(self) -> None:
+        """Open a connection of its own in a forked child. The parent's is kept and never touched: to close it could
+        wait for a lock that a thread of the parent held.
+        """
+        self._inherited.append(self._connection)
+        self._begin()
 
     def run(self, work: Work[T], *, atomic: bool = True) -> T:
         if inside.get() == self._path:

@@ -16,7 +16,8 @@ WITH here AS MATERIALIZED (
 sent AS (
     INSERT INTO remit.job (
         id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name,
-        encoding, payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+        encoding, payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by,
+        attachment
     )
     SELECT
         id, line, coalesce(lane, 0), CASE WHEN due.at <= here.now THEN 'ready' ELSE 'scheduled' END, due.at, here.now,
@@ -25,13 +26,14 @@ sent AS (
             greatest(due.at, here.now) + expires * interval '1 second'
         ),
         version, coalesce(priority, 0), attempts, domain, queue, name,
-        encoding, payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+        encoding, payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by,
+        attachment
     FROM here
     CROSS JOIN json_to_recordset(:jobs::text::json) AS job (
         id uuid, line bigint, lane bigint, run_at bigint, delay double precision, expires_at bigint,
         expires double precision, version integer, priority smallint, attempts integer, domain text, queue text,
-        name text, encoding text, payload text, backoff text, keep double precision, correlation uuid, causation uuid,
-        scope text, traceparent text, label text, requested_by text, attachment text
+        name text, encoding text, payload text, backoff text, timeout double precision, keep double precision,
+        correlation uuid, causation uuid, scope text, traceparent text, label text, requested_by text, attachment text
     )
     CROSS JOIN LATERAL (
         SELECT coalesce(
@@ -48,13 +50,14 @@ FROM here;
 
 -- name: enqueue_one
 -- The same for one job, in plain parameters: no JSON, and hardly any planning. No row comes back where the id is there
--- already, either; the statement above tells the two apart.
+-- already, either; `stored` tells the two apart.
 WITH here AS MATERIALIZED (
     SELECT remit.clock(:now::bigint) AS now FROM remit.meta WHERE store = :store::text::uuid
 )
 INSERT INTO remit.job (
     id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name,
-    encoding, payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+    encoding, payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by,
+    attachment
 )
 SELECT
     :id::text::uuid, :line::bigint, coalesce(:lane::bigint, 0),
@@ -64,8 +67,9 @@ SELECT
         greatest(due.at, here.now) + :expires::double precision * interval '1 second'
     ),
     :version::integer, :priority::smallint, :attempts::integer, :domain::text, :queue::text, :name::text,
-    :encoding::text, :payload::text, :backoff::text, :keep::double precision, :correlation::text::uuid,
-    :causation::text::uuid, :scope::text, :traceparent::text, :label::text, :requested_by::text, :attachment::text
+    :encoding::text, :payload::text, :backoff::text, :timeout::double precision, :keep::double precision,
+    :correlation::text::uuid, :causation::text::uuid, :scope::text, :traceparent::text, :label::text,
+    :requested_by::text, :attachment::text
 FROM here
 CROSS JOIN LATERAL (
     SELECT coalesce(
@@ -76,6 +80,21 @@ CROSS JOIN LATERAL (
 ON CONFLICT (id) DO NOTHING
 RETURNING CASE WHEN :ring::boolean AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
     THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL;
+
+-- name: stored
+-- The jobs that have some ids already. One row at the least, and none from a store that is not the one that is meant.
+SELECT job.id::text, job.name, job.payload
+FROM remit.meta
+LEFT JOIN remit.job ON job.id = ANY (ARRAY(SELECT value::uuid FROM json_array_elements_text(:ids::text::json) AS id (value)))
+WHERE store = coalesce(:store::text::uuid, store);
+
+-- name: stored_events
+-- The same of events.
+SELECT event.id::text, event.name, event.payload
+FROM remit.meta
+LEFT JOIN remit.event
+    ON event.id = ANY (ARRAY(SELECT value::uuid FROM json_array_elements_text(:ids::text::json) AS id (value)))
+WHERE store = coalesce(:store::text::uuid, store);
 
 -- name: heads
 -- The best ready priority of each line that is not held: one index probe a line, no lock. Who may not take suspects
@@ -92,7 +111,8 @@ WHERE NOT EXISTS (SELECT FROM remit.queue WHERE name = line.queue AND paused_at 
 
 -- name: claim
 -- Takes the heads of each line that is not held, in order. A worker whose row is gone claims nothing: the sweeper that
--- deletes the row waits for this share lock, and finds what was claimed. What has expired ends here, unclaimed.
+-- deletes the row waits for this share lock, and finds what was claimed. What has expired ends here, without
+-- a run.
 --
 -- Of all suspects it takes one at most, the first, where `suspects` allows it, and goes past the others. That one is
 -- locked before it is known whether it lies within a quota. If it does not, another worker may have gone past it
@@ -128,7 +148,7 @@ claimed AS (
     SET state = CASE WHEN job.expires_at <= alive.now THEN 'cancelled' ELSE 'running' END,
         worker = CASE WHEN job.expires_at <= alive.now THEN NULL ELSE alive.id END,
         finished_at = CASE WHEN job.expires_at <= alive.now THEN alive.now END,
-        reason = CASE WHEN job.expires_at <= alive.now THEN 'expired before it was claimed' END,
+        reason = CASE WHEN job.expires_at <= alive.now THEN 'expired before its first run' END,
         token = :token::bigint,
         claimed_at = alive.now
     FROM alive
@@ -144,7 +164,7 @@ SELECT
         remit.micros(event.published_at), event.scope, event.correlation, event.causation, event.traceparent,
         claimed.subscription, event.lane
     )::text END,
-    claimed.priority, claimed.lane, claimed.run_at, (
+    claimed.priority, claimed.lane, claimed.run_at, claimed.timeout, (
         SELECT CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
             THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL
         FROM suspect WHERE id NOT IN (SELECT id FROM head)
@@ -155,14 +175,15 @@ FROM claimed LEFT JOIN LATERAL (
 
 -- name: finish
 -- Compare-and-set on the token alone: with the state in the predicate the planner goes through the index of running
--- rows, whose dead entries pile up. What waits again although its cancellation was asked for is cancelled instead.
+-- rows, whose dead entries pile up. What waits again although its cancellation was asked for is cancelled instead. An
+-- expiry bounds the start of the first run: what has run waits without one.
 -- Messages of a run are sent if, and only if, its outcome landed. A death is an event (see catalog/builtin.py), except
 -- that of a delivery of such an event.
 WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
 outcome AS MATERIALIZED (
     SELECT * FROM json_to_recordset(:outcomes::text::json) AS outcome (
         id uuid, token bigint, attempt integer, state text, failures integer, delay double precision, result text,
-        reason text, kind text, message text, traceback text
+        reason text, began boolean, kind text, message text, traceback text
     )
 ),
 landed AS (
@@ -170,10 +191,11 @@ landed AS (
     SET state = CASE WHEN job.cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN 'cancelled'
             ELSE outcome.state END,
         finished_at = CASE WHEN job.cancel_at IS NOT NULL OR outcome.delay IS NULL THEN clock.now END,
-        reason = CASE WHEN job.cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN job.reason
-            ELSE outcome.reason END,
+        reason = CASE WHEN job.cancel_at IS NOT NULL AND (outcome.delay IS NOT NULL OR outcome.state = 'cancelled')
+            THEN coalesce(job.reason, outcome.reason) ELSE outcome.reason END,
         run_at = CASE WHEN outcome.state = 'scheduled' THEN clock.now + outcome.delay * interval '1 second'
             ELSE job.run_at END,
+        expires_at = CASE WHEN outcome.state = 'scheduled' OR outcome.began THEN NULL ELSE job.expires_at END,
         failures = outcome.failures,
         result = outcome.result,
         suspect = CASE WHEN outcome.state = 'ready' THEN least(job.suspect, 1) ELSE 0 END,
@@ -193,7 +215,8 @@ failed AS (
 sent AS (
     INSERT INTO remit.job (
         id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name,
-        encoding, payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+        encoding, payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by,
+        attachment
     )
     SELECT
         job.id, line, coalesce(lane, 0), CASE WHEN due.at <= clock.now THEN 'ready' ELSE 'scheduled' END, due.at,
@@ -203,13 +226,14 @@ sent AS (
             greatest(due.at, clock.now) + expires * interval '1 second'
         ),
         version, coalesce(priority, 0), attempts, domain, queue, name,
-        encoding, payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+        encoding, payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by,
+        attachment
     FROM clock
     CROSS JOIN json_to_recordset(:jobs::text::json) AS job (
         id uuid, line bigint, lane bigint, run_at bigint, delay double precision, expires_at bigint,
         expires double precision, version integer, priority smallint, attempts integer, domain text, queue text,
-        name text, encoding text, payload text, backoff text, keep double precision, correlation uuid, causation uuid,
-        scope text, traceparent text, label text, requested_by text, attachment text
+        name text, encoding text, payload text, backoff text, timeout double precision, keep double precision,
+        correlation uuid, causation uuid, scope text, traceparent text, label text, requested_by text, attachment text
     )
     CROSS JOIN LATERAL (
         SELECT coalesce(
@@ -323,7 +347,8 @@ SELECT
 
 -- name: rescue
 -- Rows of workers that are registered no more. A first rescue charges nobody and makes suspects; the crash of a suspect
--- that had started is charged. A row that a caller's transaction pins is left to the next sweep.
+-- that had started is charged. A rescued job may have run, so it expires no more. A row that a caller's transaction pins is
+-- left to the next sweep.
 WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
 lost AS MATERIALIZED (
     SELECT id, token AS lost_token, worker AS lost_worker, suspect = 2 AS crashed, failures + (suspect = 2)::int AS charged
@@ -340,6 +365,7 @@ rescued AS (
         finished_at = CASE WHEN cancel_at IS NOT NULL OR crashed AND charged >= attempts THEN clock.now END,
         reason = CASE WHEN cancel_at IS NULL AND crashed AND charged >= attempts
             THEN 'killed its worker in ' || charged || ' of ' || attempts || ' attempts' ELSE reason END,
+        expires_at = NULL,
         failures = charged,
         suspect = 1,
         worker = NULL,
@@ -370,7 +396,7 @@ died AS (
         SELECT FROM remit.event AS cause WHERE cause.id = rescued.event_id AND cause.name = 'remit.job-died'
     )
 )
-SELECT id::text, state, crashed,
+SELECT id::text, state, crashed, name, lost_worker::text,
     (SELECT CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint) THEN pg_notify(:channel::text, '') END IS NOT NULL)
 FROM rescued;
 
@@ -382,33 +408,128 @@ WHERE EXISTS (SELECT FROM remit.job WHERE job.id = line.job FOR KEY SHARE);
 
 -- name: get
 SELECT
-    id::text, state, domain, queue, name, version, priority, failures, attempts, suspect > 0,
+    id::text, state, domain, queue, name, version, priority, failures, attempts, suspect > 0, timeout,
     remit.micros(created_at), remit.micros(run_at), remit.micros(claimed_at), remit.micros(finished_at),
     remit.micros(expires_at), remit.micros(cancel_at), cancel_by, remit.micros(deleted_at), worker::text,
     encoding, coalesce(payload, (SELECT event.payload FROM remit.event WHERE event.id = job.event_id)), result, reason,
-    label, requested_by, attachment, correlation::text, causation::text, event_id::text
+    label, requested_by, attachment, correlation::text, causation::text, event_id::text,
+    CASE WHEN failures > 0 THEN (
+        SELECT kind || ': ' || message FROM remit.failure WHERE failure.job = job.id
+        ORDER BY failed_at DESC, attempt DESC LIMIT 1
+    ) END
 FROM remit.job WHERE id = :id::uuid;
 
 -- name: list
--- Newest first, paged by key: ids are ordered by time, and a page begins below the last id of the one before it.
--- Ordered by job.id: a bare id would be the text of the first column, which no index knows.
+-- Newest first, in two streams, each paged by its own key. Ids that remit makes hold their time: those jobs come by id,
+-- from the primary key. Jobs under ids of the caller's own come by (created_at, id), from an index that holds them alone.
+WITH job AS NOT MATERIALIZED (
+    SELECT * FROM remit.job
+    WHERE (:state::text IS NULL OR state = :state::text)
+        AND (:domain::text IS NULL OR domain = :domain::text)
+        AND (:queue::text IS NULL OR queue = :queue::text)
+        AND (:names::text IS NULL OR name IN (SELECT json_array_elements_text(:names::json)))
+        AND (:label::text IS NULL OR label = :label::text)
+        AND (:reason::text IS NULL OR strpos(reason, :reason::text) > 0)
+        AND (:requested_by::text IS NULL OR :requested_by::text IN (SELECT value FROM json_each_text(requested_by::json)))
+        AND (:correlation::uuid IS NULL OR correlation = :correlation::uuid OR id = :correlation::uuid)
+        AND (:scope::json IS NULL OR NOT EXISTS (
+            SELECT FROM json_each(:scope::json) AS asked
+            WHERE (scope::json -> asked.key)::text IS DISTINCT FROM asked.value::text
+        ))
+        AND (:since::bigint IS NULL OR created_at >= 'epoch'::timestamptz + :since::bigint * interval '1 microsecond')
+        AND (:until::bigint IS NULL OR created_at < 'epoch'::timestamptz + :until::bigint * interval '1 microsecond')
+        AND (:ended_before::bigint IS NULL
+            OR finished_at <= 'epoch'::timestamptz + :ended_before::bigint * interval '1 microsecond')
+        AND (NOT :failing::boolean OR failures > 0 AND finished_at IS NULL)
+        AND (:deleted::boolean OR deleted_at IS NULL)
+),
+page AS (
+    (
+        SELECT * FROM job
+        WHERE id >= '01800000-0000-0000-0000-000000000000' AND id < :after::uuid AND get_byte(uuid_send(id), 6) >> 4 = 7
+        ORDER BY id DESC
+        LIMIT :limit::integer
+    )
+    UNION ALL
+    (
+        SELECT * FROM job
+        WHERE (
+            id < '01800000-0000-0000-0000-000000000000' OR id >= '02000000-0000-0000-0000-000000000000'
+            OR get_byte(uuid_send(id), 6) >> 4 <> 7
+        )
+            AND (created_at, id)
+                < ('epoch'::timestamptz + :own_at::bigint * interval '1 microsecond', :own_after::uuid)
+        ORDER BY created_at DESC, id DESC
+        LIMIT :limit::integer
+    )
+)
 SELECT
-    id::text, state, domain, queue, name, version, priority, failures, attempts, suspect > 0,
+    id::text, state, domain, queue, name, version, priority, failures, attempts, suspect > 0, timeout,
     remit.micros(created_at), remit.micros(run_at), remit.micros(claimed_at), remit.micros(finished_at),
     remit.micros(expires_at), remit.micros(cancel_at), cancel_by, remit.micros(deleted_at), worker::text,
     encoding, coalesce(payload, (SELECT event.payload FROM remit.event WHERE event.id = job.event_id)), result, reason,
-    label, requested_by, attachment, correlation::text, causation::text, event_id::text
-FROM remit.job
-WHERE (:state::text IS NULL OR state = :state::text)
-    AND (:domain::text IS NULL OR domain = :domain::text)
-    AND (:queue::text IS NULL OR queue = :queue::text)
-    AND (:name::text IS NULL OR name = :name::text)
-    AND (:label::text IS NULL OR label = :label::text)
-    AND (:reason::text IS NULL OR strpos(reason, :reason::text) > 0)
-    AND (:deleted::boolean OR deleted_at IS NULL)
-    AND (:after::uuid IS NULL OR id < :after::uuid)
-ORDER BY job.id DESC
-LIMIT :limit::integer;
+    label, requested_by, attachment, correlation::text, causation::text, event_id::text,
+    CASE WHEN failures > 0 THEN (
+        SELECT kind || ': ' || message FROM remit.failure WHERE failure.job = job.id
+        ORDER BY failed_at DESC, attempt DESC LIMIT 1
+    ) END
+FROM page AS job;
+
+-- name: matching
+-- The ids of jobs that match a filter, a page at a time, in the order of the ids.
+SELECT id::text FROM (
+    SELECT id FROM remit.job
+    WHERE (NOT :set_aside::boolean OR state IN ('skipped', 'cancelled', 'dead'))
+        AND (:state::text IS NULL OR state = :state::text)
+        AND (:domain::text IS NULL OR domain = :domain::text)
+        AND (:queue::text IS NULL OR queue = :queue::text)
+        AND (:names::text IS NULL OR name IN (SELECT json_array_elements_text(:names::json)))
+        AND (:label::text IS NULL OR label = :label::text)
+        AND (:reason::text IS NULL OR strpos(reason, :reason::text) > 0)
+        AND (:requested_by::text IS NULL OR :requested_by::text IN (SELECT value FROM json_each_text(requested_by::json)))
+        AND (:correlation::uuid IS NULL OR correlation = :correlation::uuid OR id = :correlation::uuid)
+        AND (:scope::json IS NULL OR NOT EXISTS (
+            SELECT FROM json_each(:scope::json) AS asked
+            WHERE (scope::json -> asked.key)::text IS DISTINCT FROM asked.value::text
+        ))
+        AND (:since::bigint IS NULL OR created_at >= 'epoch'::timestamptz + :since::bigint * interval '1 microsecond')
+        AND (:until::bigint IS NULL OR created_at < 'epoch'::timestamptz + :until::bigint * interval '1 microsecond')
+        AND (:ended_before::bigint IS NULL
+            OR finished_at <= 'epoch'::timestamptz + :ended_before::bigint * interval '1 microsecond')
+        AND (NOT :failing::boolean OR failures > 0 AND finished_at IS NULL)
+        AND (:deleted::boolean OR deleted_at IS NULL)
+        AND (:after::uuid IS NULL OR id > :after::uuid)
+    ORDER BY id
+    LIMIT :limit::integer
+) AS job;
+
+-- name: between
+-- Ids within a range: those that begin with some characters. Two are enough to know that there are several.
+SELECT id::text FROM remit.job WHERE id >= :low::uuid AND id <= :high::uuid ORDER BY job.id LIMIT 2;
+
+-- name: count
+SELECT count(*) FROM (
+    SELECT FROM remit.job
+    WHERE (NOT :set_aside::boolean OR state IN ('skipped', 'cancelled', 'dead'))
+        AND (:state::text IS NULL OR state = :state::text)
+        AND (:domain::text IS NULL OR domain = :domain::text)
+        AND (:queue::text IS NULL OR queue = :queue::text)
+        AND (:names::text IS NULL OR name IN (SELECT json_array_elements_text(:names::json)))
+        AND (:label::text IS NULL OR label = :label::text)
+        AND (:reason::text IS NULL OR strpos(reason, :reason::text) > 0)
+        AND (:requested_by::text IS NULL OR :requested_by::text IN (SELECT value FROM json_each_text(requested_by::json)))
+        AND (:correlation::uuid IS NULL OR correlation = :correlation::uuid OR id = :correlation::uuid)
+        AND (:scope::json IS NULL OR NOT EXISTS (
+            SELECT FROM json_each(:scope::json) AS asked
+            WHERE (scope::json -> asked.key)::text IS DISTINCT FROM asked.value::text
+        ))
+        AND (:since::bigint IS NULL OR created_at >= 'epoch'::timestamptz + :since::bigint * interval '1 microsecond')
+        AND (:until::bigint IS NULL OR created_at < 'epoch'::timestamptz + :until::bigint * interval '1 microsecond')
+        AND (:ended_before::bigint IS NULL
+            OR finished_at <= 'epoch'::timestamptz + :ended_before::bigint * interval '1 microsecond')
+        AND (NOT :failing::boolean OR failures > 0 AND finished_at IS NULL)
+        AND (:deleted::boolean OR deleted_at IS NULL)
+) AS job;
 
 -- name: failures
 SELECT attempt, remit.micros(failed_at), worker::text, kind, message, traceback
@@ -453,10 +574,11 @@ FROM job WHERE target.id = job.id AND was IN ('scheduled', 'ready', 'running')
 RETURNING target.state;
 
 -- name: retry
--- By hand: a new set of attempts, a new token, no memory of suspicion. Who tries again, because nobody knew whether it
--- was committed, finds the token.
+-- By hand: a new set of attempts, a new token, no memory of suspicion. A repeated call, after a commit whose reply was
+-- lost, finds its own token. The log of the job keeps the person, and the reason that the job had.
 WITH job AS MATERIALIZED (
-    SELECT id, state AS was, token = :token::bigint AS again FROM remit.job WHERE id = :id::uuid FOR UPDATE
+    SELECT id, state AS was, reason AS why, failures AS failed, token = :token::bigint AS again
+    FROM remit.job WHERE id = :id::uuid FOR UPDATE
 ),
 done AS (
     UPDATE remit.job AS target
@@ -464,11 +586,46 @@ done AS (
         reason = NULL, cancel_at = NULL, cancel_by = NULL, deleted_at = NULL, failures = 0, suspect = 0,
         token = :token::bigint
     FROM job WHERE target.id = job.id AND was IN ('scheduled', 'dead', 'cancelled', 'skipped')
-    RETURNING 1
+    RETURNING target.id, was, why, failed
+),
+logged AS (
+    INSERT INTO remit.log (job, attempt, logged_at, level, message)
+    SELECT id, failed, remit.clock(:now::bigint), 20,
+        'retried' || coalesce(' by ' || :by::text, '') || ', was ' || was || coalesce(': ' || why, '')
+    FROM done
 )
 SELECT was, again, CASE WHEN EXISTS (SELECT FROM done) AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
     THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL
 FROM job;
+
+-- name: retry_many
+-- The same for many, or for those of them alone that are dead letters, undeleted. A row that is locked, because somebody
+-- acts on it, is left out.
+WITH job AS MATERIALIZED (
+    SELECT id, state AS was, reason AS why, failures AS failed FROM remit.job
+    WHERE id = ANY (ARRAY(SELECT value::uuid FROM json_array_elements_text(:ids::json)))
+        AND state IN ('scheduled', 'dead', 'cancelled', 'skipped')
+        AND (NOT :dead_only::boolean OR state = 'dead' AND deleted_at IS NULL)
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED
+),
+done AS (
+    UPDATE remit.job AS target
+    SET state = 'ready', worker = NULL, run_at = remit.clock(:now::bigint), finished_at = NULL, expires_at = NULL,
+        reason = NULL, cancel_at = NULL, cancel_by = NULL, deleted_at = NULL, failures = 0, suspect = 0,
+        token = :token::bigint
+    FROM job WHERE target.id = job.id
+    RETURNING target.id, was, why, failed
+),
+logged AS (
+    INSERT INTO remit.log (job, attempt, logged_at, level, message)
+    SELECT id, failed, remit.clock(:now::bigint), 20,
+        'retried' || coalesce(' by ' || :by::text, '') || ', was ' || was || coalesce(': ' || why, '')
+    FROM done
+)
+SELECT id::text, (SELECT CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
+    THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL)
+FROM done ORDER BY id;
 
 -- name: delete
 -- Hides an ended job, and ends a waiting one; the pruner removes it with the others of its age.
@@ -484,46 +641,39 @@ done AS (
 )
 SELECT was FROM job;
 
+-- name: delete_many
+-- The same for many. A row that is locked, because somebody acts on it, is left out.
+WITH job AS MATERIALIZED (
+    SELECT id, state AS was, finished_at FROM remit.job
+    WHERE id = ANY (ARRAY(SELECT value::uuid FROM json_array_elements_text(:ids::json))) AND state <> 'running'
+        AND deleted_at IS NULL
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE remit.job AS target
+SET state = CASE WHEN was IN ('scheduled', 'ready') THEN 'cancelled' ELSE was END,
+    worker = NULL,
+    finished_at = coalesce(job.finished_at, remit.clock(:now::bigint)),
+    reason = CASE WHEN was IN ('scheduled', 'ready') THEN 'deleted' ELSE target.reason END,
+    deleted_at = remit.clock(:now::bigint)
+FROM job WHERE target.id = job.id
+RETURNING target.id::text;
+
 -- name: purge
 -- Removes a job that does not run, with its failures and logs.
 WITH job AS MATERIALIZED (SELECT id, state AS was FROM remit.job WHERE id = :id::uuid FOR UPDATE),
 done AS (DELETE FROM remit.job AS target USING job WHERE target.id = job.id AND was <> 'running')
 SELECT was FROM job;
 
--- name: replay
--- Dead letters, oldest id first, a batch at a time; a row that somebody acts on is left to them.
-WITH dead AS MATERIALIZED (
+-- name: purge_many
+-- The same for many. A row that is locked, because somebody acts on it, is left out.
+WITH job AS MATERIALIZED (
     SELECT id FROM remit.job
-    WHERE state = 'dead' AND deleted_at IS NULL
-        AND (:domain::text IS NULL OR domain = :domain::text)
-        AND (:queue::text IS NULL OR queue = :queue::text)
-        AND (:name::text IS NULL OR name = :name::text)
-        AND (:reason::text IS NULL OR strpos(reason, :reason::text) > 0)
-        AND (:before::bigint IS NULL OR finished_at <= 'epoch'::timestamptz + :before::bigint * interval '1 microsecond')
-        AND (:after::uuid IS NULL OR id > :after::uuid)
+    WHERE id = ANY (ARRAY(SELECT value::uuid FROM json_array_elements_text(:ids::json))) AND state <> 'running'
     ORDER BY id
-    LIMIT :limit::integer
     FOR UPDATE SKIP LOCKED
-),
-done AS (
-    UPDATE remit.job
-    SET state = 'ready', run_at = remit.clock(:now::bigint), finished_at = NULL, expires_at = NULL, reason = NULL,
-        cancel_at = NULL, cancel_by = NULL, failures = 0, suspect = 0, token = :token::bigint
-    FROM dead WHERE job.id = dead.id
-    RETURNING job.id
 )
-SELECT id::text, (SELECT CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
-    THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL)
-FROM done ORDER BY id;
-
--- name: count_dead
-SELECT count(*) FROM remit.job
-WHERE state = 'dead' AND deleted_at IS NULL
-    AND (:domain::text IS NULL OR domain = :domain::text)
-    AND (:queue::text IS NULL OR queue = :queue::text)
-    AND (:name::text IS NULL OR name = :name::text)
-    AND (:reason::text IS NULL OR strpos(reason, :reason::text) > 0)
-    AND (:before::bigint IS NULL OR finished_at <= 'epoch'::timestamptz + :before::bigint * interval '1 microsecond');
+DELETE FROM remit.job AS target USING job WHERE target.id = job.id RETURNING target.id::text;
 
 -- name: unfinished
 -- Those of some jobs that have not ended, each by its id.
@@ -609,13 +759,16 @@ FROM resumed;
 SELECT name, remit.micros(paused_at), paused_by FROM remit.queue WHERE paused_at IS NOT NULL ORDER BY name;
 
 -- name: waiting
--- What is not ended, by queue and state, with the age of the oldest in seconds.
-SELECT queue, state, count(*), extract(epoch FROM remit.clock(:now::bigint) - min(run_at))::double precision
+-- What has not ended, by queue and state: how many, of these after a failed attempt, and the age of the oldest in seconds.
+SELECT queue, state, count(*), count(*) FILTER (WHERE failures > 0),
+    extract(epoch FROM remit.clock(:now::bigint) - min(run_at))::double precision
 FROM remit.job WHERE state = 'ready' GROUP BY queue, state
 UNION ALL
-SELECT queue, state, count(*), NULL FROM remit.job WHERE state = 'scheduled' GROUP BY queue, state
+SELECT queue, state, count(*), count(*) FILTER (WHERE failures > 0), NULL
+FROM remit.job WHERE state = 'scheduled' GROUP BY queue, state
 UNION ALL
-SELECT queue, state, count(*), extract(epoch FROM remit.clock(:now::bigint) - min(claimed_at))::double precision
+SELECT queue, state, count(*), count(*) FILTER (WHERE failures > 0),
+    extract(epoch FROM remit.clock(:now::bigint) - min(claimed_at))::double precision
 FROM remit.job WHERE state = 'running' GROUP BY queue, state;
 
 -- name: ended
@@ -641,3 +794,12 @@ FROM final CROSS JOIN LATERAL (
 -- name: dead
 -- Dead letters that wait for a person, by queue.
 SELECT queue, count(*) FROM remit.job WHERE state = 'dead' AND deleted_at IS NULL GROUP BY queue;
+
+-- name: failed_attempts
+-- Attempts that failed within the last so many seconds, by queue.
+SELECT job.queue, count(*)
+FROM remit.failure CROSS JOIN LATERAL (
+    SELECT queue FROM remit.job WHERE job.id = failure.job OFFSET 0
+) AS job
+WHERE failed_at > (SELECT remit.clock(:now::bigint)) - :seconds::double precision * interval '1 second'
+GROUP BY job.queue;

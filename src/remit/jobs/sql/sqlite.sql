@@ -8,7 +8,7 @@ SELECT store FROM remit_meta;
 -- No row comes back from a store that is not ours.
 INSERT INTO remit_job (
     id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name, encoding,
-    payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+    payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
 )
 SELECT
     j.value ->> 'id', j.value ->> 'line', coalesce(j.value ->> 'lane', 0),
@@ -22,7 +22,7 @@ SELECT
     ) AS INTEGER),
     j.value ->> 'version', coalesce(j.value ->> 'priority', 0), j.value ->> 'attempts', j.value ->> 'domain',
     j.value ->> 'queue', j.value ->> 'name', j.value ->> 'encoding', j.value ->> 'payload', j.value ->> 'backoff',
-    j.value ->> 'keep', j.value ->> 'correlation', j.value ->> 'causation', j.value ->> 'scope',
+    j.value ->> 'timeout', j.value ->> 'keep', j.value ->> 'correlation', j.value ->> 'causation', j.value ->> 'scope',
     j.value ->> 'traceparent', j.value ->> 'label', j.value ->> 'requested_by', j.value ->> 'attachment'
 FROM remit_meta CROSS JOIN json_each(:jobs) AS j
 WHERE store = :store
@@ -30,23 +30,35 @@ ON CONFLICT (id) DO NOTHING;
 SELECT changes(), :ring FROM remit_meta WHERE store = :store;
 
 -- name: enqueue_one
--- The same for one job, in plain parameters. No row comes back where the id is there already, either; the statement
--- above tells the two apart.
+-- The same for one job, in plain parameters. No row comes back where the id is there already, either; `stored` tells
+-- the two apart.
 INSERT INTO remit_job (
     id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name, encoding,
-    payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+    payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
 )
 SELECT
     :id, :line, coalesce(:lane, 0), CASE WHEN due.at <= :now THEN 'ready' ELSE 'scheduled' END, due.at, :now,
     CAST(coalesce(:expires_at, max(due.at, :now) + :expires * 1000000) AS INTEGER), :version, :priority, :attempts,
-    :domain, :queue, :name, :encoding, :payload, :backoff, :keep, :correlation, :causation, :scope, :traceparent, :label,
-    :requested_by, :attachment
+    :domain, :queue, :name, :encoding, :payload, :backoff, :timeout, :keep, :correlation, :causation, :scope,
+    :traceparent, :label, :requested_by, :attachment
 FROM remit_meta CROSS JOIN (
     SELECT CAST(coalesce(:run_at, :now + coalesce(:delay, 0) * 1000000) AS INTEGER) AS at
 ) AS due
 WHERE store = :store
 ON CONFLICT (id) DO NOTHING
 RETURNING :ring;
+
+-- name: stored
+-- The jobs that have some ids already. One row at the least, and none from a store that is not the one that is meant.
+SELECT job.id, job.name, job.payload
+FROM remit_meta LEFT JOIN remit_job AS job ON job.id IN (SELECT value FROM json_each(:ids))
+WHERE store = coalesce(:store, store);
+
+-- name: stored_events
+-- The same of events.
+SELECT event.id, event.name, event.payload
+FROM remit_meta LEFT JOIN remit_event AS event ON event.id IN (SELECT value FROM json_each(:ids))
+WHERE store = coalesce(:store, store);
 
 -- name: heads
 -- The best ready priority of each line that is not held: one index probe a line, no lock. Who may not take suspects
@@ -64,7 +76,7 @@ WHERE NOT EXISTS (
 
 -- name: claim
 -- Takes the best of one line after the other, in order. A worker whose row is gone claims nothing. What has expired ends
--- here, unclaimed. A delivery has its payload from its event. Of all suspects it takes one at most, the first, where
+-- here, without a run. A delivery has its payload from its event. Of all suspects it takes one at most, the first, where
 -- `suspects` allows it, and goes past the others.
 WITH line AS MATERIALIZED (
     SELECT
@@ -97,7 +109,7 @@ UPDATE remit_job
 SET state = CASE WHEN expires_at <= :now THEN 'cancelled' ELSE 'running' END,
     worker = CASE WHEN expires_at <= :now THEN NULL ELSE :worker END,
     finished_at = CASE WHEN expires_at <= :now THEN :now END,
-    reason = CASE WHEN expires_at <= :now THEN 'expired before it was claimed' END,
+    reason = CASE WHEN expires_at <= :now THEN 'expired before its first run' END,
     token = :token,
     claimed_at = :now
 WHERE rowid IN (SELECT row FROM head WHERE place <= quota)
@@ -112,18 +124,21 @@ RETURNING
         )
         FROM remit_event AS event WHERE event.id = remit_job.event_id
     ) END,
-    priority, lane, run_at;
+    priority, lane, run_at, timeout;
 
 -- name: finish
--- Compare-and-set on the token. What waits again although its cancellation was asked for is cancelled instead. Messages
--- of a run are sent if, and only if, its outcome landed: then its row bears this statement's stamp. A death is an event
--- (see catalog/builtin.py), except that of a delivery of such an event.
+-- Compare-and-set on the token. What waits again although its cancellation was asked for is cancelled instead. An expiry
+-- bounds the start of the first run: what has run waits without one. Messages of a run are sent if, and only if, its
+-- outcome landed: then its row bears this statement's stamp. A death is an event (see catalog/builtin.py), except that of
+-- a delivery of such an event.
 UPDATE remit_job
 SET state = CASE WHEN cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN 'cancelled' ELSE outcome.state END,
     finished_at = CASE WHEN cancel_at IS NOT NULL OR outcome.delay IS NULL THEN :now END,
-    reason = CASE WHEN cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN remit_job.reason ELSE outcome.reason END,
+    reason = CASE WHEN cancel_at IS NOT NULL AND (outcome.delay IS NOT NULL OR outcome.state = 'cancelled')
+        THEN coalesce(remit_job.reason, outcome.reason) ELSE outcome.reason END,
     run_at = CASE WHEN outcome.state = 'scheduled' THEN CAST(:now + outcome.delay * 1000000 AS INTEGER)
         ELSE remit_job.run_at END,
+    expires_at = CASE WHEN outcome.state = 'scheduled' OR outcome.began THEN NULL ELSE expires_at END,
     failures = outcome.failures,
     result = outcome.result,
     suspect = CASE WHEN outcome.state = 'ready' THEN min(suspect, 1) ELSE 0 END,
@@ -132,7 +147,8 @@ SET state = CASE WHEN cancel_at IS NOT NULL AND outcome.delay IS NOT NULL THEN '
 FROM (
     SELECT
         value ->> 'id' AS id, value ->> 'token' AS token, value ->> 'state' AS state, value ->> 'failures' AS failures,
-        value ->> 'delay' AS delay, value ->> 'result' AS result, value ->> 'reason' AS reason
+        value ->> 'delay' AS delay, value ->> 'result' AS result, value ->> 'reason' AS reason,
+        value ->> 'began' AS began
     FROM json_each(:outcomes)
 ) AS outcome
 WHERE remit_job.id = outcome.id AND remit_job.token = outcome.token
@@ -145,7 +161,7 @@ FROM json_each(:outcomes) JOIN remit_job ON remit_job.id = (value ->> 'id') AND 
 WHERE value ->> 'kind' IS NOT NULL;
 INSERT INTO remit_job (
     id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name, encoding,
-    payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+    payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
 )
 SELECT
     j.value ->> 'id', j.value ->> 'line', coalesce(j.value ->> 'lane', 0),
@@ -159,7 +175,7 @@ SELECT
     ) AS INTEGER),
     j.value ->> 'version', coalesce(j.value ->> 'priority', 0), j.value ->> 'attempts', j.value ->> 'domain',
     j.value ->> 'queue', j.value ->> 'name', j.value ->> 'encoding', j.value ->> 'payload', j.value ->> 'backoff',
-    j.value ->> 'keep', j.value ->> 'correlation', j.value ->> 'causation', j.value ->> 'scope',
+    j.value ->> 'timeout', j.value ->> 'keep', j.value ->> 'correlation', j.value ->> 'causation', j.value ->> 'scope',
     j.value ->> 'traceparent', j.value ->> 'label', j.value ->> 'requested_by', j.value ->> 'attachment'
 FROM json_each(:jobs) AS j
 JOIN remit_job AS parent ON parent.id = (j.value ->> 'causation') AND parent.token = :stamp
@@ -239,12 +255,15 @@ SELECT changes(), (
 
 -- name: rescue
 -- Rows of workers that are registered no more. A first rescue charges nobody and makes suspects; the crash of a suspect
--- that had started is charged. The index is named, or SQLite would go through all jobs for the sake of the order.
+-- that had started is charged. A rescued job may have run, so it expires no more. The index is named, or SQLite would go
+-- through all jobs for the sake of the order.
 SELECT
     id,
     CASE WHEN cancel_at IS NOT NULL THEN 'cancelled' WHEN suspect = 2 AND failures + 1 >= attempts THEN 'dead'
         ELSE 'ready' END,
-    suspect = 2
+    suspect = 2,
+    name,
+    worker
 FROM remit_job INDEXED BY remit_job_running
 WHERE state = 'running' AND NOT EXISTS (SELECT 1 FROM remit_worker WHERE remit_worker.id = remit_job.worker)
 ORDER BY id
@@ -290,6 +309,7 @@ SET state = CASE WHEN cancel_at IS NOT NULL THEN 'cancelled'
     finished_at = CASE WHEN cancel_at IS NOT NULL OR suspect = 2 AND failures + 1 >= attempts THEN :now END,
     reason = CASE WHEN cancel_at IS NULL AND suspect = 2 AND failures + 1 >= attempts
         THEN 'killed its worker in ' || (failures + 1) || ' of ' || attempts || ' attempts' ELSE reason END,
+    expires_at = NULL,
     failures = failures + (suspect = 2),
     suspect = 1,
     worker = NULL,
@@ -310,30 +330,130 @@ WHERE EXISTS (SELECT 1 FROM remit_job WHERE id = (value ->> 'job'));
 
 -- name: get
 SELECT
-    id, state, domain, queue, name, version, priority, failures, attempts, suspect > 0, created_at, run_at, claimed_at,
-    finished_at, expires_at, cancel_at, cancel_by, deleted_at, worker, encoding,
-    coalesce(payload, (SELECT event.payload FROM remit_event AS event WHERE event.id = remit_job.event_id)), result,
-    reason, label, requested_by, attachment, correlation, causation, event_id
-FROM remit_job WHERE id = :id;
+    id, state, domain, queue, name, version, priority, failures, attempts, suspect > 0, timeout, created_at, run_at,
+    claimed_at, finished_at, expires_at, cancel_at, cancel_by, deleted_at, worker, encoding,
+    coalesce(payload, (SELECT event.payload FROM remit_event AS event WHERE event.id = job.event_id)), result,
+    reason, label, requested_by, attachment, correlation, causation, event_id,
+    CASE WHEN failures > 0 THEN (
+        SELECT kind || ': ' || message FROM remit_failure AS failure WHERE failure.job = job.id
+        ORDER BY failed_at DESC, attempt DESC LIMIT 1
+    ) END
+FROM remit_job AS job WHERE id = :id;
 
 -- name: list
--- Newest first, paged by key: ids are ordered by time, and a page begins below the last id of the one before it.
+-- Newest first, in two streams, each paged by its own key. Ids that remit makes hold their time: those jobs come by id,
+-- from the primary key. Jobs under ids of the caller's own come by (created_at, id), from an index that holds them alone.
+WITH job AS NOT MATERIALIZED (
+    SELECT * FROM remit_job
+    WHERE (:state IS NULL OR state = :state)
+        AND (:domain IS NULL OR domain = :domain)
+        AND (:queue IS NULL OR queue = :queue)
+        AND (:names IS NULL OR name IN (SELECT value FROM json_each(:names)))
+        AND (:label IS NULL OR label = :label)
+        AND (:reason IS NULL OR instr(reason, :reason) > 0)
+        AND (:requested_by IS NULL OR :requested_by IN (SELECT value FROM json_each(requested_by)))
+        AND (:correlation IS NULL OR correlation = :correlation OR id = :correlation)
+        AND (:scope IS NULL OR NOT EXISTS (
+            SELECT 1 FROM json_each(:scope) AS asked
+            WHERE NOT EXISTS (
+                SELECT 1 FROM json_each(scope) AS own
+                WHERE own.key = asked.key AND own.type = asked.type AND own.value IS asked.value
+            )
+        ))
+        AND (:since IS NULL OR created_at >= :since)
+        AND (:until IS NULL OR created_at < :until)
+        AND (:ended_before IS NULL OR finished_at <= :ended_before)
+        AND (NOT :failing OR failures > 0 AND finished_at IS NULL)
+        AND (:deleted OR deleted_at IS NULL)
+)
 SELECT
-    id, state, domain, queue, name, version, priority, failures, attempts, suspect > 0, created_at, run_at, claimed_at,
-    finished_at, expires_at, cancel_at, cancel_by, deleted_at, worker, encoding,
-    coalesce(payload, (SELECT event.payload FROM remit_event AS event WHERE event.id = remit_job.event_id)), result,
-    reason, label, requested_by, attachment, correlation, causation, event_id
-FROM remit_job
+    id, state, domain, queue, name, version, priority, failures, attempts, suspect > 0, timeout, created_at, run_at,
+    claimed_at, finished_at, expires_at, cancel_at, cancel_by, deleted_at, worker, encoding,
+    coalesce(payload, (SELECT event.payload FROM remit_event AS event WHERE event.id = job.event_id)), result,
+    reason, label, requested_by, attachment, correlation, causation, event_id,
+    CASE WHEN failures > 0 THEN (
+        SELECT kind || ': ' || message FROM remit_failure AS failure WHERE failure.job = job.id
+        ORDER BY failed_at DESC, attempt DESC LIMIT 1
+    ) END
+FROM (
+    SELECT * FROM (
+        SELECT * FROM job
+        WHERE id >= '01800000' AND id < :after AND substr(id, 15, 1) = '7'
+        ORDER BY id DESC
+        LIMIT :limit
+    )
+    UNION ALL
+    SELECT * FROM (
+        SELECT * FROM job
+        WHERE (id < '01800000' OR id >= '02000000' OR substr(id, 15, 1) <> '7')
+            AND (created_at, id) < (:own_at, :own_after)
+        ORDER BY created_at DESC, id DESC
+        LIMIT :limit
+    )
+) AS job;
+
+-- name: matching
+-- The ids of jobs that match a filter, a page at a time, in the order of the ids. The condition of the partial index of
+-- jobs that were set aside is repeated word for word; otherwise SQLite does not use it.
+SELECT id FROM (
+    SELECT * FROM remit_job WHERE state IN ('skipped', 'cancelled', 'dead') AND state = :state AND :set_aside
+    UNION ALL
+    SELECT * FROM remit_job WHERE NOT :set_aside
+)
 WHERE (:state IS NULL OR state = :state)
     AND (:domain IS NULL OR domain = :domain)
     AND (:queue IS NULL OR queue = :queue)
-    AND (:name IS NULL OR name = :name)
+    AND (:names IS NULL OR name IN (SELECT value FROM json_each(:names)))
     AND (:label IS NULL OR label = :label)
     AND (:reason IS NULL OR instr(reason, :reason) > 0)
+    AND (:requested_by IS NULL OR :requested_by IN (SELECT value FROM json_each(requested_by)))
+    AND (:correlation IS NULL OR correlation = :correlation OR id = :correlation)
+    AND (:scope IS NULL OR NOT EXISTS (
+        SELECT 1 FROM json_each(:scope) AS asked
+        WHERE NOT EXISTS (
+            SELECT 1 FROM json_each(scope) AS own
+            WHERE own.key = asked.key AND own.type = asked.type AND own.value IS asked.value
+        )
+    ))
+    AND (:since IS NULL OR created_at >= :since)
+    AND (:until IS NULL OR created_at < :until)
+    AND (:ended_before IS NULL OR finished_at <= :ended_before)
+    AND (NOT :failing OR failures > 0 AND finished_at IS NULL)
     AND (:deleted OR deleted_at IS NULL)
-    AND id < coalesce(:after, 'z')
-ORDER BY id DESC
+    AND id > coalesce(:after, '')
+ORDER BY id
 LIMIT :limit;
+
+-- name: between
+-- Ids within a range: those that begin with some characters. Two are enough to know that there are several.
+SELECT id FROM remit_job WHERE id >= :low AND id <= :high ORDER BY id LIMIT 2;
+
+-- name: count
+SELECT count(*) FROM (
+    SELECT * FROM remit_job WHERE state IN ('skipped', 'cancelled', 'dead') AND state = :state AND :set_aside
+    UNION ALL
+    SELECT * FROM remit_job WHERE NOT :set_aside
+)
+WHERE (:state IS NULL OR state = :state)
+    AND (:domain IS NULL OR domain = :domain)
+    AND (:queue IS NULL OR queue = :queue)
+    AND (:names IS NULL OR name IN (SELECT value FROM json_each(:names)))
+    AND (:label IS NULL OR label = :label)
+    AND (:reason IS NULL OR instr(reason, :reason) > 0)
+    AND (:requested_by IS NULL OR :requested_by IN (SELECT value FROM json_each(requested_by)))
+    AND (:correlation IS NULL OR correlation = :correlation OR id = :correlation)
+    AND (:scope IS NULL OR NOT EXISTS (
+        SELECT 1 FROM json_each(:scope) AS asked
+        WHERE NOT EXISTS (
+            SELECT 1 FROM json_each(scope) AS own
+            WHERE own.key = asked.key AND own.type = asked.type AND own.value IS asked.value
+        )
+    ))
+    AND (:since IS NULL OR created_at >= :since)
+    AND (:until IS NULL OR created_at < :until)
+    AND (:ended_before IS NULL OR finished_at <= :ended_before)
+    AND (NOT :failing OR failures > 0 AND finished_at IS NULL)
+    AND (:deleted OR deleted_at IS NULL);
 
 -- name: failures
 SELECT attempt, failed_at, worker, kind, message, traceback
@@ -365,13 +485,35 @@ WHERE id IN (SELECT value FROM json_each(:ids)) AND state IN ('scheduled', 'read
 RETURNING state;
 
 -- name: retry
--- By hand: a new set of attempts, a new token, no memory of suspicion. Who tries again, because nobody knew whether it
--- was committed, finds the token.
+-- By hand: a new set of attempts, a new token, no memory of suspicion. A repeated call, after a commit whose reply was
+-- lost, finds its own token. The log of the job keeps the person, and the reason that the job had.
 SELECT state, token = :token FROM remit_job WHERE id = :id;
+INSERT INTO remit_log (job, attempt, logged_at, level, message)
+SELECT id, failures, :now, 20,
+    'retried' || coalesce(' by ' || :by, '') || ', was ' || state || coalesce(': ' || reason, '')
+FROM remit_job WHERE id = :id AND state IN ('scheduled', 'dead', 'cancelled', 'skipped');
 UPDATE remit_job
 SET state = 'ready', run_at = :now, finished_at = NULL, expires_at = NULL, reason = NULL, cancel_at = NULL,
     cancel_by = NULL, deleted_at = NULL, failures = 0, suspect = 0, token = :token
 WHERE id = :id AND state IN ('scheduled', 'dead', 'cancelled', 'skipped');
+
+-- name: retry_many
+-- The same for many, or for those of them alone that are dead letters, undeleted.
+SELECT id FROM remit_job
+WHERE id IN (SELECT value FROM json_each(:ids)) AND state IN ('scheduled', 'dead', 'cancelled', 'skipped')
+    AND (NOT :dead_only OR state = 'dead' AND deleted_at IS NULL)
+ORDER BY id;
+INSERT INTO remit_log (job, attempt, logged_at, level, message)
+SELECT id, failures, :now, 20,
+    'retried' || coalesce(' by ' || :by, '') || ', was ' || state || coalesce(': ' || reason, '')
+FROM remit_job WHERE id IN (SELECT value FROM json_each(:ids))
+    AND state IN ('scheduled', 'dead', 'cancelled', 'skipped')
+    AND (NOT :dead_only OR state = 'dead' AND deleted_at IS NULL);
+UPDATE remit_job
+SET state = 'ready', run_at = :now, finished_at = NULL, expires_at = NULL, reason = NULL, cancel_at = NULL,
+    cancel_by = NULL, deleted_at = NULL, failures = 0, suspect = 0, token = :token
+WHERE id IN (SELECT value FROM json_each(:ids)) AND state IN ('scheduled', 'dead', 'cancelled', 'skipped')
+    AND (NOT :dead_only OR state = 'dead' AND deleted_at IS NULL);
 
 -- name: delete
 -- Hides an ended job, and ends a waiting one; the pruner removes it with the others of its age.
@@ -383,39 +525,24 @@ SET state = CASE WHEN state IN ('scheduled', 'ready') THEN 'cancelled' ELSE stat
     deleted_at = :now
 WHERE id = :id AND state <> 'running';
 
+-- name: delete_many
+-- The same for many.
+UPDATE remit_job
+SET state = CASE WHEN state IN ('scheduled', 'ready') THEN 'cancelled' ELSE state END,
+    finished_at = coalesce(finished_at, :now),
+    reason = CASE WHEN state IN ('scheduled', 'ready') THEN 'deleted' ELSE reason END,
+    deleted_at = :now
+WHERE id IN (SELECT value FROM json_each(:ids)) AND state <> 'running' AND deleted_at IS NULL
+RETURNING id;
+
 -- name: purge
 -- Removes a job that does not run, with its failures and logs.
 SELECT state FROM remit_job WHERE id = :id;
 DELETE FROM remit_job WHERE id = :id AND state <> 'running';
 
--- name: replay
--- Dead letters, oldest id first, a batch at a time. The condition of the partial index is repeated, word for word: else
--- SQLite does not use it.
-UPDATE remit_job
-SET state = 'ready', run_at = :now, finished_at = NULL, expires_at = NULL, reason = NULL, cancel_at = NULL,
-    cancel_by = NULL, failures = 0, suspect = 0, token = :token
-WHERE rowid IN (
-    SELECT rowid FROM remit_job
-    WHERE state = 'dead' AND state IN ('skipped', 'cancelled', 'dead') AND deleted_at IS NULL
-    AND (:domain IS NULL OR domain = :domain)
-    AND (:queue IS NULL OR queue = :queue)
-    AND (:name IS NULL OR name = :name)
-    AND (:reason IS NULL OR instr(reason, :reason) > 0)
-    AND (:before IS NULL OR finished_at <= :before)
-    AND id > coalesce(:after, '')
-    ORDER BY id
-    LIMIT :limit
-)
-RETURNING id;
-
--- name: count_dead
-SELECT count(*) FROM remit_job
-WHERE state = 'dead' AND state IN ('skipped', 'cancelled', 'dead') AND deleted_at IS NULL
-    AND (:domain IS NULL OR domain = :domain)
-    AND (:queue IS NULL OR queue = :queue)
-    AND (:name IS NULL OR name = :name)
-    AND (:reason IS NULL OR instr(reason, :reason) > 0)
-    AND (:before IS NULL OR finished_at <= :before);
+-- name: purge_many
+-- The same for many.
+DELETE FROM remit_job WHERE id IN (SELECT value FROM json_each(:ids)) AND state <> 'running' RETURNING id;
 
 -- name: unfinished
 -- Those of some jobs that have not ended.
@@ -482,12 +609,14 @@ UPDATE remit_queue SET paused_at = NULL, paused_by = NULL WHERE name = :queue AN
 SELECT name, paused_at, paused_by FROM remit_queue WHERE paused_at IS NOT NULL ORDER BY name;
 
 -- name: waiting
--- What is not ended, by queue and state, with the age of the oldest in seconds.
-SELECT queue, state, count(*), (:now - min(run_at)) / 1000000.0 FROM remit_job WHERE state = 'ready' GROUP BY queue
+-- What has not ended, by queue and state: how many, of these after a failed attempt, and the age of the oldest in seconds.
+SELECT queue, state, count(*), sum(failures > 0), (:now - min(run_at)) / 1000000.0
+FROM remit_job WHERE state = 'ready' GROUP BY queue
 UNION ALL
-SELECT queue, state, count(*), NULL FROM remit_job WHERE state = 'scheduled' GROUP BY queue
+SELECT queue, state, count(*), sum(failures > 0), NULL FROM remit_job WHERE state = 'scheduled' GROUP BY queue
 UNION ALL
-SELECT queue, state, count(*), (:now - min(claimed_at)) / 1000000.0 FROM remit_job WHERE state = 'running'
+SELECT queue, state, count(*), sum(failures > 0), (:now - min(claimed_at)) / 1000000.0
+FROM remit_job WHERE state = 'running'
 GROUP BY queue;
 
 -- name: ended
@@ -509,3 +638,9 @@ SELECT queue, count(*) FROM remit_job
 WHERE state = 'dead' AND state IN ('skipped', 'cancelled', 'dead') AND deleted_at IS NULL
 GROUP BY queue;
 
+-- name: failed_attempts
+-- Attempts that failed within the last so many seconds, by queue.
+SELECT job.queue, count(*)
+FROM remit_failure AS failure CROSS JOIN remit_job AS job
+WHERE failure.failed_at > :now - :seconds * 1000000 AND job.id = failure.job
+GROUP BY job.queue;

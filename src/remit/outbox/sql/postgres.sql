@@ -38,7 +38,7 @@ FROM here;
 -- name: publish_one
 -- The same for one event, in plain parameters: a caller's transaction pays for no JSON and for no planning, as long as
 -- nothing here makes the general plan look dearer than one for these very parameters. No row comes back where the id is
--- there already, either; the statement above tells the two apart. Without a lane the lock is not called: it is strict.
+-- there already, either; `stored_events` tells the two apart. Without a lane the lock is not called: it is strict.
 WITH here AS MATERIALIZED (
     SELECT remit.clock(:now::bigint) AS now
     FROM remit.meta, (SELECT pg_advisory_xact_lock(:lane::bigint) IS NULL OFFSET 0) AS turn (taken)
@@ -60,13 +60,17 @@ RETURNING CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
 
 -- name: dispatch
 -- Takes a batch of events, or some of them by name, and makes the deliveries of each: a job for every subscription that
--- wants it, or a turn where the subscription is ordered. What stands behind a failed one of its lane is not outstanding;
+-- wants it, or a turn where the subscription is ordered. An event that nobody has declared here is set aside: those who
+-- listen to it may not have been here yet. What stands behind a failed or an unknown one of its lane is not outstanding,
 -- and an ordered event waits while an earlier one of its lane is in other hands. The lock lets a back-fill and a pruner
 -- pass, which only want the event to stay. Events are found by their ids in ways that the planner cannot turn round: in
 -- a session that made its plan while the log was empty, a join would go through all of it.
 WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
 due AS MATERIALIZED (
-    SELECT id, seq, lane FROM remit.outstanding
+    SELECT id, seq, lane, EXISTS (
+        SELECT FROM remit.event_type AS type WHERE type.name = outstanding.name AND type.version = outstanding.version
+    ) AS known
+    FROM remit.outstanding
     WHERE (attempts = 0 OR due_at <= (SELECT now FROM clock))  -- a clock that steps back delays nothing that is new
         AND (:only::text IS NULL OR id IN (SELECT value::uuid FROM json_array_elements_text(:only::json) AS one (value)))
     ORDER BY due_at, seq
@@ -74,19 +78,20 @@ due AS MATERIALIZED (
     FOR NO KEY UPDATE SKIP LOCKED
 ),
 taken AS MATERIALIZED (
-    SELECT id FROM due WHERE lane IS NULL
+    SELECT id FROM due WHERE lane IS NULL AND known
     UNION ALL
     SELECT id FROM (
-        SELECT event.id, bool_and(event.id IN (SELECT id FROM due)) OVER (PARTITION BY event.lane ORDER BY event.seq) AS free
+        SELECT event.id,
+            bool_and(event.id IN (SELECT id FROM due WHERE known))
+                OVER (PARTITION BY event.lane ORDER BY event.seq) AS free
         FROM (SELECT lane, max(seq) AS last FROM due WHERE lane IS NOT NULL GROUP BY lane) AS due_lane
         JOIN remit.event ON event.lane = due_lane.lane AND event.seq <= due_lane.last AND event.state = 'pending'
     ) AS standing
     WHERE free
 ),
 listener AS MATERIALIZED (
-    SELECT subscription.*, heard.name AS event_name
-    FROM remit.subscription CROSS JOIN LATERAL json_array_elements_text(events::json) AS heard (name)
-    WHERE retired_at IS NULL
+    SELECT subscription.*, hearing.event AS event_name
+    FROM remit.hearing JOIN remit.subscription ON subscription.id = hearing.subscription
 ),
 chosen AS MATERIALIZED (
     SELECT
@@ -97,7 +102,7 @@ chosen AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT coalesce(array_agg(listener.id), '{}') AS listeners FROM listener
         WHERE listener.event_name = event.name
-            AND (listener.condition IS NULL OR remit.meets(event.payload, listener.condition))
+            AND (listener.condition IS NULL OR remit.meets(event.payload, listener.condition, event.version))
             AND NOT EXISTS (  -- a back-fill was faster, and the pruner too
                 SELECT FROM remit.delivery WHERE delivery.event = event.id AND delivery.subscription = listener.id
             )
@@ -131,6 +136,11 @@ queued AS (
     SELECT subscription, lane, seq, event_id FROM wanted WHERE ordered ORDER BY seq, subscription
     ON CONFLICT DO NOTHING
 ),
+set_aside AS (
+    UPDATE remit.event SET state = 'unknown'
+    WHERE event.id = ANY (ARRAY(SELECT id FROM due WHERE NOT known))
+    RETURNING 1
+),
 marked AS (
     UPDATE remit.event
     SET state = 'dispatched', dispatched_at = clock.now, error = NULL,
@@ -146,6 +156,7 @@ SELECT
         SELECT json_agg(json_build_array(subscription, lane::text))::text
         FROM (SELECT DISTINCT subscription, lane FROM wanted WHERE ordered) AS touched
     ),
+    (SELECT count(*) FROM set_aside),
     CASE WHEN EXISTS (SELECT FROM sent) AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
         THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL;
 
@@ -280,9 +291,36 @@ SET attempts = attempts + 1, error = :error::text,
 FROM event WHERE target.id = event.id AND was = 'pending'
 RETURNING state, attempts, name;
 
+-- name: recognise
+-- Gives the relay what it had set aside and what somebody has declared since, in its old place.
+WITH known AS MATERIALIZED (
+    SELECT id FROM remit.event
+    WHERE state = 'unknown' AND EXISTS (
+        SELECT FROM remit.event_type AS type WHERE type.name = event.name AND type.version = event.version
+    )
+    ORDER BY lane, seq
+    LIMIT :limit::integer
+    FOR NO KEY UPDATE SKIP LOCKED
+),
+done AS (UPDATE remit.event SET state = 'pending' FROM known WHERE event.id = known.id RETURNING 1)
+SELECT (SELECT count(*) FROM done), CASE WHEN EXISTS (SELECT FROM done)
+    AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint) THEN pg_notify(:channel::text, 'events') END IS NOT NULL;
+
+-- name: unknown
+-- What waits for somebody who declares it.
+SELECT name, version, count(*) FROM remit.event WHERE state = 'unknown' GROUP BY name, version ORDER BY name, version;
+
 -- name: lock_subscriptions
 -- Two that declare at once come one after the other, so that each sees what the other entered. Reads go on.
 SELECT pg_advisory_xact_lock(:gate::bigint + 1);
+
+-- name: declare_events
+-- Makes events known to the relay: in the transaction that enters the subscriptions which hear them.
+INSERT INTO remit.event_type (name, version, former)
+SELECT name, version, former::text
+FROM json_to_recordset(:events::json) AS declared (name text, version integer, former json)
+ON CONFLICT (name, version) DO UPDATE SET former = excluded.former
+WHERE excluded.former IS NOT NULL AND event_type.former IS DISTINCT FROM excluded.former;
 
 -- name: declare
 -- Enters what is missing. A row whose declaration was never seen before goes forward to it; one that it had before, or
@@ -344,6 +382,13 @@ SELECT
     expires, keep, revision, fingerprint, remit.micros(created_at), remit.micros(filling_since),
     remit.micros(retired_at)
 FROM remit.subscription ORDER BY name;
+
+-- name: called
+-- A subscription that has this name, or had it.
+SELECT name, former FROM remit.subscription
+WHERE name = :name::text OR former::jsonb ? :name::text
+ORDER BY name <> :name::text
+LIMIT 1;
 
 -- name: declarations
 -- Which declaration holds, of each subscription that is not retired.
@@ -429,14 +474,15 @@ SELECT id::text FROM (
 LIMIT :limit::integer;
 
 -- name: outbox
--- How many events wait for the relay, the age of the oldest in seconds, how many are dead.
+-- How many events wait for the relay, the age of the oldest in seconds, how many are dead, how many are unknown.
 SELECT
     (SELECT count(*) FROM remit.event WHERE state = 'pending'),
     (
         SELECT extract(epoch FROM remit.clock(:now::bigint) - min(published_at))::double precision
         FROM remit.event WHERE state = 'pending'
     ),
-    (SELECT count(*) FROM remit.event WHERE state = 'dead');
+    (SELECT count(*) FROM remit.event WHERE state = 'dead'),
+    (SELECT count(*) FROM remit.event WHERE state = 'unknown');
 
 -- name: get_event
 SELECT
@@ -454,7 +500,7 @@ SELECT
 FROM remit.event
 WHERE (:state::text IS NULL OR state = :state::text)
     AND (:domain::text IS NULL OR domain = :domain::text)
-    AND (:name::text IS NULL OR name = :name::text)
+    AND (:names::text IS NULL OR name IN (SELECT json_array_elements_text(:names::json)))
     AND (:after::uuid IS NULL OR id < :after::uuid)
 ORDER BY event.id DESC
 LIMIT :limit::integer;
@@ -490,7 +536,13 @@ FROM event;
 -- Of several at once the one that began last lets go what was held.
 UPDATE remit.subscription SET filling_since = remit.clock(:now::bigint)
 WHERE name = :name::text AND retired_at IS NULL
-RETURNING id::text, events, ordered_by IS NOT NULL, remit.micros(filling_since);
+RETURNING id::text, (
+    SELECT json_agg(name)::text FROM (
+        SELECT json_array_elements_text(events::json)
+        UNION
+        SELECT event FROM remit.hearing WHERE hearing.subscription = subscription.id
+    ) AS heard (name)
+), ordered_by IS NOT NULL, remit.micros(filling_since);
 
 -- name: end_filling
 UPDATE remit.subscription SET filling_since = NULL
@@ -504,10 +556,11 @@ WHERE name IN (SELECT json_array_elements_text(:names::json))
     AND (:until::bigint IS NULL OR published_at < 'epoch'::timestamptz + :until::bigint * interval '1 microsecond');
 
 -- name: fill
--- One batch of a back-fill: the events of the log that come next, dispatched or not. What was delivered before, or is
--- under way, stays as it is; what died and was pruned is delivered again, and what was left of it goes, since a lane
--- would take it for the end of the new delivery. The lock keeps the purger from an event that gets a delivery here. OFFSET
--- 0 keeps the planner from reading all deliveries there are.
+-- One batch of a back-fill: the events of the log that come next, dispatched or not. The relay alone dispatches what is
+-- unknown, and for an ordered subscription what is not dispatched yet: earlier ones of its lane may be among it. What
+-- was delivered before, or is under way, stays as it is; what died and was pruned is delivered again, and what was left
+-- of it goes, since a lane would take it for the end of the new delivery. The lock keeps the purger from an event that
+-- gets a delivery here. OFFSET 0 keeps the planner from reading all deliveries there are.
 WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
 listener AS MATERIALIZED (SELECT * FROM remit.subscription WHERE id = :subscription::uuid AND retired_at IS NULL),
 page AS MATERIALIZED (
@@ -525,7 +578,9 @@ page AS MATERIALIZED (
 ),
 wanted AS MATERIALIZED (
     SELECT page.*, listener.ordered_by IS NOT NULL AND page.lane IS NOT NULL AS ordered FROM page, listener
-    WHERE (listener.condition IS NULL OR remit.meets(page.payload, listener.condition))
+    WHERE (page.state = 'dispatched'
+            OR page.state <> 'unknown' AND (listener.ordered_by IS NULL OR page.lane IS NULL))
+        AND (listener.condition IS NULL OR remit.meets(page.payload, listener.condition, page.version))
         AND NOT EXISTS (
             SELECT FROM remit.delivery
             WHERE delivery.event = page.id AND delivery.subscription = listener.id

@@ -20,8 +20,8 @@ ON CONFLICT (id) DO NOTHING;
 SELECT changes(), 1 FROM remit_meta WHERE store = :store;
 
 -- name: publish_one
--- The same for one event, in plain parameters. No row comes back where the id is there already, either; the statement
--- above tells the two apart.
+-- The same for one event, in plain parameters. No row comes back where the id is there already, either; `stored_events`
+-- tells the two apart.
 INSERT INTO remit_event (
     id, lane, due_at, published_at, occurred_at, correlation, causation, version, domain, name, encoding, payload, keep,
     scope, traceparent
@@ -36,9 +36,10 @@ RETURNING 1;
 
 -- name: dispatch
 -- Takes a batch of events, or some of them by name, and makes the deliveries of each: a job for every subscription that
--- wants it, or a turn where the subscription is ordered. What stands behind a failed one of its lane is not outstanding;
+-- wants it, or a turn where the subscription is ordered. An event that nobody has declared here is set aside: those who
+-- listen to it may not have been here yet. What stands behind a failed or an unknown one of its lane is not outstanding,
 -- and an ordered event waits while an earlier one of its lane is not in the batch.
-CREATE TEMP TABLE IF NOT EXISTS remit_due (seq INTEGER PRIMARY KEY, lane INTEGER);
+CREATE TEMP TABLE IF NOT EXISTS remit_due (seq INTEGER PRIMARY KEY, lane INTEGER, known INTEGER);
 CREATE TEMP TABLE IF NOT EXISTS remit_taken (seq INTEGER PRIMARY KEY);
 CREATE TEMP TABLE IF NOT EXISTS remit_listener (
     name TEXT, subscription TEXT, PRIMARY KEY (name, subscription)
@@ -47,32 +48,35 @@ CREATE TEMP TABLE IF NOT EXISTS remit_wanted (
     seq INTEGER, subscription TEXT, ordered INTEGER, PRIMARY KEY (seq, subscription)
 ) WITHOUT ROWID;
 DELETE FROM temp.remit_due;
-INSERT INTO temp.remit_due (seq, lane)
-SELECT seq, lane FROM remit_outstanding
+INSERT INTO temp.remit_due (seq, lane, known)
+SELECT seq, lane, EXISTS (
+    SELECT 1 FROM remit_event_type AS type
+    WHERE type.name = remit_outstanding.name AND type.version = remit_outstanding.version
+)
+FROM remit_outstanding
 WHERE (attempts = 0 OR due_at <= :now)  -- a clock that steps back delays nothing that is new
     AND (:only IS NULL OR id IN (SELECT value FROM json_each(:only)))
 ORDER BY due_at, seq
 LIMIT :limit;
 DELETE FROM temp.remit_taken;
 INSERT INTO temp.remit_taken (seq)
-SELECT seq FROM temp.remit_due WHERE lane IS NULL
+SELECT seq FROM temp.remit_due WHERE lane IS NULL AND known
 UNION ALL
 SELECT seq FROM (
     SELECT event.seq,
-        min(event.seq IN (SELECT seq FROM temp.remit_due)) OVER (PARTITION BY event.lane ORDER BY event.seq) AS free
+        min(event.seq IN (SELECT seq FROM temp.remit_due WHERE known))
+            OVER (PARTITION BY event.lane ORDER BY event.seq) AS free
     FROM (SELECT lane, max(seq) AS last FROM temp.remit_due WHERE lane IS NOT NULL GROUP BY lane) AS due_lane
     CROSS JOIN remit_event AS event
         ON event.lane = due_lane.lane AND event.seq <= due_lane.last AND event.state = 'pending'
 ) AS standing
 WHERE free;
 DELETE FROM temp.remit_listener;
-INSERT OR IGNORE INTO temp.remit_listener (name, subscription)
-SELECT heard.value, subscription.id
-FROM remit_subscription AS subscription CROSS JOIN json_each(subscription.events) AS heard
-WHERE subscription.retired_at IS NULL
-    AND heard.value IN (
-        SELECT event.name FROM temp.remit_taken AS taken CROSS JOIN remit_event AS event ON event.seq = taken.seq
-    );
+INSERT INTO temp.remit_listener (name, subscription)
+SELECT event, subscription FROM remit_hearing
+WHERE event IN (
+    SELECT event.name FROM temp.remit_taken AS taken CROSS JOIN remit_event AS event ON event.seq = taken.seq
+);
 DELETE FROM temp.remit_wanted;
 INSERT INTO temp.remit_wanted (seq, subscription, ordered)
 SELECT event.seq, subscription.id, subscription.ordered_by IS NOT NULL AND event.lane IS NOT NULL
@@ -81,7 +85,7 @@ CROSS JOIN remit_event AS event ON event.seq = taken.seq
 CROSS JOIN temp.remit_listener AS listener ON listener.name = event.name
 CROSS JOIN remit_subscription AS subscription ON subscription.id = listener.subscription
 WHERE (subscription.condition IS NULL OR NOT EXISTS (
-        SELECT 1 FROM json_each(subscription.condition) AS field
+        SELECT 1 FROM json_each(subscription.condition, '$."' || event.version || '"') AS field
         WHERE NOT EXISTS (
             SELECT 1 FROM json_each(field.value) AS allowed
             WHERE allowed.value = coalesce(event.payload -> ('$."' || field.key || '"'), '')
@@ -116,6 +120,7 @@ SET state = 'dispatched', dispatched_at = :now, error = NULL,
     due_at = CAST(:now + coalesce(keep, :keep) * 1000000 AS INTEGER),
     deliveries = (SELECT count(*) FROM temp.remit_wanted AS wanted WHERE wanted.seq = remit_event.seq)
 WHERE seq IN (SELECT seq FROM temp.remit_taken);
+UPDATE remit_event SET state = 'unknown' WHERE seq IN (SELECT seq FROM temp.remit_due WHERE NOT known);
 SELECT
     (SELECT count(*) FROM temp.remit_due), (SELECT count(*) FROM temp.remit_taken),
     (SELECT count(*) FROM temp.remit_wanted WHERE NOT ordered),
@@ -126,7 +131,7 @@ SELECT
             WHERE wanted.ordered
         )
     ),
-    0;
+    (SELECT count(*) FROM temp.remit_due WHERE NOT known), 0;
 
 -- name: release
 -- Moves lanes on: where the delivery that was released has ended, its turn goes, and the next one becomes a job. That of
@@ -244,9 +249,33 @@ SET attempts = attempts + 1, error = :error,
 WHERE id = :id AND state = 'pending'
 RETURNING state, attempts, name;
 
+-- name: recognise
+-- Gives the relay what it had set aside and what somebody has declared since, in its old place.
+UPDATE remit_event SET state = 'pending'
+WHERE seq IN (
+    SELECT seq FROM remit_event AS event
+    WHERE state = 'unknown' AND EXISTS (
+        SELECT 1 FROM remit_event_type AS type WHERE type.name = event.name AND type.version = event.version
+    )
+    ORDER BY lane, seq
+    LIMIT :limit
+);
+SELECT changes(), 0;
+
+-- name: unknown
+-- What waits for somebody who declares it.
+SELECT name, version, count(*) FROM remit_event WHERE state = 'unknown' GROUP BY name, version ORDER BY name, version;
+
 -- name: lock_subscriptions
 -- There is one writer at a time.
 SELECT 1;
+
+-- name: declare_events
+-- Makes events known to the relay: in the transaction that enters the subscriptions which hear them.
+INSERT INTO remit_event_type (name, version, former)
+SELECT value ->> 'name', value ->> 'version', value ->> 'former' FROM json_each(:events) WHERE true
+ON CONFLICT (name, version) DO UPDATE SET former = excluded.former
+WHERE excluded.former IS NOT NULL AND remit_event_type.former IS NOT excluded.former;
 
 -- name: declare
 -- Enters what is missing. A row whose declaration was never seen before goes forward to it; one that it had before, or
@@ -316,6 +345,13 @@ SELECT
     id, name, former, domain, queue, events, condition, ordered_by, on_dead, stale_after, attempts, priority, expires,
     keep, revision, fingerprint, created_at, filling_since, retired_at
 FROM remit_subscription ORDER BY name;
+
+-- name: called
+-- A subscription that has this name, or had it.
+SELECT name, former FROM remit_subscription
+WHERE name = :name OR :name IN (SELECT value FROM json_each(former))
+ORDER BY name <> :name
+LIMIT 1;
 
 -- name: declarations
 -- Which declaration holds, of each subscription that is not retired.
@@ -388,11 +424,12 @@ SELECT id FROM (
 LIMIT :limit;
 
 -- name: outbox
--- How many events wait for the relay, the age of the oldest in seconds, how many are dead.
+-- How many events wait for the relay, the age of the oldest in seconds, how many are dead, how many are unknown.
 SELECT
     (SELECT count(*) FROM remit_event WHERE state = 'pending'),
     (SELECT (:now - min(published_at)) / 1000000.0 FROM remit_event WHERE state = 'pending'),
-    (SELECT count(*) FROM remit_event WHERE state = 'dead');
+    (SELECT count(*) FROM remit_event WHERE state = 'dead'),
+    (SELECT count(*) FROM remit_event WHERE state = 'unknown');
 
 -- name: get_event
 SELECT
@@ -408,7 +445,7 @@ SELECT
 FROM remit_event
 WHERE (:state IS NULL OR state = :state)
     AND (:domain IS NULL OR domain = :domain)
-    AND (:name IS NULL OR name = :name)
+    AND (:names IS NULL OR name IN (SELECT value FROM json_each(:names)))
     AND id < coalesce(:after, 'z')
 ORDER BY id DESC
 LIMIT :limit;
@@ -437,7 +474,13 @@ WHERE id = :id AND state IN ('pending', 'dead');
 -- name: begin_filling
 -- Of several at once the one that began last lets go what was held.
 UPDATE remit_subscription SET filling_since = :now WHERE name = :name AND retired_at IS NULL
-RETURNING id, events, ordered_by IS NOT NULL, filling_since;
+RETURNING id, (
+    SELECT json_group_array(name) FROM (
+        SELECT value AS name FROM json_each(events)
+        UNION
+        SELECT event FROM remit_hearing WHERE remit_hearing.subscription = remit_subscription.id
+    )
+), ordered_by IS NOT NULL, filling_since;
 
 -- name: end_filling
 UPDATE remit_subscription SET filling_since = NULL WHERE id = :subscription AND filling_since = :since RETURNING id;
@@ -448,9 +491,10 @@ WHERE name IN (SELECT value FROM json_each(:names))
     AND (:since IS NULL OR published_at >= :since) AND (:until IS NULL OR published_at < :until);
 
 -- name: fill
--- One batch of a back-fill: the events of the log that come next, dispatched or not. What was delivered before, or is
--- under way, stays as it is; what died and was pruned is delivered again, and what was left of it goes, since a lane
--- would take it for the end of the new delivery.
+-- One batch of a back-fill: the events of the log that come next, dispatched or not. The relay alone dispatches what is
+-- unknown, and for an ordered subscription what is not dispatched yet: earlier ones of its lane may be among it. What
+-- was delivered before, or is under way, stays as it is; what died and was pruned is delivered again, and what was left
+-- of it goes, since a lane would take it for the end of the new delivery.
 CREATE TEMP TABLE IF NOT EXISTS remit_page (seq INTEGER PRIMARY KEY);
 CREATE TEMP TABLE IF NOT EXISTS remit_wanted (
     seq INTEGER, subscription TEXT, ordered INTEGER, PRIMARY KEY (seq, subscription)
@@ -467,8 +511,10 @@ SELECT event.seq, subscription.id, subscription.ordered_by IS NOT NULL AND event
 FROM temp.remit_page AS page
 CROSS JOIN remit_event AS event ON event.seq = page.seq
 JOIN remit_subscription AS subscription ON subscription.id = :subscription AND subscription.retired_at IS NULL
-WHERE (subscription.condition IS NULL OR NOT EXISTS (
-        SELECT 1 FROM json_each(subscription.condition) AS field
+WHERE (event.state = 'dispatched'
+        OR event.state <> 'unknown' AND (subscription.ordered_by IS NULL OR event.lane IS NULL))
+    AND (subscription.condition IS NULL OR NOT EXISTS (
+        SELECT 1 FROM json_each(subscription.condition, '$."' || event.version || '"') AS field
         WHERE NOT EXISTS (
             SELECT 1 FROM json_each(field.value) AS allowed
             WHERE allowed.value = coalesce(event.payload -> ('$."' || field.key || '"'), '')

@@ -27,7 +27,7 @@ DELETE FROM remit.worker WHERE id = :worker::uuid AND beat = :beat::bigint RETUR
 -- name: workers
 SELECT id::text, remit.micros(started_at), remit.micros(seen_at), host, pid, about, health, (
     SELECT count(*) FROM remit.job WHERE state = 'running' AND worker = worker.id
-)
+), greatest(0, extract(epoch FROM remit.clock(:now::bigint) - seen_at))::double precision
 FROM remit.worker ORDER BY started_at, id;
 
 -- name: elect

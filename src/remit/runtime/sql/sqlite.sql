@@ -22,7 +22,7 @@ DELETE FROM remit_worker WHERE id = :worker AND :beat IS NOT NULL RETURNING id;
 -- name: workers
 SELECT id, started_at, seen_at, host, pid, about, health, (
     SELECT count(*) FROM remit_job WHERE state = 'running' AND worker = remit_worker.id
-)
+), max(0, (:now - seen_at) / 1000000.0)
 FROM remit_worker ORDER BY started_at, id;
 
 -- name: elect

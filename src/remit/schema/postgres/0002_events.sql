@@ -22,7 +22,7 @@ CREATE TABLE remit.event (
     scope text,
     traceparent text,
     error text,
-    CHECK (state IN ('pending', 'dispatched', 'dead')),
+    CHECK (state IN ('pending', 'unknown', 'dispatched', 'dead')),
     CHECK ((dispatched_at IS NOT NULL) = (state = 'dispatched'))
 ) WITH (
     fillfactor = 85,
@@ -38,6 +38,7 @@ CREATE TABLE remit.event (
 CREATE INDEX event_pending ON remit.event (due_at, seq) WHERE state = 'pending';
 CREATE INDEX event_lane ON remit.event (lane, seq) WHERE lane IS NOT NULL AND state = 'pending';
 CREATE INDEX event_failed ON remit.event (lane, seq) WHERE lane IS NOT NULL AND state <> 'dispatched' AND attempts > 0;
+CREATE INDEX event_unknown ON remit.event (lane, seq) WHERE state = 'unknown';
 CREATE INDEX event_dead ON remit.event (id) WHERE state = 'dead';
 CREATE INDEX event_dispatched ON remit.event (due_at) WHERE state = 'dispatched';
 CREATE INDEX event_log ON remit.event (name, seq);
@@ -71,7 +72,7 @@ CREATE TABLE remit.subscription (
     domain text NOT NULL,
     queue text NOT NULL,
     events text NOT NULL,               -- JSON: the name of the event, and its aliases
-    condition text,                     -- JSON: fields, and the texts that each may have; an empty one: it may be missing
+    condition text,                     -- JSON, by version: fields, and the texts that each may have; '': it may be missing
     ordered_by text,
     on_dead text NOT NULL CHECK (on_dead IN ('block', 'pass')),
     stale_after double precision NOT NULL,
@@ -85,17 +86,42 @@ CREATE TABLE remit.subscription (
     retired_at timestamptz
 );
 
--- What the relay may take: pending events, but for those of a lane that stand behind a failed one. It is tried alone; when
--- it is dead, they pass, unless a subscription blocks. However many wait so, they are not in the way of other events.
+-- What applications have declared here, with their subscriptions. The relay dispatches no other event: during a rolling
+-- deploy those who listen to a new name, or to a new version, may not have been here yet.
+CREATE TABLE remit.event_type (
+    name text NOT NULL,
+    version integer NOT NULL,
+    former text,                        -- JSON: the names that the event had; NULL: this is one of those
+    PRIMARY KEY (name, version)
+);
+
+-- Which subscriptions hear an event, by its present name or one that it had.
+CREATE VIEW remit.hearing AS
+SELECT DISTINCT called.event, subscription.id AS subscription
+FROM remit.subscription CROSS JOIN LATERAL json_array_elements_text(events::json) AS heard (name)
+JOIN (
+    SELECT name AS event, name FROM remit.event_type
+    UNION ALL
+    SELECT event_type.name, former.name
+    FROM remit.event_type CROSS JOIN LATERAL json_array_elements_text(former::json) AS former (name)
+) AS called ON called.name = heard.name
+WHERE retired_at IS NULL;
+
+-- What the relay may take: pending events, but for those of a lane that stand behind an unknown one or a failed one. The
+-- failed one is tried alone; when it is dead, the others pass, unless a subscription blocks. However many wait so, they are
+-- not in the way of other events.
 CREATE VIEW remit.outstanding AS
-SELECT id, seq, lane, due_at, attempts FROM remit.event
+SELECT id, seq, lane, due_at, attempts, name, version FROM remit.event
 WHERE state = 'pending' AND (lane IS NULL OR NOT EXISTS (
     SELECT FROM remit.event AS earlier
     WHERE earlier.lane = event.lane AND earlier.seq < event.seq AND earlier.state <> 'dispatched' AND earlier.attempts > 0
         AND (earlier.state = 'pending' OR earlier.name IN (
-            SELECT json_array_elements_text(events::json) FROM remit.subscription
-            WHERE ordered_by IS NOT NULL AND on_dead = 'block' AND retired_at IS NULL
+            SELECT event FROM remit.hearing JOIN remit.subscription ON subscription.id = hearing.subscription
+            WHERE ordered_by IS NOT NULL AND on_dead = 'block'
         ))
+) AND NOT EXISTS (
+    SELECT FROM remit.event AS earlier
+    WHERE earlier.lane = event.lane AND earlier.seq < event.seq AND earlier.state = 'unknown'
 ));
 
 -- Deliveries of ordered subscriptions, in the order of their lanes. The first of a lane is released: its job exists.
@@ -166,11 +192,11 @@ CREATE FUNCTION remit.new_id(moment timestamptz) RETURNS uuid LANGUAGE sql VOLAT
 RETURN (lpad(to_hex((extract(epoch FROM moment) * 1000)::bigint), 12, '0') || '7'
     || substr(replace(gen_random_uuid()::text, '-', ''), 14))::uuid;
 
--- Whether a payload meets a condition: JSON text against JSON text, field by field; what is missing has the text ''. JSON
--- may hold \u0000 where a text of PostgreSQL may not; nobody writes \ufffd, since it needs no escape.
-CREATE FUNCTION remit.meets(payload text, condition text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- Whether a payload meets the condition for its version: JSON text against JSON text, field by field; what is missing has
+-- the text ''. JSON may hold \u0000 where a text of PostgreSQL may not; nobody writes \ufffd, since it needs no escape.
+CREATE FUNCTION remit.meets(payload text, condition text, version integer) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN NOT EXISTS (
-    SELECT FROM json_each(condition::json) AS wanted
+    SELECT FROM json_each(condition::json -> version::text) AS wanted
     WHERE NOT EXISTS (
         SELECT FROM json_array_elements_text(wanted.value) AS allowed
         WHERE replace(allowed, '\u0000', '\ufffd')

@@ -59,6 +59,7 @@ CREATE TABLE remit_job (
     encoding TEXT NOT NULL,
     payload TEXT,
     backoff TEXT,
+    timeout REAL,
     keep REAL,
     key TEXT,
     scope TEXT,
@@ -82,6 +83,9 @@ CREATE INDEX remit_job_scheduled ON remit_job (run_at) WHERE state = 'scheduled'
 CREATE INDEX remit_job_running ON remit_job (worker) WHERE state = 'running';
 CREATE INDEX remit_job_final ON remit_job (queue, finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX remit_job_set_aside ON remit_job (id) WHERE state IN ('skipped', 'cancelled', 'dead');
+-- Jobs under ids of the caller's own, which hold no time; lists show them by the time of their sending.
+CREATE INDEX remit_job_own_id ON remit_job (created_at, id)
+WHERE id < '01800000' OR id >= '02000000' OR substr(id, 15, 1) <> '7';
 CREATE INDEX remit_job_kept ON remit_job (finished_at) WHERE finished_at IS NOT NULL AND keep IS NOT NULL;
 
 CREATE TABLE remit_failure (
@@ -95,6 +99,7 @@ CREATE TABLE remit_failure (
     traceback TEXT,
     PRIMARY KEY (job, token)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX remit_failure_failed_at ON remit_failure (failed_at);
 
 CREATE TABLE remit_log (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

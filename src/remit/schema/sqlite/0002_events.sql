@@ -23,7 +23,7 @@ CREATE TABLE remit_event (
     scope TEXT,
     traceparent TEXT,
     error TEXT,
-    CHECK (state IN ('pending', 'dispatched', 'dead')),
+    CHECK (state IN ('pending', 'unknown', 'dispatched', 'dead')),
     CHECK ((dispatched_at IS NOT NULL) = (state = 'dispatched'))
 ) STRICT;
 
@@ -31,6 +31,7 @@ CREATE INDEX remit_event_pending ON remit_event (due_at, seq) WHERE state = 'pen
 CREATE INDEX remit_event_lane ON remit_event (lane, seq) WHERE lane IS NOT NULL AND state = 'pending';
 CREATE INDEX remit_event_failed ON remit_event (lane, seq)
 WHERE lane IS NOT NULL AND state <> 'dispatched' AND attempts > 0;
+CREATE INDEX remit_event_unknown ON remit_event (lane, seq) WHERE state = 'unknown';
 CREATE INDEX remit_event_dead ON remit_event (id) WHERE state = 'dead';
 CREATE INDEX remit_event_dispatched ON remit_event (due_at) WHERE state = 'dispatched';
 CREATE INDEX remit_event_log ON remit_event (name, seq);
@@ -77,15 +78,37 @@ CREATE TABLE remit_subscription (
     retired_at INTEGER
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE remit_event_type (
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    former TEXT,
+    PRIMARY KEY (name, version)
+) STRICT, WITHOUT ROWID;
+
+CREATE VIEW remit_hearing AS
+SELECT DISTINCT called.event, subscription.id AS subscription
+FROM remit_subscription AS subscription CROSS JOIN json_each(subscription.events) AS heard
+JOIN (
+    SELECT name AS event, name FROM remit_event_type
+    UNION ALL
+    SELECT event_type.name, former.value
+    FROM remit_event_type AS event_type CROSS JOIN json_each(event_type.former) AS former
+) AS called ON called.name = heard.value
+WHERE subscription.retired_at IS NULL;
+
 CREATE VIEW remit_outstanding AS
-SELECT id, seq, lane, due_at, attempts FROM remit_event AS event
+SELECT id, seq, lane, due_at, attempts, name, version FROM remit_event AS event
 WHERE state = 'pending' AND (lane IS NULL OR NOT EXISTS (
     SELECT 1 FROM remit_event AS earlier
     WHERE earlier.lane = event.lane AND earlier.seq < event.seq AND earlier.state <> 'dispatched' AND earlier.attempts > 0
         AND (earlier.state = 'pending' OR earlier.name IN (
-            SELECT heard.value FROM remit_subscription, json_each(events) AS heard
-            WHERE ordered_by IS NOT NULL AND on_dead = 'block' AND retired_at IS NULL
+            SELECT hearing.event FROM remit_hearing AS hearing
+            JOIN remit_subscription AS subscription ON subscription.id = hearing.subscription
+            WHERE ordered_by IS NOT NULL AND on_dead = 'block'
         ))
+) AND NOT EXISTS (
+    SELECT 1 FROM remit_event AS earlier
+    WHERE earlier.lane = event.lane AND earlier.seq < event.seq AND earlier.state = 'unknown'
 ));
 
 CREATE TABLE remit_turn (

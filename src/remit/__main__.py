@@ -1,0 +1,8 @@
+"""`python -m remit`: the command `remit`, where its script is not on the path."""
+
+import sys
+
+from remit.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
