@@ -100,6 +100,7 @@ def test_every_option_arrives_in_the_store(app: Remit) -> None:
         priority=-3,
         attempts=7,
         expires=due + timedelta(hours=1),
+        timeout=timedelta(minutes=2),
         keep=60,
         label="first order",
         requested_by={"name": "warehouse", "role": "system"},
@@ -108,10 +109,21 @@ def test_every_option_arrives_in_the_store(app: Remit) -> None:
     job = app.sync.jobs.get(ref.id)
     assert (job.state, job.run_at, job.priority, job.attempts) == (State.SCHEDULED, due, -3, 7)
     assert job.expires_at == due + timedelta(hours=1)
+    assert job.timeout == 120.0
     assert (job.label, job.attachment) == ("first order", "https://example.com/7.pdf")
     assert job.requested_by == {"name": "warehouse", "role": "system"}
     assert (job.owner, job.queue, job.name, job.version) == ("sending", "sending.default", "sending.ship", 1)
     assert job.payload == {"order": "7"}
+
+
+def test_a_timeout_of_one_call_is_kept_whatever_the_way(app: Remit) -> None:
+    refs = [
+        *sending.sync.enqueue_many([Ship(order="7"), Ship(order="8")], timeout=5),
+        sending.sync.enqueue_named("ship", {"order": "9"}, timeout=0.5),
+        sending.sync.enqueue(Ship(order="10"), timeout=math.inf),
+        sending.sync.enqueue(Ship(order="11")),
+    ]
+    assert [app.sync.jobs.get(ref.id).timeout for ref in refs] == [5.0, 5.0, 0.5, math.inf, None]
 
 
 def test_a_job_in_the_past_is_ready_and_a_delayed_one_is_not(app: Remit) -> None:

@@ -20,7 +20,8 @@ from remit.runtime.ledger import Ledger
 from remit.runtime.outcomes import (
     LONGEST_MESSAGE,
     LONGEST_TRACEBACK,
-    RemoteFailure,
+    Raised,
+    RemoteError,
     describe,
     lineage,
     outcome_of,
@@ -183,9 +184,9 @@ def test_a_backoff_function_that_fails_costs_nothing_but_its_own_choice(caplog: 
 def test_a_failure_in_another_process_is_recognised_by_its_lineage() -> None:
     class Refused(KeyError): ...
 
-    remote = RemoteFailure(describe(Refused("x")), lineage(Refused))
+    remote = RemoteError(Raised(describe(Refused("x")), lineage(Refused)))
     assert isinstance(outcome(remote), GaveUp)
-    assert isinstance(outcome(RemoteFailure(describe(ValueError("x")), lineage(ValueError))), Failed)
+    assert isinstance(outcome(RemoteError(Raised(describe(ValueError("x")), lineage(ValueError)))), Failed)
 
 
 def test_a_huge_traceback_is_cut_in_the_middle() -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextvars import Context, copy_context
 from dataclasses import dataclass
+from functools import partial
 from types import CoroutineType
 from typing import Any
 
@@ -29,6 +30,7 @@ from remit.errors import StoreBusy, StoreUnavailable, UndecodablePayload
 from remit.jobs import operations
 from remit.jobs.model import Claim
 from remit.jobs.states import Completed, Failed, Failure, GaveUp, Interrupted, Outcome, Skipped, State
+from remit.runtime import stacks
 from remit.runtime.completer import Completer
 from remit.runtime.intake import Intake
 from remit.runtime.isolation import begin, contain
@@ -259,12 +261,12 @@ class Executor:
     def _begin(self, run: LiveRun) -> None:
         """The handler begins: from now on the run uses up its time."""
         run.began = True
-        if run.policy.timeout is not None:
-            self.watchdog.watch(run, run.policy.timeout)
+        if (timeout := run.timeout) is not None:
+            self.watchdog.watch(run, timeout)
 
     def _leave(self, run: LiveRun, slot: Slot) -> None:
         slot.run = None
-        run.stop = None
+        run.stop = run.where = None
         if self.active.get(run.job_id) is run:
             del self.active[run.job_id]
         if run.deadline:
@@ -306,6 +308,8 @@ class Executor:
         run.stop = task.cancel
         returned = entry.handler.function(message, run)
         if isinstance(returned, CoroutineType):
+            if run.deadline:
+                run.where = partial(stacks.of_coroutine, returned, task)
             returned = await returned
         if type(returned) not in PLAIN:
             returned = await finished(returned)
@@ -319,6 +323,7 @@ class Executor:
         awaited: list[Future[Any]] = []
 
         def call() -> object:
+            run.where = partial(stacks.of_thread, threading.get_ident())
             return finished_in_thread(entry.handler.function(message, run), loop, awaited.append)
 
         def leave_behind() -> None:
@@ -347,7 +352,7 @@ class Executor:
             case Interruption.SHUTDOWN:
                 return Interrupted(began=run.began)
             case Interruption.TIMEOUT:
-                error = timed_out(run.policy.timeout or 0)
+                error = timed_out(run.timeout or 0, run.stood, error)
             case None:
                 pass
         claim = run.claim

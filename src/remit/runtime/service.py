@@ -131,7 +131,7 @@ class StoreLoop(Loop):
         return self.trouble
 
     async def ask(self, work: Work[T], *, atomic: bool = False) -> T:
-        """Run an operation, each statement its own transaction, or all in one; a part asks for one thing at a time."""
+        """Run an operation, by default each statement its own transaction; a part asks for one thing at a time."""
         self._asked = time.monotonic()
         try:
             return await self._database.run(work, atomic=atomic)

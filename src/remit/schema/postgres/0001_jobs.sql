@@ -79,6 +79,7 @@ CREATE TABLE remit.job (
     encoding text NOT NULL,
     payload text,
     backoff text,
+    timeout double precision,           -- seconds that a run may take; NULL: what the code that runs says
     keep double precision,              -- seconds to keep it when it has ended; NULL: the queue's policy
     key text,
     scope text,

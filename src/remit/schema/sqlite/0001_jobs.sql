@@ -59,6 +59,7 @@ CREATE TABLE remit_job (
     encoding TEXT NOT NULL,
     payload TEXT,
     backoff TEXT,
+    timeout REAL,
     keep REAL,
     key TEXT,
     scope TEXT,
