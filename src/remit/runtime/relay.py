@@ -6,6 +6,7 @@ that cannot be fanned out is found by bisection, tried again, and in the end set
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
 
@@ -114,3 +115,4 @@ class Relay(Lookout):
             self._telemetry.event_dead(name, id, reason)
         else:
             self._telemetry.event_failed(name, id, attempts, reason, delay)
+            asyncio.get_running_loop().call_later(delay, self.wake)

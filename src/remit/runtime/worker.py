@@ -349,6 +349,7 @@ class Worker:
             databases.complete,
             services,
             ProcessPool(self._child_config, self._refusals, self.journal.write, self.settings.max_tasks_per_child),
+            self._wake_producer,
         )
         self.producer = Producer(
             self.store, databases.claim, self._intakes, self._ledger, self.executor, watch, telemetry
