@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import sqlite3
 import threading
 import time
@@ -12,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from remit.db import forks
@@ -135,6 +135,7 @@ class BlockingSqlite:
         self._manners = manners
         self._courtesy = manners() if courteous else None
         self._inherited: list[sqlite3.Connection | None] = []
+        self._file = Path(path)
         self._opened: tuple[int, int] | None = None
         self._begin()
         forks.in_children(self)
@@ -171,11 +172,11 @@ class BlockingSqlite:
 
     def _current(self) -> sqlite3.Connection:
         """The open connection. One to a file that was removed, or replaced, would write where nobody reads."""
-        if self._connection is not None and _file(self._path) != self._opened:
+        if self._connection is not None and _file(self._file) != self._opened:
             self._discard()
         if self._connection is None:
             self._connection = self._connect()
-            self._opened = _file(self._path)
+            self._opened = _file(self._file)
         return self._connection
 
     @contextmanager
@@ -286,10 +287,10 @@ def connect(path: str, *, busy_timeout: float, synchronous: str) -> sqlite3.Conn
     return connection  # type: ignore[no-any-return]
 
 
-def _file(path: str) -> tuple[int, int] | None:
+def _file(path: Path) -> tuple[int, int] | None:
     """Which file a path names now."""
     try:
-        status = os.stat(path)
+        status = path.stat()
     except OSError:
         return None
     return status.st_dev, status.st_ino
