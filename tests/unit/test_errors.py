@@ -34,6 +34,7 @@ def test_the_codes_are_stable() -> None:
         "EventNotFound": "event-not-found",
         "ForeignTransaction": "foreign-transaction",
         "HandlerShape": "handler-shape",
+        "IdTaken": "id-taken",
         "InvalidArgument": "invalid-argument",
         "InvalidTransition": "invalid-transition",
         "JobNotFound": "job-not-found",

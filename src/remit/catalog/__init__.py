@@ -20,7 +20,7 @@ from remit.catalog.faces import SyncFace
 from remit.catalog.handlers import Handler, Mode
 from remit.catalog.hooks import Hook, RunHook, examine_hook
 from remit.catalog.ids import AnyId, id_text
-from remit.catalog.later import later_message
+from remit.catalog.later import kind_of, later_message
 from remit.catalog.messages import Job
 from remit.catalog.names import delivery_line, line
 from remit.catalog.origins import Envelope, Origin, current_origin, traceparent
@@ -100,6 +100,7 @@ __all__ = [
     "check_owner",
     "current_origin",
     "delivery_line",
+    "kind_of",
     "later_message",
     "event_spec_of",
     "examine_hook",

@@ -67,8 +67,9 @@ class EnqueueOptions(TypedDict, total=False, closed=True):  # closed: else ty le
     """The http(s) address of what the job made or worked on."""
 
     id: AnyId | None
-    """The job's own id, a UUID that the caller derives from what the job is about: sent again under the same id, the
-    job is a duplicate, for as long as the first one is kept. For one job, not for several."""
+    """The job's own id, a UUID that the caller derives from the job's name and from what it is about: sent again under
+    the same id, the job is a duplicate, for as long as the first one is kept. `IdTaken` where a job of another name has
+    it. For one job, not for several."""
 
 
 class EnqueueRequest(Struct, frozen=True, kw_only=True):

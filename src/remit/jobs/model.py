@@ -247,6 +247,11 @@ class Ended(Struct):
         """Whether it publishes ordered events, for whose turn it may have to wait."""
         return any("lane" in event for event in self.events)
 
+    @property
+    def has_own_ids(self) -> bool:
+        """Whether it sends something under an id of the application's own, which another message may have."""
+        return any("kinds" in each for each in (*self.messages, *self.events))
+
 
 class Rescued(NamedTuple):
     """A job that was taken from a worker that is gone. `charged`: the crash cost it an attempt."""

@@ -9,8 +9,9 @@ from typing import Any
 from remit.db.statements import document
 from remit.db.transaction import Row, Transaction
 from remit.errors import ForeignTransaction
+from remit.jobs import queries as job_queries
 from remit.jobs.model import moment
-from remit.jobs.operations import lanes_of
+from remit.jobs.operations import FOREIGN, check_ids, insert_one, lanes_of
 from remit.outbox import queries
 from remit.outbox.model import (
     DeliveryRecord,
@@ -35,10 +36,12 @@ async def publish(tx: Transaction, events: Sequence[dict[str, Any]], *, store: s
     """Write events, `LARGEST_INSERT` in a statement; answers how many.
 
     An id that is there already is left alone, so this can be repeated. Raises `ForeignTransaction` when the transaction
-    belongs to another store.
+    belongs to another store, and `IdTaken`; then all others of the statement are written.
     """
-    if len(events) == 1 and await tx.fetch(queries.PUBLISH_ONE, **{**NOT_SAID, **events[0]}, store=store):
-        return 1
+    if len(events) == 1:
+        return await insert_one(
+            tx, queries.PUBLISH_ONE, job_queries.STORED_EVENTS, {**NOT_SAID, **events[0]}, store=store
+        )
     written = 0
     turns = lanes_of(events)  # all of them before the first, so that nobody takes them in another order
     for first in range(0, len(events), LARGEST_INSERT):
@@ -46,10 +49,10 @@ async def publish(tx: Transaction, events: Sequence[dict[str, Any]], *, store: s
         rows = await tx.fetch(queries.PUBLISH, events=document(batch), lanes=turns, store=store)
         turns = "[]"
         if not rows:
-            raise ForeignTransaction(
-                "this transaction belongs to another database than the application's: nothing was written"
-            )
+            raise ForeignTransaction(FOREIGN)
         written += rows[0][0]
+        if own := [each for each in batch if "kinds" in each]:
+            await check_ids(tx, job_queries.STORED_EVENTS, own)
     return written
 
 

@@ -208,10 +208,10 @@ class Child:
         return self._contexts[domain.name]
 
     def _journal(self, job: str, attempt: int, record: logging.LogRecord) -> None:
-        self._channel.send(Log(job, attempt, record.levelno, record.created, text_of(record)))
+        self._channel.send_from_handler(Log(job, attempt, record.levelno, record.created, text_of(record)))
 
     def _refuse(self, domain: str, message: str, kind: str) -> None:
-        self._channel.send(Refused(domain, message, kind))
+        self._channel.send_from_handler(Refused(domain, message, kind))
 
 
 class Channel:
@@ -222,24 +222,41 @@ class Channel:
         self.parent = os.getppid()
         self._connection = connection
         self._identity = os.fstat(connection.fileno()).st_ino
+        self._outgoing: queue.SimpleQueue[tuple[FromChild, threading.Lock]] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._unsent = bytearray()
         self._is_copy = False
         forks.in_children(self)
+        threading.Thread(target=self._write, daemon=True, name="remit-answers").start()
 
     def send(self, frame: FromChild) -> None:
-        """Write a frame whole. An exception out of a handler's own signal handler may strike in the middle of one."""
+        """Write a frame."""
         if self._is_copy:
             return
+        data = encode(frame)
         with self._lock:
-            self._unsent += encode(frame)
-            while self._unsent:
-                try:
-                    self._check()
-                    sent = self._connection.send(self._unsent)
-                except OSError as error:
-                    self.cut_off(error)
-                del self._unsent[:sent]
+            try:
+                self._check()
+                self._connection.sendall(data)
+            except OSError as error:
+                self.cut_off(error)
+
+    def send_from_handler(self, frame: FromChild) -> None:
+        """Write a frame, and wait until it is written.
+
+        A thread of its own writes: a handler's own signal handler may raise in the main thread at any place, in the
+        middle of a frame too. For the same reason the two share a plain lock alone, one for each frame.
+        """
+        if not self._is_copy:
+            written = threading.Lock()
+            written.acquire()
+            self._outgoing.put((frame, written))
+            written.acquire()
+
+    def _write(self) -> None:
+        while True:
+            frame, written = self._outgoing.get()
+            self.send(frame)
+            written.release()
 
     def frames(self) -> Iterator[FromWorker]:
         """What the worker sends, until it is gone."""

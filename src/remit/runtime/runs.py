@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass
 from enum import Enum
@@ -37,7 +37,7 @@ from remit.codec import decode, encode
 from remit.db.handles import is_blocking
 from remit.db.store import Capability, Store
 from remit.db.transaction import BlockingDatabase, Database, Session, Transaction, run_blocking
-from remit.errors import InvalidTransition, LeaseLost, UnsupportedHandle
+from remit.errors import IdTaken, InvalidTransition, LeaseLost, UnsupportedHandle
 from remit.jobs import operations
 from remit.jobs.ids import new_id, new_token
 from remit.jobs.model import Claim, Ended, moment
@@ -275,15 +275,17 @@ class LiveRun(Run[Any]):
     async def _complete_on(self, transaction: Transaction, result: object) -> None:
         """Complete in a transaction that somebody else ends.
 
-        A run that was stopped is refused in the server too: the handler may swallow what is raised here, and commit.
+        A run that was stopped, or cannot send what it would, is refused in the server too: the handler may swallow what
+        is raised here, and commit.
         """
         try:
             ended = self._completing(result)
-        except LeaseLost:
-            await operations.refuse(transaction, self.job_id)
+            self.completion = Completion.PROVISIONAL
+            await operations.complete(transaction, ended, worker=self.worker, stamp=self.stamp)
+        except (LeaseLost, IdTaken):
+            with suppress(Exception):  # the refusal is an error of the server
+                await operations.refuse(transaction, self.job_id)
             raise
-        self.completion = Completion.PROVISIONAL
-        await operations.complete(transaction, ended, worker=self.worker, stamp=self.stamp)
 
     def _completing(self, result: object) -> Ended:
         self._check_open("complete")

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from remit.db.transaction import run_blocking
-from remit.errors import ForeignTransaction, LeaseLost
+from remit.errors import ForeignTransaction, IdTaken, LeaseLost
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id, new_token
 from remit.jobs.model import Allotment, Ended
@@ -87,6 +87,22 @@ async def test_a_duplicate_aborts_nothing(outside: Outside, caller: Caller) -> N
     record = read(outside, row["id"])
     assert record is not None
     assert record.payload_text == PAYLOAD
+    assert outside.notes() == ["then"]
+
+
+@on_every_kind
+async def test_an_id_of_another_kind_is_refused_and_the_transaction_goes_on(outside: Outside, caller: Caller) -> None:
+    row, work = event(kinds=["billing.invoice-paid"]), job(kinds=["billing.sync"])
+    other: dict[str, Any] = {"name": "billing.other", "kinds": ["billing.other"]}
+    await publish(outside, caller, row)
+    await jobs.enqueue(outside.store.adopt(caller.handle), [work], store=outside.identity)
+    with pytest.raises(IdTaken, match=r"the id of billing\.invoice-paid already, and billing\.other was not written"):
+        await publish(outside, caller, {**row, **other})
+    with pytest.raises(IdTaken, match=rf"the id of {work['name']} already, and billing\.other was not written"):
+        await jobs.enqueue(outside.store.adopt(caller.handle), [{**work, **other}], store=outside.identity)
+    await caller.does("INSERT INTO note VALUES ('then')")
+    await caller.commits()
+    assert read(outside, row["id"]) is not None
     assert outside.notes() == ["then"]
 
 

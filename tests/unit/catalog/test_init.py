@@ -72,6 +72,7 @@ def test_the_exports_are_these() -> None:
         "check_owner",
         "current_origin",
         "delivery_line",
+        "kind_of",
         "later_message",
         "event_spec_of",
         "exponential",

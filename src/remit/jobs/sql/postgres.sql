@@ -50,7 +50,7 @@ FROM here;
 
 -- name: enqueue_one
 -- The same for one job, in plain parameters: no JSON, and hardly any planning. No row comes back where the id is there
--- already, either; the statement above tells the two apart.
+-- already, either; `stored` tells the two apart.
 WITH here AS MATERIALIZED (
     SELECT remit.clock(:now::bigint) AS now FROM remit.meta WHERE store = :store::text::uuid
 )
@@ -80,6 +80,21 @@ CROSS JOIN LATERAL (
 ON CONFLICT (id) DO NOTHING
 RETURNING CASE WHEN :ring::boolean AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
     THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL;
+
+-- name: stored
+-- The jobs that have some ids already. One row at the least, and none from a store that is not the one that is meant.
+SELECT job.id::text, job.name, job.payload
+FROM remit.meta
+LEFT JOIN remit.job ON job.id = ANY (ARRAY(SELECT value::uuid FROM json_array_elements_text(:ids::text::json) AS id (value)))
+WHERE store = coalesce(:store::text::uuid, store);
+
+-- name: stored_events
+-- The same of events.
+SELECT event.id::text, event.name, event.payload
+FROM remit.meta
+LEFT JOIN remit.event
+    ON event.id = ANY (ARRAY(SELECT value::uuid FROM json_array_elements_text(:ids::text::json) AS id (value)))
+WHERE store = coalesce(:store::text::uuid, store);
 
 -- name: heads
 -- The best ready priority of each line that is not held: one index probe a line, no lock. Who may not take suspects

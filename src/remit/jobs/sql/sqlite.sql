@@ -30,8 +30,8 @@ ON CONFLICT (id) DO NOTHING;
 SELECT changes(), :ring FROM remit_meta WHERE store = :store;
 
 -- name: enqueue_one
--- The same for one job, in plain parameters. No row comes back where the id is there already, either; the statement
--- above tells the two apart.
+-- The same for one job, in plain parameters. No row comes back where the id is there already, either; `stored` tells
+-- the two apart.
 INSERT INTO remit_job (
     id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name, encoding,
     payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
@@ -47,6 +47,18 @@ FROM remit_meta CROSS JOIN (
 WHERE store = :store
 ON CONFLICT (id) DO NOTHING
 RETURNING :ring;
+
+-- name: stored
+-- The jobs that have some ids already. One row at the least, and none from a store that is not the one that is meant.
+SELECT job.id, job.name, job.payload
+FROM remit_meta LEFT JOIN remit_job AS job ON job.id IN (SELECT value FROM json_each(:ids))
+WHERE store = coalesce(:store, store);
+
+-- name: stored_events
+-- The same of events.
+SELECT event.id, event.name, event.payload
+FROM remit_meta LEFT JOIN remit_event AS event ON event.id IN (SELECT value FROM json_each(:ids))
+WHERE store = coalesce(:store, store);
 
 -- name: heads
 -- The best ready priority of each line that is not held: one index probe a line, no lock. Who may not take suspects

@@ -38,7 +38,7 @@ FROM here;
 -- name: publish_one
 -- The same for one event, in plain parameters: a caller's transaction pays for no JSON and for no planning, as long as
 -- nothing here makes the general plan look dearer than one for these very parameters. No row comes back where the id is
--- there already, either; the statement above tells the two apart. Without a lane the lock is not called: it is strict.
+-- there already, either; `stored_events` tells the two apart. Without a lane the lock is not called: it is strict.
 WITH here AS MATERIALIZED (
     SELECT remit.clock(:now::bigint) AS now
     FROM remit.meta, (SELECT pg_advisory_xact_lock(:lane::bigint) IS NULL OFFSET 0) AS turn (taken)

@@ -20,8 +20,8 @@ ON CONFLICT (id) DO NOTHING;
 SELECT changes(), 1 FROM remit_meta WHERE store = :store;
 
 -- name: publish_one
--- The same for one event, in plain parameters. No row comes back where the id is there already, either; the statement
--- above tells the two apart.
+-- The same for one event, in plain parameters. No row comes back where the id is there already, either; `stored_events`
+-- tells the two apart.
 INSERT INTO remit_event (
     id, lane, due_at, published_at, occurred_at, correlation, causation, version, domain, name, encoding, payload, keep,
     scope, traceparent
