@@ -91,6 +91,7 @@ class Executor:
         services: Services,
         hooks: Hooks,
         processes: ProcessPool,
+        suspect_gone: Callable[[], None],
     ) -> None:
         self._entries = entries
         self._intakes = intakes
@@ -105,10 +106,11 @@ class Executor:
         self._telemetry = services.telemetry
         self._hooks = hooks
         self._processes = processes
+        self._suspect_gone = suspect_gone
         self._pid, self._thread = os.getpid(), threading.get_ident()
         self._threads = ThreadCrew()
         self.suspect: LiveRun | None = None
-        """The suspect that runs, or is about to. There is one at a time, see `Ledger.suspect`."""
+        """The suspect that runs, or is about to: one at a time, see `Ledger.suspect`. It may outlive its lease."""
         self._starting = False
         self._closing = False
         self._slots: dict[asyncio.Task[None], Slot] = {}
@@ -217,6 +219,7 @@ class Executor:
     def _leave_suspect(self, run: LiveRun) -> None:
         if self.suspect is run:
             self.suspect = None
+            self._suspect_gone()
 
     async def _start_suspect(self, claim: Claim, ledger: Ledger) -> bool:
         """Note the start, as something that a shutdown waits for: what is noted and not run looks like a crash."""

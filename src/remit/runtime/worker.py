@@ -29,6 +29,7 @@ from remit.jobs import operations as jobs
 from remit.runtime import django, logcontext, operations
 from remit.runtime.completer import Completer, OrderedCompleter
 from remit.runtime.executor import Entry, Executor
+from remit.runtime.filler import Filler
 from remit.runtime.frames import ChildConfig
 from remit.runtime.gate import Gate
 from remit.runtime.heartbeat import BEATS_PER_LEASE, Heartbeat
@@ -333,7 +334,8 @@ class Worker:
         self.heartbeat = self._heartbeat()
         self._loops: list[Loop] = [
             self.completer, self.ordered_completer, self.promoter, self.journal, self.leader, self.rescuer,
-            self.pruner, self.purger, self.registrar, self.reconciler, self.usher, self.relay, self.producer,
+            self.pruner, self.purger, self.registrar, self.filler, self.reconciler, self.usher, self.relay,
+            self.producer,
         ]  # fmt: skip
         self._built = True
 
@@ -371,6 +373,7 @@ class Worker:
             services,
             Hooks(self._hooks),
             ProcessPool(child_config, self._refusals, self.journal.write, self.settings.max_tasks_per_child),
+            self._wake_producer,
         )
         self.producer = Producer(
             self.store, databases.claim, self._intakes, self._ledger, self.executor, watch, telemetry
@@ -396,6 +399,7 @@ class Worker:
         self.pruner = Pruner(database, self.leader, retentions, otherwise, settings.prune_every, telemetry)
         self.purger = Purger(database, self.leader, settings.log, settings.prune_every, telemetry)
         self.registrar = Registrar(database, self.catalog, self.leader, telemetry)
+        self.filler = Filler(database, self.leader, telemetry)
         self.reconciler = Reconciler(
             database, self._ledger, self.executor.active, self._adopt, self.settlement, interval, telemetry
         )

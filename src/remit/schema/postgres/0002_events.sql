@@ -82,7 +82,8 @@ CREATE TABLE remit.subscription (
     fingerprint text NOT NULL,          -- of the declaration that holds
     past text NOT NULL DEFAULT '[]',    -- JSON: fingerprints that it had; a worker that comes with one is an old one
     created_at timestamptz NOT NULL,
-    filling_since timestamptz,          -- a back-fill runs: an ordered subscription holds what is live
+    filling_since timestamptz,          -- a back-fill goes on: an ordered subscription holds what is live
+    filling text,                       -- JSON: what it was asked for, and how far it has come; a worker goes on with it
     retired_at timestamptz
 );
 
