@@ -94,6 +94,12 @@ class UnknownSubscription(RemitError, LookupError):
     code = "unknown-subscription"
 
 
+class DamagedEvents(RemitError):
+    """A back-fill is done, but for some events that the store refuses to deliver; the text names them."""
+
+    code = "damaged-events"
+
+
 class OwnershipError(RemitError):
     """A domain reached for what another domain owns: publish an event, or ask the owner for an API."""
 
@@ -152,6 +158,23 @@ class UndecodablePayload(PayloadError):
     """A stored payload does not fit the message that is declared now."""
 
     code = "undecodable-payload"
+
+
+class IdTaken(RemitError):
+    """The `id=` of a message is already the id of a message of another name; this one was not written."""
+
+    code = "id-taken"
+
+    def __init__(self, id: str, stored: str, refused: str) -> None:
+        """`stored` is the name of the message that has the id, `refused` that of the one that was to get it."""
+        super().__init__(
+            f"{id} is the id of {stored} already, and {refused} was not written: derive the id from the name of the "
+            "message too, so that two messages about one thing have two ids"
+        )
+        self.id, self.stored, self.refused = id, stored, refused
+
+    def __reduce__(self) -> tuple[type[IdTaken], tuple[str, str, str]]:
+        return IdTaken, (self.id, self.stored, self.refused)
 
 
 class JobNotFound(RemitError, LookupError):

@@ -141,7 +141,7 @@ async def grind(job: Grind, run: Run[Mill]) -> str | None:
             case "send":
                 send(job, run)
             case "linger":
-                for _ in range(30):
+                for _ in range(10):
                     run.check()
                     await asyncio.sleep(0.02)
             case _:
@@ -169,7 +169,7 @@ def grind_in_thread(job: GrindInThread, run: Run[Mill]) -> str | None:
             case "send":
                 send(job, run)
             case "linger":
-                for _ in range(30):
+                for _ in range(10):
                     run.check()
                     time.sleep(0.02)
             case _:

@@ -55,7 +55,8 @@ class ChaosSite(Site):
 class Storm:
     """Everything at once for some seconds, then calm until nothing is left to do.
 
-    `server` is one that may be restarted; `sessions` is one whose sessions may be ended.
+    `pause` is the longest one of a producer, in seconds. `server` is one that may be restarted; `sessions` is one whose
+    sessions may be ended.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Storm:
         self.seed = seed
         self.server = server
         self.sessions = sessions
+        self.pause = pause
         self.done: Counter[str] = Counter()
         self._over = threading.Event()
         self._failures: list[BaseException] = []
@@ -169,6 +171,7 @@ class Producer:
         self.storm, self.ledger = storm, storm.site.ledger
         self.chance = random.Random(f"{storm.seed} {name}")
         self.number = int(name[-1]) * 1_000_000
+        self.pause = storm.pause
 
     def run(self) -> None:
         for plan in (("effect",), ("send",), ("raise",), ("dead",), ("skip",)) * 3:  # whatever the dice say
@@ -177,7 +180,7 @@ class Producer:
         self.in_a_transaction(rolls_back=True)
         while not self.storm.is_over():
             self.chance.choice([self.alone, self.alone, self.many, self.in_a_transaction, self.publish])()
-            time.sleep(self.chance.random() * 0.06)
+            time.sleep(self.chance.random() * self.pause)
 
     def next(self) -> int:
         self.number += 1

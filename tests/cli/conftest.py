@@ -83,10 +83,10 @@ def start() -> Iterator[Start]:
     """Start a command as a process of its own, with both of its outputs in one stream."""
     started: list[Process] = []
 
-    def run(*argv: str, prefix: tuple[str, ...] = (), **environment: str) -> Process:
+    def run(*argv: str, prefix: tuple[str, ...] = (), folder: Path = HERE, **environment: str) -> Process:
         popen = subprocess.Popen(
             [*prefix, sys.executable, "-m", "remit.cli", *argv],
-            cwd=HERE,
+            cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

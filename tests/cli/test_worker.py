@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cli.harness import Command, Depot, Harbour, Start, eventually
+from tests.cli.harness import HERE, Command, Depot, Harbour, Start, eventually
 from tests.servers import PgBouncer
 
 
@@ -91,7 +91,7 @@ def test_a_worker_tells_whom_it_delivers_to_and_what_reaches_nobody(
         "back, or run `remit subscriptions retire customs.weigh`"
     )
     assert re.match(
-        r"  warning  a replay to customs.clear has gone on since .* ago and holds what is live: ", warnings[1]
+        r"  warning  a back-fill of customs.clear has gone on since .* ago and holds what is live: ", warnings[1]
     )
     assert not any("does not know" in line for line in warnings), "that it is gone says it better"
 
@@ -401,3 +401,29 @@ def test_a_worker_serves_the_queues_of_its_options(depot: Depot, start: Start, r
     worker = start("worker", REMIT_EXCLUDE="depot.parcels,depot.reports")
     assert worker.end() == 2
     assert "leave this worker without any queue" in worker.output
+
+
+def test_a_worker_that_reloads_runs_the_code_of_the_last_change(depot: Depot, start: Start, tmp_path: Path) -> None:
+    from depot.messages import Pack
+
+    module = tmp_path / "served.py"
+    code = "from depot.app import make_app\nprint('release {}', flush=True)\napp = make_app()\n"
+    module.write_text(code.format(1))
+    worker = start("worker", "served:app", "--reload", folder=tmp_path, PYTHONPATH=str(HERE))
+    worker.wait_for("release 1")
+    worker.wait_for(" is ready")
+    module.write_text("def not_python(")
+    worker.wait_for("SyntaxError")
+    module.write_text(code.format(2))
+    worker.wait_for("release 2")
+    worker.wait_for(" is ready", times=2)
+    [id] = depot.enqueue(Pack(number=1))
+    worker.wait_for("packing parcel 1")
+    worker.signal(signal.SIGINT)
+    assert worker.end() == 0
+    assert depot.states()[id] == "completed"
+
+
+def test_reload_and_processes_are_not_mixed(depot: Depot, remit: Command) -> None:
+    result = remit("worker", "--reload", "--processes", "2")
+    assert (result.status, "--reload runs one worker" in result.err) == (2, True)

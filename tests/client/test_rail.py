@@ -215,6 +215,20 @@ async def test_a_full_buffer_holds_its_producers_and_serves_them_in_turn(
         assert written(store_url) == list(range(15))
 
 
+async def test_a_small_event_does_not_pass_a_large_one_that_waits_for_room(store_url: str) -> None:
+    with application(store_url, Rail(every=60, most_bytes=130)) as app:
+        with away(store_url):
+            await sales.publish_soon(Sold(number=0))
+            late = []
+            for number, text in ((1, "x" * 120), (2, "")):
+                late.append(asyncio.create_task(sales.publish_soon(Sold(number=number, text=text))))
+                await asyncio.sleep(0)
+                assert len(rail_of(app)._queue) == len(late), "there is room for the second one, but not its turn"
+        await asyncio.gather(*late)
+        await sales.flush()
+        assert written(store_url) == [0, 1, 2]
+
+
 def test_a_producer_whose_patience_ends_is_told_and_its_event_is_not_taken(store_url: str) -> None:
     with application(store_url, Rail(every=0, most=2, batch=2, patience=0.2)):
         with away(store_url):

@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import psycopg
 import pytest
 
-from remit import Domain, Job, JobRef, Keep, Remit, State
+from remit import Domain, Job, JobRef, Keep, Remit, State, schema
+from remit.db.opening import open_store
 from remit.errors import AlreadyBound, ForeignTransaction, InvalidArgument, JobNotFound
+from tests.servers import PostgresServer
 
 
 class Sending(Domain):
@@ -100,6 +104,7 @@ def test_every_option_arrives_in_the_store(app: Remit) -> None:
         priority=-3,
         attempts=7,
         expires=due + timedelta(hours=1),
+        timeout=timedelta(minutes=2),
         keep=60,
         label="first order",
         requested_by={"name": "warehouse", "role": "system"},
@@ -108,10 +113,21 @@ def test_every_option_arrives_in_the_store(app: Remit) -> None:
     job = app.sync.jobs.get(ref.id)
     assert (job.state, job.run_at, job.priority, job.attempts) == (State.SCHEDULED, due, -3, 7)
     assert job.expires_at == due + timedelta(hours=1)
+    assert job.timeout == 120.0
     assert (job.label, job.attachment) == ("first order", "https://example.com/7.pdf")
     assert job.requested_by == {"name": "warehouse", "role": "system"}
     assert (job.owner, job.queue, job.name, job.version) == ("sending", "sending.default", "sending.ship", 1)
     assert job.payload == {"order": "7"}
+
+
+def test_a_timeout_of_one_call_is_kept_whatever_the_way(app: Remit) -> None:
+    refs = [
+        *sending.sync.enqueue_many([Ship(order="7"), Ship(order="8")], timeout=5),
+        sending.sync.enqueue_named("ship", {"order": "9"}, timeout=0.5),
+        sending.sync.enqueue(Ship(order="10"), timeout=math.inf),
+        sending.sync.enqueue(Ship(order="11")),
+    ]
+    assert [app.sync.jobs.get(ref.id).timeout for ref in refs] == [5.0, 5.0, 0.5, math.inf, None]
 
 
 def test_a_job_in_the_past_is_ready_and_a_delayed_one_is_not(app: Remit) -> None:
@@ -205,3 +221,39 @@ def test_a_job_class_says_how_long_its_jobs_are_kept_and_a_call_overrules_it(app
     connection.close()
     assert [rows[ref.id] for ref in refs[:3]] == [30.0, 5.0, None]
     assert rows[refs[3].id] > 50 * 365 * 86_400
+
+
+def made_anew(url: str, server: PostgresServer) -> None:
+    """Drop the database under whoever uses it, and make it again under the same name, with tables of its own."""
+    if url.startswith("sqlite"):
+        for file in Path(url.removeprefix("sqlite:///")).parent.glob("remit.db*"):
+            if file.is_file():
+                file.unlink()
+    else:
+        name = url.rpartition("/")[2]
+        with psycopg.connect(server.url(), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+            connection.execute(f"CREATE DATABASE {name}".encode())
+    schema.migrate(open_store(url))
+
+
+async def test_a_database_that_was_made_anew_is_sent_to_as_the_old_one_was(
+    store_url: str, postgres_server: PostgresServer
+) -> None:
+    app = Remit(store_url, domains=[sending])
+    app.sync.migrate()
+    async with app:
+        sending.sync.enqueue(Ship(order="before"))
+        await sending.enqueue(Ship(order="before"))
+        for round in range(3):
+            made_anew(store_url, postgres_server)
+            if round == 0:
+                sent = [await sending.enqueue(Ship(order="async"))]
+            elif round == 1:
+                sent = [sending.sync.enqueue(Ship(order="blocking"))]
+            else:
+                with closing(caller(store_url)) as connection:
+                    sent = sending.sync.enqueue_many([Ship(order="caller"), Ship(order="caller")], tx=connection)
+                    connection.commit()
+            assert [job.id for job in (await app.jobs.list()).jobs] == sorted((ref.id for ref in sent), reverse=True)
+            sending.sync.enqueue(Ship(order="before"))

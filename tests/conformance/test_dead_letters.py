@@ -6,9 +6,9 @@ from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id, new_token
 from remit.jobs.model import moment
 from remit.jobs.states import GaveUp, State
-from tests.conformance.desk import BOOM, SECOND, Desk, a_job
+from tests.conformance.desk import BOOM, SECOND, Desk, a_job, text
 
-ALL: dict[str, Any] = dict.fromkeys(["domain", "queue", "name", "reason"])
+ALL: dict[str, Any] = dict.fromkeys(["domain", "queue", "names", "reason"])
 
 
 async def dead(desk: Desk, reason: str = "no retry can help", **changes: Any) -> str:
@@ -56,7 +56,7 @@ async def test_every_filter_chooses_and_counts_alike(desk: Desk) -> None:
     for filters in (
         {"domain": "shop"},
         {"queue": "shop.orders"},
-        {"name": "shop.pack"},
+        {"names": text(["shop.pack", "shop.wrap"])},
         {"reason": "refused"},
         {"reason": "100%_cust"},
     ):

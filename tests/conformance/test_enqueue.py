@@ -5,12 +5,28 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from remit.db.statements import Query
+from remit.db.transaction import Row, Value
 from remit.errors import ForeignTransaction, StoreError
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id
 from remit.jobs.model import moment
 from remit.jobs.states import Completed, State
-from tests.conformance.desk import DAWN, LINE, QUEUE, SECOND, Desk, a_job, message_of
+from tests.conformance.desk import DAWN, LINE, QUEUE, SECOND, At, Desk, a_job, message_of
+
+
+class Counting:
+    """A transaction that notes which statements it was asked for."""
+
+    def __init__(self, tx: At) -> None:
+        self.tx = tx
+        self.dialect = tx.dialect
+        self.blocking = False
+        self.asked: list[str] = []
+
+    async def fetch(self, query: Query, **params: Value) -> list[Row]:
+        self.asked.append(query.name)
+        return await self.tx.fetch(query, **params)
 
 
 def at(seconds: float) -> datetime:
@@ -26,8 +42,20 @@ async def test_a_job_without_a_time_is_ready_at_once(desk: Desk) -> None:
     assert (job.claimed_at, job.finished_at, job.expires_at, job.worker, job.reason, job.result) == (None,) * 6
 
 
+async def test_only_a_duplicate_costs_a_second_statement(desk: Desk) -> None:
+    job = a_job(kinds=["billing.sync-invoice"])
+    async with desk.session() as (tx, _):
+        counting = Counting(tx)
+        identity = await jobs.store(tx)
+        assert await jobs.enqueue(counting, [job], store=identity) == 1
+        assert counting.asked == ["enqueue_one"]
+        assert await jobs.enqueue(counting, [job], store=identity) == 0
+        assert counting.asked == ["enqueue_one", "enqueue_one", "stored"]
+
+
 async def test_everything_that_a_call_may_say_is_kept(desk: Desk) -> None:
     said = {
+        "timeout": 0.25,
         "priority": -32768,
         "attempts": 1_000_000,
         "label": "Invoice 7",
@@ -37,7 +65,7 @@ async def test_everything_that_a_call_may_say_is_kept(desk: Desk) -> None:
         "causation": new_id(),
     }
     job = await desk.get(await desk.enqueue(**said))
-    assert (job.priority, job.attempts, job.label) == (-32768, 1_000_000, "Invoice 7")
+    assert (job.priority, job.attempts, job.label, job.timeout) == (-32768, 1_000_000, "Invoice 7", 0.25)
     assert (job.requested_by, job.attachment) == ({"name": "Ada"}, "https://example.org/7.pdf")
     assert (job.correlation, job.causation) == (said["correlation"], said["causation"])
 

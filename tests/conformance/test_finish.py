@@ -234,6 +234,18 @@ async def test_a_suspect_that_is_given_back_stays_one(desk: Desk) -> None:
     assert (await desk.claim_one()).suspect
 
 
+async def test_a_started_suspect_that_is_given_back_has_not_started_any_more(desk: Desk) -> None:
+    """Else the next crash beside it would be charged to it."""
+    suspect = await a_suspect(desk)
+    await desk(jobs.start_suspect, suspect.id, token=suspect.token)
+    await desk.finish(suspect, Interrupted())
+    worker = await desk.register()
+    await desk.claim_one(worker)
+    await desk.die(worker)
+    assert await desk.rescue() == [(suspect.id, State.READY, False)]
+    assert (await desk.get(suspect.id)).failures == 0
+
+
 @pytest.mark.parametrize("name", ["completed", "skipped", "failed", "gave up", "snoozed"])
 async def test_a_suspect_that_came_to_an_end_by_itself_is_cleared(desk: Desk, name: str) -> None:
     suspect = await a_suspect(desk)
@@ -267,7 +279,7 @@ EVERYTHING = {
     "state": None,
     "domain": None,
     "queue": None,
-    "name": None,
+    "names": None,
     "label": None,
     "reason": None,
     "deleted": True,

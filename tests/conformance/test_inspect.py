@@ -9,9 +9,9 @@ from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id
 from remit.jobs.model import JobRecord, Page, moment
 from remit.jobs.states import Completed, Failed, GaveUp, State
-from tests.conformance.desk import BOOM, QUEUE, SECOND, Desk, a_job
+from tests.conformance.desk import BOOM, QUEUE, SECOND, Desk, a_job, text
 
-ANYTHING: dict[str, Any] = dict.fromkeys(["state", "domain", "queue", "name", "label", "reason", "after"])
+ANYTHING: dict[str, Any] = dict.fromkeys(["state", "domain", "queue", "names", "label", "reason", "after"])
 
 
 async def page(desk: Desk, **filters: Any) -> Page:
@@ -139,7 +139,7 @@ async def test_pages_are_stable_while_jobs_come_and_go(desk: Desk) -> None:
 async def test_every_filter_narrows_the_list(desk: Desk) -> None:
     odd = await desk.enqueue(domain="shop", queue="shop.orders", name="shop.pack", label="odd")
     await desk.enqueue_many([a_job() for _ in range(3)])
-    for filters in ({"domain": "shop"}, {"queue": "shop.orders"}, {"name": "shop.pack"}, {"label": "odd"}):
+    for filters in ({"domain": "shop"}, {"queue": "shop.orders"}, {"names": text(["shop.pack"])}, {"label": "odd"}):
         assert [job.id for job in (await page(desk, **filters)).jobs] == [odd], filters
     assert (await page(desk, domain="shop", queue=QUEUE)).jobs == ()
 

@@ -13,7 +13,7 @@ from tests.conformance.desk import BOOM, Desk, an_event
 
 
 async def page(desk: Desk, limit: int = 50, **filters: Any) -> EventPage:
-    nothing = dict.fromkeys(["state", "domain", "name", "after"])
+    nothing = dict.fromkeys(["state", "domain", "names", "after"])
     return await desk(outbox.list_events, **{**nothing, **filters}, limit=limit)
 
 
@@ -78,9 +78,9 @@ async def test_events_are_found_by_state_domain_and_name(desk: Desk) -> None:
     assert await ids(desk, state="pending") == [pending]
     assert await ids(desk, state="dead") == [dead]
     assert await ids(desk, state="dispatched") == [sent]
-    assert await ids(desk, domain="stock") == await ids(desk, name="stock.moved") == [pending]
+    assert await ids(desk, domain="stock") == await ids(desk, names=["stock.moved", "x.y"]) == [pending]
     assert await ids(desk, domain="billing", state="dead") == [dead]
-    assert await ids(desk, name="billing.nothing") == []
+    assert await ids(desk, names=["billing.nothing"]) == []
 
 
 async def test_a_listed_event_is_the_event_without_its_deliveries(desk: Desk) -> None:

@@ -175,7 +175,7 @@ async def cancel_many(tx: Transaction) -> object:
 
 def listed(**filters: Any) -> Act:
     async def page(tx: Transaction) -> object:
-        nothing: dict[str, Any] = dict.fromkeys(["state", "domain", "name", "after"])
+        nothing: dict[str, Any] = dict.fromkeys(["state", "domain", "names", "after"])
         return await outbox.list_events(tx, **{**nothing, **filters}, limit=50)
 
     return page

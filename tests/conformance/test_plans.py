@@ -151,7 +151,7 @@ async def prune(tx: Transaction) -> object:
 
 
 def listed(**filters: Any) -> Act:
-    anything = dict.fromkeys(["state", "domain", "queue", "name", "label", "reason", "after"])
+    anything = dict.fromkeys(["state", "domain", "queue", "names", "label", "reason", "after"])
     asked = {**anything, "deleted": False, "limit": 50}
 
     async def page(tx: Transaction) -> object:
@@ -161,7 +161,7 @@ def listed(**filters: Any) -> Act:
 
 
 HOT = {
-    "claim": (Role.CLAIM, claim, {"job_ready", "job_pkey"}),
+    "claim": (Role.CLAIM, claim, {"job_ready", "job_suspect", "job_pkey"}),
     "heads": (Role.CLAIM, heads, {"job_ready"}),
     "finish": (Role.COMPLETE, finish, {"job_pkey"}),
 }

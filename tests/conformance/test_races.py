@@ -166,6 +166,19 @@ async def test_a_cancellation_waits_for_the_promotion(postgres_desk: Desk) -> No
     assert await desk.state(id) is State.CANCELLED
 
 
+async def test_a_claim_passes_what_another_transaction_has_locked_and_takes_the_next(postgres_desk: Desk) -> None:
+    desk = postgres_desk
+    worker = await desk.register()
+    first, second = await desk.enqueue_many([a_job() for _ in range(2)])
+    async with meanwhile(desk) as (tx, start):
+        assert await jobs.cancel(tx, first, reason="no", by=None) == (State.READY, True)
+        claimed = start(jobs.claim, [Allotment(7, QUEUE, 1)], worker=worker, token=new_token(), role=Role.CLAIM)
+        await passed_or_waits(desk, claimed)
+        assert claimed.done(), "it waits for nobody"
+        claims, _ = await claimed
+    assert [claim.id for claim in claims] == [second]
+
+
 async def test_a_burial_waits_for_the_claim_in_flight_and_finds_its_jobs(postgres_desk: Desk) -> None:
     desk = postgres_desk
     worker, id = await desk.register(), await desk.enqueue()

@@ -55,7 +55,7 @@ async def delete(desk: Desk, id: str, worker: str) -> None:
 
 
 async def replay(desk: Desk, id: str, worker: str) -> None:
-    everything: dict[str, Any] = dict.fromkeys(["domain", "queue", "name", "reason", "ended_before", "after"])
+    everything: dict[str, Any] = dict.fromkeys(["domain", "queue", "names", "reason", "ended_before", "after"])
     await desk(jobs.replay, **everything, token=new_token(), limit=9)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
@@ -12,6 +13,7 @@ from remit import schema
 from remit.db.opening import open_store
 from remit.db.store import Store
 from remit.db.transaction import Database, Role
+from remit.errors import StoreUnavailable
 from remit.jobs import operations
 from remit.jobs.ids import new_id
 from remit.jobs.model import Allotment, Claim, Ended
@@ -140,3 +142,60 @@ async def test_nothing_is_written_once_the_lease_is_lost(store: Store) -> None:
     await completer.stop()
     await database.close()
     assert await states(store, claims) == [State.RUNNING, State.RUNNING]
+
+
+async def test_of_two_outcomes_of_one_job_only_the_one_with_the_valid_token_sends_its_messages(store: Store) -> None:
+    """A zombie's outcome waits beside that of the run which took its place. In one statement, messages of both would be
+    those of a job that landed.
+    """
+    ledger = Ledger()
+    for order, claim in zip((1, -1), await claimed(store, ledger, 2), strict=True):
+        valid = ended(claim, Completed(None))
+        stale = replace(valid, token=claim.token + 1, messages=[{**job(), "name": "d.stale", "causation": claim.id}])
+        valid.messages.append({**job(), "name": "d.valid", "causation": claim.id})
+        telemetry = await complete(store, ledger, [stale, valid][::order])
+        assert telemetry.counts == {"completed": 1, "lease_lost": 1}
+    assert await names(store) == ["d.j", "d.j", "d.valid", "d.valid"]
+
+
+class Deaf:
+    """A database of which some answers are lost, after it has done what was asked."""
+
+    def __init__(self, database: Database, *lost: int) -> None:
+        self._database = database
+        self._lost = lost
+        self._calls = 0
+
+    async def run(self, work: Any, *, atomic: bool = True) -> Any:
+        answer = await self._database.run(work, atomic=atomic)
+        self._calls += 1
+        if self._calls in self._lost:
+            raise StoreUnavailable("the answer was lost")
+        return answer
+
+
+async def test_an_outcome_whose_answer_was_lost_is_counted_once_however_often_that_happens(store: Store) -> None:
+    """The answer to the write is lost, and then the answer to the question what became of the second outcome."""
+    ledger = Ledger()
+    claims = await claimed(store, ledger, 2)
+    zombie = replace(ended(claims[1], Completed(None)), token=claims[1].token + 1)
+    database = store.database(Role.COMPLETE)
+    telemetry = Telemetry()
+    completer = the_completer(cast("Database", Deaf(database, 1, 4)), ledger, telemetry)
+    for one in (ended(claims[0], Completed(None)), zombie):
+        completer.put(one)
+    completer.start()
+    async with asyncio.timeout(20):
+        await completer.flushed()
+    await completer.stop()
+    await database.close()
+    assert await states(store, claims) == [State.COMPLETED, State.RUNNING]
+    assert (telemetry.counts["completed"], telemetry.counts["lease_lost"]) == (1, 0)
+
+
+async def names(store: Store) -> list[str]:
+    """The names of all jobs, sorted."""
+    database = store.database(Role.CLIENT)
+    page = await database.run(lambda tx: operations.list_jobs(tx, after=None, limit=100))
+    await database.close()
+    return sorted(record.name for record in page.jobs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import threading
 import time
@@ -55,6 +56,16 @@ class Latest(Job[Yard], queue=latest):
 
 class Sleeper(Job[Yard], queue=single, timeout=0.1, retry=ONCE):
     deaf: bool = False
+
+
+class Patient(Job[Yard], queue=single, retry=ONCE):
+    """Takes as long as it takes, unless a call says otherwise."""
+
+    how: str = "alone"
+
+
+class PatientInThread(Job[Yard], queue=threads, retry=ONCE):
+    gate: str
 
 
 class Finisher(Job[Yard], queue=single, timeout=0.1, retry=ONCE):
@@ -150,6 +161,36 @@ async def sleeper(job: Sleeper, run: Run[Yard]) -> str:
         state.late.append(error)
         raise
     return "late"
+
+
+async def rests() -> None:
+    await state.gate.wait()
+
+
+@yard.handles(Patient)
+async def patient(job: Patient, run: Run[Yard]) -> None:
+    match job.how:
+        case "sends":
+            run.enqueue(Patient(), timeout=0.05)
+        case "task":
+            await asyncio.create_task(rests())
+        case "cleaning":
+            try:
+                await rests()
+            finally:
+                raise ValueError("while it cleaned up")
+        case _:
+            await rests()
+
+
+@yard.handles(PatientInThread)
+def patient_in_thread(job: PatientInThread, run: Run[Yard]) -> None:
+    waits_for(Path(job.gate))
+
+
+def waits_for(gate: Path) -> None:
+    while not gate.exists():
+        time.sleep(0.005)
 
 
 @yard.handles(Finisher)
@@ -266,6 +307,50 @@ async def test_a_timeout_cancels_an_async_handler_and_frees_its_slot(store_url: 
     assert record.state == "dead"
     assert [error.kind for error in record.errors] == ["TimeoutError"]
     assert "longer than its timeout of 0.1 s" in record.errors[0].message
+
+
+@pytest.mark.parametrize("how", ["alone", "task"])
+async def test_the_failure_of_a_timeout_tells_where_the_run_stood(store_url: str, how: str) -> None:
+    async with working(store_url, yard) as (app, _):
+        record = await ended(app, await yard.enqueue(Patient(how=how), timeout=0.05))
+    [error] = record.errors
+    assert (error.kind, error.message) == ("TimeoutError", "the run took longer than its timeout of 0.05 s")
+    text = error.traceback or ""
+    assert "It stood here when its time was up" in text
+    assert text.index("in patient") < text.index("in rests") < text.index("await state.gate.wait()")
+
+
+async def test_the_failure_of_a_timeout_tells_where_a_thread_stood(store_url: str, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    async with working(store_url, yard) as (app, _):
+        record = await ended(app, await yard.enqueue(PatientInThread(gate=str(gate)), timeout=0.05))
+        gate.touch()
+    text = record.errors[0].traceback or ""
+    assert "It stood here when its time was up" in text
+    assert text.index("in patient_in_thread") < text.index("in waits_for")
+    assert "remit/runtime/" not in text.replace("tests/runtime/", "")
+
+
+async def test_the_failure_of_a_timeout_tells_what_the_handler_raised_then(store_url: str) -> None:
+    async with working(store_url, yard) as (app, _):
+        record = await ended(app, await yard.enqueue(Patient(how="cleaning"), timeout=0.05))
+    [error] = record.errors
+    assert error.kind == "TimeoutError"
+    assert "ValueError: while it cleaned up" in (error.traceback or "")
+
+
+async def test_a_call_may_give_its_job_less_time_or_more(store_url: str) -> None:
+    async with working(store_url, yard) as (app, worker):
+        parent = await yard.enqueue(Patient(how="sends"))
+        assert (await ended(app, parent)).state == "completed"
+        [child] = [job for job in (await app.jobs.list(job="yard.patient")).jobs if job.causation]
+        await until(lambda: worker.telemetry.counts["dead"] == 1, "what a run sends has its timeout too")
+        assert (await app.jobs.get(child.id)).errors[0].kind == "TimeoutError"
+        unlimited = await yard.enqueue(Sleeper(), timeout=math.inf)
+        await in_state(app, unlimited, "running")
+        assert [run.deadline for run in worker.executor.active.values()] == [0.0], "no watchdog waits for it"
+        state.gate.set()
+        assert (await ended(app, unlimited)).result == "late"
 
 
 async def test_a_handler_that_ends_although_its_time_is_up_is_complete(store_url: str) -> None:

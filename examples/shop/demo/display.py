@@ -66,7 +66,7 @@ class Lines:
         for happening in story.happenings[self._told :]:
             self._console.print(_line(happening), soft_wrap=True)
         self._told = len(story.happenings)
-        if story.seconds - self._last >= SELDOM and story.queues:
+        if story.seconds - self._last >= SELDOM and story.customers.answers.count:
             self._last = story.seconds
             self._console.print(_line(Happening(story.seconds, _in_a_line(story), "dim")), soft_wrap=True)
 
@@ -181,12 +181,9 @@ def _line(happening: Happening) -> Text:
 def _in_a_line(story: Story) -> str:
     relayed = story.relayed
     under_way = sum(heard.under_way for heard in story.heard.values())
-    retrying = sum(heard.retrying for heard in story.heard.values())
     done = sum(heard.done for heard in story.heard.values())
     return (
         f"orders {story.customers.answers.count:,}/{story.customers.total:,} · "
-        f"events: {relayed.published:,} out, {relayed.pending:,} wait, lag {relayed.lag:.1f} s · "
-        f"deliveries: {done:,} done, {under_way:,} under way, {retrying} to retry · jobs done: {_done(story):,} · "
-        f"outside: {story.outside['payments']:,} payments, {story.outside['parcels']:,} parcels, "
-        f"{story.outside['mails']:,} mails, {story.outside['pushes']:,} pushes"
+        f"events {relayed.published:,} (lag {relayed.lag:.1f} s) · "
+        f"deliveries {done:,} + {under_way:,} open · jobs {_done(story):,}"
     )

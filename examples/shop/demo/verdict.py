@@ -33,10 +33,10 @@ def show(findings: Sequence[Finding], console: Console) -> None:
 
 
 def _table(title: str, findings: Sequence[Finding], wide: bool) -> RenderableType:
-    shown = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     shown.add_column("", no_wrap=True)
     shown.add_column(title, no_wrap=True, min_width=NAMES)
-    for heading in ("found of due", "rolled back", "twice", "again"):
+    for heading in ("found/due", "rolled back", "twice", "again"):
         shown.add_column(heading, justify="right", no_wrap=True)
     if wide:
         shown.add_column("looked up in", no_wrap=True)
@@ -44,7 +44,7 @@ def _table(title: str, findings: Sequence[Finding], wide: bool) -> RenderableTyp
         shown.add_row(
             Text("✓", "green") if finding.clean else Text("✗", "bold red"),
             finding.name,
-            Text(f"{finding.found:,} of {finding.due:,}", "bold red" if finding.lost else ""),
+            Text(f"{finding.found:,}/{finding.due:,}", "bold red" if finding.lost else ""),
             _count(finding.rolled_back),
             _count(finding.twice),
             Text("-" if finding.again is None else f"{finding.again:,}", "dim"),

@@ -15,8 +15,8 @@ from typing_extensions import TypedDict
 
 from remit.catalog.backoff import DeclaredBackoff, Exponential, Fixed
 from remit.catalog.ids import AnyId, id_text
-from remit.catalog.policies import Policy, check_attempts, check_priority
-from remit.catalog.quantities import Duration, in_seconds
+from remit.catalog.policies import FOREVER, Policy, check_attempts, check_priority
+from remit.catalog.quantities import Duration, in_seconds, in_seconds_or_forever
 from remit.catalog.specs import EventSpec, JobSpec, Message
 from remit.codec import encode
 from remit.errors import InvalidArgument, NotAMessage, UnknownOption, nearest
@@ -47,6 +47,9 @@ class EnqueueOptions(TypedDict, total=False, closed=True):  # closed: else ty le
     backoff: DeclaredBackoff | None
     """`exponential(…)` or `fixed(…)`, stored with the job; a function cannot be stored and stands on the class."""
 
+    timeout: Duration | None
+    """How long one run of it may take, `math.inf` for as long as it likes; stored with the job."""
+
     expires: Duration | datetime | None
     """How long after it is due, or until when, the first run may start; later the job is cancelled. Retries are not
     subject to it."""
@@ -64,16 +67,17 @@ class EnqueueOptions(TypedDict, total=False, closed=True):  # closed: else ty le
     """The http(s) address of what the job made or worked on."""
 
     id: AnyId | None
-    """The job's own id, a UUID that the caller derives from what the job is about: sent again under the same id, the
-    job is a duplicate, for as long as the first one is kept. For one job, not for several."""
+    """The job's own id, a UUID that the caller derives from the job's name and from what it is about: sent again under
+    the same id, the job is a duplicate, for as long as the first one is kept. `IdTaken` where a job of another name has
+    it. For one job, not for several."""
 
 
 class EnqueueRequest(Struct, frozen=True, kw_only=True):
     """One job as a store writes it. What is None was not said, or has no limit.
 
     The job is due at `at`, or else `delay` seconds after the store's own time. `expires` is an instant, or seconds
-    after the job is due. Instants are in UTC. `backoff` and `keep` are set only where the call overrides the policy;
-    `attempts` and `priority` are resolved. `requested_by` and `scope` are the JSON texts of objects.
+    after the job is due. Instants are in UTC. `backoff`, `timeout` and `keep` are set only where the call overrides the
+    policy; `attempts` and `priority` are resolved. `requested_by` and `scope` are the JSON texts of objects.
     """
 
     spec: JobSpec
@@ -83,6 +87,7 @@ class EnqueueRequest(Struct, frozen=True, kw_only=True):
     delay: float = 0.0
     at: datetime | None = None
     backoff: str | None = None
+    timeout: float | None = None
     expires: float | datetime | None = None
     keep: float | None = None
     label: str | None = None
@@ -153,6 +158,7 @@ def _with_options(
         delay=0.0 if delay is None else in_seconds("delay", delay),
         at=None if at is None else instant("at", at),
         backoff=None if backoff is None else _declared(backoff).dump(),
+        timeout=_timeout(given.get("timeout")),
         expires=policy.expires if expires is None else expires,
         keep=spec.keep if keep is None else in_seconds("keep", keep),
         label=_text("label", given.get("label"), LONGEST_LABEL),
@@ -194,6 +200,13 @@ def _expiry(expires: Duration | datetime | None, at: datetime | None) -> float |
     if at is not None and deadline <= instant("at", at):
         raise InvalidArgument("expires is not after at, so the job could never start.")
     return deadline
+
+
+def _timeout(timeout: Duration | None) -> float | None:
+    if timeout is None:
+        return None
+    seconds = in_seconds_or_forever("timeout", timeout)
+    return FOREVER if seconds is None else seconds
 
 
 def _declared(backoff: object) -> DeclaredBackoff:

@@ -185,7 +185,8 @@ class Domain(Owner[C]):
 
         Raises `OwnershipError` for another domain's job and in another domain's handler, `UnboundDomain` before an
         application took the domain in, `PayloadError` and `PayloadTooLarge` for what does not survive its way through
-        JSON, `InvalidArgument` and `UnknownOption` for an option, `TransactionError` for `tx`, and `StoreError`.
+        JSON, `InvalidArgument` and `UnknownOption` for an option, `IdTaken` for `id`, `TransactionError` for `tx`, and
+        `StoreError`.
 
             await billing.enqueue(SyncInvoice(invoice_id="1"), tx=session, delay=30)
         """
@@ -349,7 +350,8 @@ class Domain(Owner[C]):
 
         Raises `OwnershipError` for another domain's event and in another domain's handler, `UnboundDomain` before an
         application took the domain in, `PayloadError` and `PayloadTooLarge` for what does not survive its way through
-        JSON, `InvalidArgument` and `UnknownOption` for an option, `TransactionError` for `tx`, and `StoreError`.
+        JSON, `InvalidArgument` and `UnknownOption` for an option, `IdTaken` for `id`, `TransactionError` for `tx`, and
+        `StoreError`.
 
             await billing.publish(InvoicePaid(invoice_id="1"), tx=session)
         """

@@ -10,6 +10,7 @@ from remit.catalog.messages import Job
 from remit.catalog.policies import LARGEST_PAYLOAD
 from remit.catalog.publishing import event_spec_of
 from remit.catalog.specs import DomainSpec, EventSpec, JobSpec, Message
+from remit.codec import decode
 from remit.errors import DuplicateName, UnknownEvent
 
 SHORT_NAME = "publish-later"
@@ -46,6 +47,19 @@ def later_message(domain: DomainSpec, event: Message[Any], limit: int) -> Job[An
     spec = event_spec_of(event)
     message: Any = later_job(domain).message
     return message(event=spec.name, version=spec.version, payload=spec.codec.dump(event, limit=limit))  # type: ignore[no-any-return]
+
+
+def kind_of(name: str, payload: str | None) -> str:
+    """What a stored message is, for the comparison of two under one id: its name; of a delayed event, the event's too.
+
+    All delayed events of a domain are jobs of one name.
+    """
+    if payload is None or not name.endswith(f".{SHORT_NAME}"):
+        return name
+    try:
+        return f"{name} ({decode(payload)['event']})"
+    except Exception:  # a job of the application's own that happens to be named so
+        return name
 
 
 def _publisher(domain: DomainSpec) -> Any:

@@ -24,8 +24,9 @@ class PublishOptions(TypedDict, total=False, closed=True):  # closed: else ty le
     """When it happened, where that is not now: an aware datetime."""
 
     id: AnyId | None
-    """The event's own id, a UUID that the caller derives from what happened: published again under the same id, the
-    event is a duplicate, for as long as the first one is kept. For one event, not for several."""
+    """The event's own id, a UUID that the caller derives from the event's name and from what happened: published again
+    under the same id, the event is a duplicate, for as long as the first one is kept. `IdTaken` where another event
+    has it. For one event, not for several."""
 
     correlation: AnyId | None
     """The id that everything which follows from one cause shares; inside a handler, by default, that of its run."""

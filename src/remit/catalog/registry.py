@@ -150,6 +150,19 @@ class Catalog:
             )
         raise UnknownJob(f"No domain of this application has a job {name!r}.{nearest(name, names)}")
 
+    def called(self, name: str) -> set[str]:
+        """Give all names of the job or the subscription that goes by one of them, in any version; and that one.
+
+        Of subscriptions it knows those whose handlers were imported.
+        """
+        owners = [domain.__remit__.subscriptions for domain in self.domains]
+        return {name, *_names_of(name, self._current()), *(each for one in owners for each in _names_of(name, one))}
+
+    def event_called(self, name: str) -> set[str]:
+        """Give all names of the event that goes by one of them, in any version; and that one."""
+        owners = [System.__remit__.events, *(domain.__remit__.events for domain in self.domains)]
+        return {name, *(each for one in owners for each in _names_of(name, one))}
+
     def policy(self, spec: Work) -> Policy:
         """Give the policy of a job: job over queue over domain over application over remit's own defaults.
 
@@ -283,6 +296,10 @@ def _check_hook(hook: Subscription, known: Iterable[str]) -> None:
                 f"{hook.name} waits for the death of {name!r}, which is no job and no subscription of "
                 f"{hook.domain.__remit__.name}.{nearest(name, known)}"
             )
+
+
+def _names_of(name: str, declared: Versions[Any]) -> Iterable[str]:
+    return (each for one in declared.of(name).values() for each in one.names)
 
 
 def _gathered(catalogs: Iterable[Versions[Spec]]) -> Versions[Spec]:

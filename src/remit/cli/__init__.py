@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from remit.cli.exits import Exit, complain, exit_of
 from remit.cli.stopping import StopSwitch
@@ -24,8 +24,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = StopSwitch()
     if words[:1] == ["worker"]:
         stop.install()  # before anything takes time: a signal during the start ends a worker cleanly
+    return guarded(stop, lambda: _run(words, stop))
+
+
+def guarded(stop: StopSwitch, work: Callable[[], int]) -> int:
+    """Do the work of a command; answers its exit status, also where it failed."""
     try:
-        return _run(words, stop)
+        return work()
     except RemitError as error:
         complain(error)
         return exit_of(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime
 from typing import Any
 
@@ -37,6 +38,7 @@ def job(record: JobRecord) -> dict[str, Any]:
         "attempt": record.attempt,
         "attempts": record.attempts,
         "failures": record.failures,
+        "timeout": "none" if record.timeout == math.inf else record.timeout,
         "created_at": stamp(record.created_at),
         "run_at": stamp(record.run_at),
         "claimed_at": stamp(record.claimed_at),

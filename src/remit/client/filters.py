@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 from remit.catalog import AnyId, id_text
 from remit.codec import encode
@@ -16,7 +16,8 @@ from remit.jobs.states import State
 class JobFilter(TypedDict, total=False):
     """Conditions that a job must meet, all of them; one that is missing or None holds for every job.
 
-    - `state`: one of the seven states. `job`, `queue`: whole names, e.g. `billing.sync-invoice`. `domain`: its name.
+    - `state`: one of the seven states. `job`, `queue`: whole names, e.g. `billing.sync-invoice`. `domain`: its name. A
+      `job` is the name of a job or of a subscription; jobs under its other names, which it had or has, match too.
     - `label`: the whole label. `requested_by`: the name, role or email of the requester.
     - `reason`: a part of the reason for which a job was skipped, cancelled, put off or given up; no index serves it, so
       name a `state` with it.
@@ -42,8 +43,11 @@ class JobFilter(TypedDict, total=False):
     deleted: bool
 
 
-def checked(given: JobFilter) -> Filter:
-    """A filter as the statements take it. Raises `InvalidArgument`, which names the condition."""
+def checked(given: JobFilter, names: Collection[str] | None = None) -> Filter:
+    """A filter as the statements take it; `names` are all names of its `job`.
+
+    Raises `InvalidArgument`, which names the condition.
+    """
     for key in given:
         if key not in JobFilter.__annotations__:
             raise InvalidArgument(
@@ -56,7 +60,7 @@ def checked(given: JobFilter) -> Filter:
     scope = given.get("scope")
     filter: Filter = {
         "state": _state(given.get("state")),
-        "name": given.get("job"),
+        "names": None if names is None else encode(sorted(names)),
         "queue": given.get("queue"),
         "domain": given.get("domain"),
         "label": given.get("label"),
@@ -71,6 +75,15 @@ def checked(given: JobFilter) -> Filter:
         "deleted": bool(given.get("deleted")),
     }
     return filter
+
+
+Called: TypeAlias = Callable[[str], Collection[str]]
+"""Gives all names of what an application calls by one of them; at least that one."""
+
+
+def by_that_name(name: str) -> Collection[str]:
+    """What goes by a name where no application tells of others."""
+    return (name,)
 
 
 def unknown(noun: str, name: str, known: Collection[str]) -> str:

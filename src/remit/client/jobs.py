@@ -10,14 +10,15 @@ from typing_extensions import Unpack
 
 from remit.catalog import AnyId, id_text
 from remit.client.faces import BlockingFace, Runs, blocking
-from remit.client.filters import JobFilter, checked
+from remit.client.filters import Called, JobFilter, by_that_name, checked
 from remit.db.transaction import Transaction
 from remit.errors import InvalidArgument, InvalidTransition, JobNotFound
 from remit.jobs import operations
 from remit.jobs.cursor import Cursor
 from remit.jobs.ids import bounds_of, holds_time, new_token
-from remit.jobs.model import JobRecord, Page
+from remit.jobs.model import Filter, JobRecord, Page
 from remit.jobs.states import Command, State, allowed_for
+from remit.outbox import operations as outbox
 
 LONGEST_PAGE = 1000
 BATCH = 500
@@ -30,8 +31,17 @@ _Commanded = Callable[[Transaction, str], Coroutine[Any, Any, tuple[State | None
 class Jobs:
     """Jobs, one or many. An id is a text, as `JobRef.id` gives it, or a `uuid.UUID`."""
 
-    def __init__(self, database: Runs) -> None:
+    def __init__(self, database: Runs, called: Called = by_that_name) -> None:
         self._database = database
+        self._called = called
+
+    async def _checked(self, filter: JobFilter) -> Filter:
+        """A filter as the statements take it, with all names of its job or subscription."""
+        name = filter.get("job")
+        if name is None:
+            return checked(filter)
+        former = await self._database.run(lambda tx: outbox.called(tx, name), atomic=False)
+        return checked(filter, {*self._called(name), *former})
 
     async def get(self, id: AnyId) -> JobRecord:
         """One job, with its failed attempts and the lines that its handler logged. Raises `JobNotFound`."""
@@ -66,14 +76,14 @@ class Jobs:
         if not 1 <= limit <= LONGEST_PAGE:
             raise InvalidArgument(f"limit is {limit}: a page has 1 to {LONGEST_PAGE} jobs; go on with after=page.after")
         place = _cursor(after)
-        conditions = checked(filter)
+        conditions = await self._checked(filter)
         return await self._database.run(
             lambda tx: operations.list_jobs(tx, **conditions, after=place, limit=limit), atomic=False
         )
 
     async def count(self, **filter: Unpack[JobFilter]) -> int:
         """How many jobs match a filter (`JobFilter`). It reads all of them. Raises `InvalidArgument`."""
-        conditions = checked(filter)
+        conditions = await self._checked(filter)
         return await self._database.run(lambda tx: operations.count(tx, **conditions), atomic=False)
 
     async def cancel(self, id: AnyId, *, reason: str | None = None, by: str | None = None) -> JobRecord:
@@ -153,7 +163,7 @@ class Jobs:
         act: Callable[[Transaction, builtins.list[str]], Awaitable[int]],
         progress: Callable[[int], None] | None,
     ) -> int:
-        conditions = checked(filter)
+        conditions = await self._checked(filter)
         if not any(conditions.values()):
             raise InvalidArgument(
                 "a filter without any condition would take every job: name at least one, for instance state= or domain="
@@ -203,7 +213,7 @@ class Jobs:
             await self.retry(id, by=by)
             return 1
         letters: JobFilter = {**filter, "state": State.DEAD}
-        conditions = checked(letters)
+        conditions = await self._checked(letters)
         replayed, under_way, after = 0, list[str](), None
         while True:
             room = await self._room(in_flight, under_way)
@@ -228,7 +238,7 @@ class Jobs:
 
     async def _more(self, letters: JobFilter, after: str) -> bool:
         """Whether there is a dead letter behind the last one that was replayed."""
-        conditions = checked(letters)
+        conditions = await self._checked(letters)
         return bool(
             await self._database.run(
                 lambda tx: operations.matching(tx, after=after, limit=1, **conditions), atomic=False

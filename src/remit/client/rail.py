@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias, cast
 from remit.catalog import Rail
 from remit.db import forks
 from remit.db.transaction import BlockingDatabase
-from remit.errors import RemitError, StoreBusy, StoreError, StoreUnavailable
+from remit.errors import IdTaken, RemitError, StoreBusy, StoreError, StoreUnavailable
 from remit.jobs import operations as jobs
 from remit.outbox import operations as outbox
 from remit.telemetry import Telemetry
@@ -42,7 +42,7 @@ class _Flush:
     target: int
     first: float
     done: Future[None]
-    refused: StoreError | None = None
+    refused: RemitError | None = None
 
 
 class DirectRail:
@@ -159,7 +159,7 @@ class DirectRail:
     # --- flushing
 
     async def flush(self) -> None:
-        """Wait until everything that was taken before is written. Raises `StoreError` if that fails."""
+        """Wait until everything that was taken before is written. Raises `StoreError` or `IdTaken` if that fails."""
         await asyncio.wrap_future(self._flush())
 
     def flush_blocking(self) -> None:
@@ -191,7 +191,7 @@ class DirectRail:
             written.result(None if self._patience == math.inf else self._patience)
         except TimeoutError:
             self._give_up(target, time.monotonic() - begun)
-        except StoreError:
+        except (StoreError, IdTaken):
             pass  # it refused some, which is logged
         with self._wake:
             self._ending = True
@@ -214,7 +214,7 @@ class DirectRail:
         if lost:
             self.telemetry.rail_lost(Counter(event["name"] for event, _ in lost), seconds)
 
-    def _answer(self, error: StoreError | None = None) -> None:
+    def _answer(self, error: RemitError | None = None) -> None:
         """Tell those who wait for what is gone now."""
         for flush in [each for each in self._flushes if each.target <= self._gone]:
             self._flushes.remove(flush)
@@ -236,8 +236,8 @@ class DirectRail:
                     database = self._open()
                 identity = identity or database.run(jobs.store, atomic=False)
                 refused = self._write(database, identity, [event for event, _ in batch])
-                if len(refused) == len(batch):  # then it is the store
-                    raise refused[0][1]
+                if len(refused) == len(batch) and not any(isinstance(error, IdTaken) for _, error in refused):
+                    raise refused[0][1]  # it is the store
             except Exception as error:
                 identity = ""
                 self._failed(error)
@@ -283,13 +283,13 @@ class DirectRail:
 
     def _write(
         self, database: BlockingDatabase, identity: str, events: Sequence[_Row]
-    ) -> list[tuple[_Row, StoreError]]:
+    ) -> list[tuple[_Row, RemitError]]:
         """Write events in order; answers those that the store refuses, found by halves. Raises what ails the store."""
         try:
             database.run(lambda tx: outbox.publish(tx, events, store=identity), atomic=False)
             return []
-        except StoreError as error:
-            if type(error) is not StoreError:  # away, busy, not migrated
+        except (StoreError, IdTaken) as error:
+            if type(error) not in (StoreError, IdTaken):  # away, busy, not migrated
                 raise
             if len(events) == 1:
                 return [(events[0], error)]
@@ -314,7 +314,7 @@ class DirectRail:
         elif first:
             self.telemetry.crashed("the direct rail", error)
 
-    def _written(self, batch: list[_Parcel], refused: list[tuple[_Row, StoreError]]) -> None:
+    def _written(self, batch: list[_Parcel], refused: list[tuple[_Row, RemitError]]) -> None:
         for event, error in refused:
             self.telemetry.rail_refused(event["name"], event["id"], error)
         with self._wake:
@@ -331,7 +331,7 @@ class DirectRail:
             self.telemetry.healed("the direct rail", time.monotonic() - self._failing_since)
 
 
-def _resolve(future: Future[None], error: StoreError | None) -> None:
+def _resolve(future: Future[None], error: RemitError | None) -> None:
     if future.done() or not future.set_running_or_notify_cancel():
         return
     if error is None:

@@ -6,6 +6,7 @@ What is made once for each run is a msgspec struct: it takes a fifth of the time
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple, TypedDict
 
 from msgspec import Struct
 
-from remit.catalog.policies import LAST_PRIORITY
+from remit.catalog.policies import FOREVER, LAST_PRIORITY
 from remit.db.transaction import Row
 from remit.jobs.states import State, Transition
 
@@ -62,6 +63,7 @@ class JobRecord:
     """A job as it stood when it was read. Times are aware, in UTC; `errors` and `logs` are filled by `get` alone.
 
     - `failures` of its `attempts` are used up. `suspect`: it was running when its worker died.
+    - `timeout`: the seconds that a run may take, where the call said so; `math.inf` for no limit.
     - `created_at` is when it was sent, `run_at` when it is due or became ready, `claimed_at` when it was last claimed,
       `finished_at` when it ended. `expires_at`: it does not start after that.
     - `cancel_requested_at` and `cancelled_by`: it was cancelled, or asked to stop. `deleted_at`: lists hide it.
@@ -82,6 +84,7 @@ class JobRecord:
     failures: int
     attempts: int
     suspect: bool
+    timeout: float | None
     created_at: datetime
     run_at: datetime
     claimed_at: datetime | None
@@ -137,6 +140,8 @@ class JobRecord:
         values = dict(zip(_COLUMNS, row, strict=True))
         values["state"] = State(values["state"])
         values["suspect"] = bool(values["suspect"])
+        if values["timeout"] is not None and values["timeout"] >= FOREVER:
+            values["timeout"] = math.inf
         for name in _MOMENTS:
             values[name] = moment(values[name])
         return cls(**values, errors=tuple(errors), logs=tuple(logs))
@@ -161,15 +166,16 @@ class Page:
 class Filter(TypedDict, total=False):
     """Which jobs a statement is about; a condition that is missing, or None, holds for every job.
 
-    `reason` is a part of the reason; `requested_by` one of the requester's parts; `scope` the JSON text of an object
-    whose keys and values a job's scope must have; `since`, `until` and `ended_before` are microseconds; `failing` means
-    jobs that have not ended and of which an attempt failed; `deleted` includes what was deleted.
+    `names` is the JSON text of the names that a job may have; `reason` is a part of the reason; `requested_by` one of
+    the requester's parts; `scope` the JSON text of an object whose keys and values a job's scope must have; `since`,
+    `until` and `ended_before` are microseconds; `failing` means jobs that have not ended and of which an attempt
+    failed; `deleted` includes what was deleted.
     """
 
     state: str | None
     domain: str | None
     queue: str | None
-    name: str | None
+    names: str | None
     label: str | None
     reason: str | None
     requested_by: str | None
@@ -200,6 +206,8 @@ class Claim(Struct):
     traceparent: str | None = None
     envelope: str | None = None
     """Of a delivery: what came with the event, as the JSON text of an array."""
+    timeout: float | None = None
+    """Seconds that a run may take, where the call that sent the job said so."""
 
     @property
     def attempt(self) -> int:
@@ -238,6 +246,11 @@ class Ended(Struct):
     def ordered(self) -> bool:
         """Whether it publishes ordered events, for whose turn it may have to wait."""
         return any("lane" in event for event in self.events)
+
+    @property
+    def has_own_ids(self) -> bool:
+        """Whether it sends something under an id of the application's own, which another message may have."""
+        return any("kinds" in each for each in (*self.messages, *self.events))
 
 
 class Rescued(NamedTuple):

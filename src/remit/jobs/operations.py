@@ -8,9 +8,10 @@ from typing import Any
 
 from typing_extensions import Unpack
 
-from remit.db.statements import document
-from remit.db.transaction import Row, Transaction
-from remit.errors import ForeignTransaction
+from remit.catalog import kind_of
+from remit.db.statements import Query, document
+from remit.db.transaction import Row, Transaction, Value
+from remit.errors import ForeignTransaction, IdTaken, StoreBusy
 from remit.jobs import queries
 from remit.jobs.cursor import Cursor
 from remit.jobs.model import (
@@ -32,6 +33,8 @@ from remit.jobs.states import Command, State, allows
 _POSITION = itemgetter(13, 14, 15, 0)
 
 LARGEST_INSERT = 1000
+LOOKS = 3
+FOREIGN = "this transaction belongs to another database than the application's: nothing was written"
 _RINGING = (State.READY, State.DEAD)  # a death is an event
 
 
@@ -45,23 +48,57 @@ async def enqueue(tx: Transaction, jobs: Sequence[dict[str, Any]], *, store: str
     """Insert jobs, `LARGEST_INSERT` in a statement; answers how many.
 
     An id that is there already is left alone, so this can be repeated, and a duplicate aborts nobody's transaction.
-    Raises `ForeignTransaction` when the transaction belongs to another store.
+    Raises `ForeignTransaction` when the transaction belongs to another store, and `IdTaken`.
     """
     if len(jobs) == 1:
-        [job] = jobs
-        if await tx.fetch(queries.ENQUEUE_ONE, **{**NOT_SAID, **job}, store=store, ring="delay" not in job):
-            return 1
+        ring = "delay" not in jobs[0]
+        return await insert_one(
+            tx, queries.ENQUEUE_ONE, queries.STORED, {**NOT_SAID, **jobs[0]}, store=store, ring=ring
+        )
     inserted = 0
     for first in range(0, len(jobs), LARGEST_INSERT):
         batch = jobs[first : first + LARGEST_INSERT]
         ring = any("delay" not in job for job in batch)
         rows = await tx.fetch(queries.ENQUEUE, jobs=document(batch), store=store, ring=ring)
         if not rows:
-            raise ForeignTransaction(
-                "this transaction belongs to another database than the application's: nothing was written"
-            )
+            raise ForeignTransaction(FOREIGN)
         inserted += rows[0][0]
     return inserted
+
+
+async def insert_one(
+    tx: Transaction, insert: Query, stored: Query, row: dict[str, Any], *, store: str, **params: Value
+) -> int:
+    """Insert a job or an event; answers 0 for a duplicate. Nothing but a duplicate costs a second statement."""
+    fields = {**row}
+    fields.pop("kinds", None)
+    for _ in range(LOOKS):
+        if await tx.fetch(insert, **fields, **params, store=store):
+            return 1
+        if await check_ids(tx, stored, [row], store=store):
+            return 0
+    raise StoreBusy(
+        f"others insert and delete {row['name']} {row['id']} at this moment, and nothing was written: try again"
+    )
+
+
+async def check_ids(
+    tx: Transaction, stored: Query, rows: Sequence[dict[str, Any]], *, store: str | None = None
+) -> bool:
+    """Whether any of these ids is stored, after an insert that passed over those that are.
+
+    Raises `IdTaken` where a message of another kind has one, and `ForeignTransaction` where the store is not the one
+    that is meant.
+    """
+    found = await tx.fetch(stored, ids=document([row["id"] for row in rows]), store=store)
+    if not found:
+        raise ForeignTransaction(FOREIGN)
+    kinds = {id: kind_of(name, payload) for id, name, payload in found if id is not None}
+    for row in rows:
+        kind = kinds.get(row["id"])
+        if kind is not None and kind not in row.get("kinds", (kind,)):
+            raise IdTaken(row["id"], kind, row["kinds"][0])
+    return bool(kinds)
 
 
 async def heads(tx: Transaction, lines: Iterable[tuple[int, str]], *, suspects: bool = True) -> dict[int, int]:
@@ -84,7 +121,7 @@ async def claim(
     for row in rows:
         id, state, line, failures, attempts, suspect, encoding, payload, backoff, correlation, name, trace, *rest = row
         held = id, token, line, failures, attempts, suspect > 0, encoding, payload, backoff, correlation, name
-        (claims if state == State.RUNNING else expired).append(Claim(*held, trace, rest[0]))
+        (claims if state == State.RUNNING else expired).append(Claim(*held, trace, rest[0], rest[4]))
     return claims, expired
 
 
@@ -120,7 +157,8 @@ def lanes_of(events: Iterable[dict[str, Any]]) -> str:
 async def finish(tx: Transaction, ended: Iterable[Ended], *, worker: str, stamp: int) -> list[Landed]:
     """Write outcomes, in id order, with the messages of those that land; a run whose lease is lost is not among them.
 
-    `stamp` becomes the token of what lands: whoever sees it on a row knows that this statement wrote it.
+    `stamp` becomes the token of what lands: whoever sees it on a row knows that this statement wrote it. Raises
+    `IdTaken`: a batch with ids of an application's own (`Ended.has_own_ids`) needs a transaction, which is rolled back.
     """
     batch = sorted(ended, key=lambda one: one.id)
     messages = [message for one in batch for message in one.messages]
@@ -135,13 +173,18 @@ async def finish(tx: Transaction, ended: Iterable[Ended], *, worker: str, stamp:
         stamp=stamp,
         ring=bool(messages or events) or any(one.transition.state in _RINGING for one in batch),
     )
-    return [Landed(row[0], State(row[1])) for row in rows]
+    landed = [Landed(row[0], State(row[1])) for row in rows]
+    for stored, sent in ((queries.STORED, messages), (queries.STORED_EVENTS, events)):
+        if own := [each for each in sent if "kinds" in each and any(each["causation"] == one.id for one in landed)]:
+            await check_ids(tx, stored, own)
+    return landed
 
 
 async def complete(tx: Transaction, ended: Ended, *, worker: str, stamp: int) -> None:
     """Write one outcome in a transaction that somebody else ends; a lost lease aborts it, in the server.
 
     Repeated with the same `stamp`, because nobody knew whether its transaction was committed, it finds that it was.
+    Raises `IdTaken`, after which the transaction must not be committed: the job would be completed without its message.
     """
     if not await finish(tx, [ended], worker=worker, stamp=stamp):
         _, token = await probe(tx, ended.id)
@@ -208,6 +251,10 @@ def _moment(micros: int) -> Any:
     return moment(micros)
 
 
+def _conditions(filter: Filter) -> dict[str, Any]:
+    return {**_NO_FILTER, **filter}
+
+
 _NO_FILTER: dict[str, Any] = {**dict.fromkeys(Filter.__annotations__), "failing": False, "deleted": False}
 _SET_ASIDE = frozenset({State.SKIPPED, State.CANCELLED, State.DEAD})
 
@@ -217,7 +264,7 @@ async def list_jobs(tx: Transaction, *, after: str | None, limit: int, **filter:
     cursor = Cursor.read(after)
     rows = await tx.fetch(
         queries.LIST,
-        **{**_NO_FILTER, **filter},
+        **_conditions(filter),
         after=cursor.id,
         own_at=cursor.own_at,
         own_after=cursor.own_id,
@@ -229,7 +276,7 @@ async def list_jobs(tx: Transaction, *, after: str | None, limit: int, **filter:
 
 async def matching(tx: Transaction, *, after: str | None, limit: int, **filter: Unpack[Filter]) -> list[str]:
     """The ids of jobs that match, in their order, beginning after one of them."""
-    asked = {**_NO_FILTER, **filter}
+    asked = _conditions(filter)
     rows = await tx.fetch(queries.MATCHING, **asked, set_aside=asked["state"] in _SET_ASIDE, after=after, limit=limit)
     return [row[0] for row in rows]
 
@@ -241,7 +288,7 @@ async def between(tx: Transaction, low: str, high: str) -> list[str]:
 
 async def count(tx: Transaction, **filter: Unpack[Filter]) -> int:
     """How many jobs match."""
-    asked = {**_NO_FILTER, **filter}
+    asked = _conditions(filter)
     [(number,)] = await tx.fetch(queries.COUNT, **asked, set_aside=asked["state"] in _SET_ASIDE)
     return int(number)
 

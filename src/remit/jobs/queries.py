@@ -10,6 +10,8 @@ def _query(name: str) -> Query:
 STORE = _query("store")
 ENQUEUE = _query("enqueue")
 ENQUEUE_ONE = _query("enqueue_one")
+STORED = _query("stored")
+STORED_EVENTS = _query("stored_events")
 HEADS = _query("heads")
 CLAIM = _query("claim")
 FINISH = _query("finish")

@@ -6,17 +6,21 @@ import time
 from datetime import datetime
 from typing import Any
 
-from remit.catalog import EnqueueRequest, line
+from remit.catalog import EnqueueRequest, kind_of, line
 from remit.codec import ENCODING
 from remit.jobs.model import micros
 
 NOT_SAID: dict[str, None] = dict.fromkeys(
     [
-        "lane", "run_at", "delay", "expires_at", "expires", "backoff", "keep", "correlation", "causation", "scope",
-        "traceparent", "label", "requested_by", "attachment",
+        "lane", "run_at", "delay", "expires_at", "expires", "backoff", "timeout", "keep", "correlation", "causation",
+        "scope", "traceparent", "label", "requested_by", "attachment",
     ]
 )  # fmt: skip
-"""What a row may leave out."""
+"""What a row may leave out.
+
+With an id of the caller's own a row has `kinds` too, which no statement reads: what the message under this id may be
+where it is stored already. See `check_ids` in `remit.jobs.operations`.
+"""
 
 
 def row(request: EnqueueRequest, id: str, **origin: str | None) -> dict[str, Any]:
@@ -43,6 +47,7 @@ def row(request: EnqueueRequest, id: str, **origin: str | None) -> dict[str, Any
         "run_at": None if request.at is None else micros(request.at),
         "delay": request.delay or None,
         "backoff": request.backoff,
+        "timeout": request.timeout,
         "keep": request.keep,
         "label": request.label,
         "requested_by": request.requested_by,
@@ -54,5 +59,7 @@ def row(request: EnqueueRequest, id: str, **origin: str | None) -> dict[str, Any
         optional["expires_at"] = micros(request.expires)
     else:
         optional["expires"] = request.expires  # seconds after it is due; the store knows when that is
+    if request.id is not None:
+        job["kinds"] = [kind_of(each, request.payload) for each in spec.names]
     job.update((name, value) for name, value in optional.items() if value is not None)
     return job

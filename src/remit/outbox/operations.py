@@ -6,11 +6,15 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import msgspec
+
+from remit.codec import encode
 from remit.db.statements import document
 from remit.db.transaction import Row, Transaction
 from remit.errors import ForeignTransaction
+from remit.jobs import queries as job_queries
 from remit.jobs.model import moment
-from remit.jobs.operations import lanes_of
+from remit.jobs.operations import FOREIGN, check_ids, insert_one, lanes_of
 from remit.outbox import queries
 from remit.outbox.model import (
     DeliveryRecord,
@@ -23,6 +27,7 @@ from remit.outbox.model import (
     Filling,
     Lane,
     OutboxRecord,
+    Span,
     SubscriptionRecord,
     Waiting,
 )
@@ -35,10 +40,12 @@ async def publish(tx: Transaction, events: Sequence[dict[str, Any]], *, store: s
     """Write events, `LARGEST_INSERT` in a statement; answers how many.
 
     An id that is there already is left alone, so this can be repeated. Raises `ForeignTransaction` when the transaction
-    belongs to another store.
+    belongs to another store, and `IdTaken`; then all others of the statement are written.
     """
-    if len(events) == 1 and await tx.fetch(queries.PUBLISH_ONE, **{**NOT_SAID, **events[0]}, store=store):
-        return 1
+    if len(events) == 1:
+        return await insert_one(
+            tx, queries.PUBLISH_ONE, job_queries.STORED_EVENTS, {**NOT_SAID, **events[0]}, store=store
+        )
     written = 0
     turns = lanes_of(events)  # all of them before the first, so that nobody takes them in another order
     for first in range(0, len(events), LARGEST_INSERT):
@@ -46,10 +53,10 @@ async def publish(tx: Transaction, events: Sequence[dict[str, Any]], *, store: s
         rows = await tx.fetch(queries.PUBLISH, events=document(batch), lanes=turns, store=store)
         turns = "[]"
         if not rows:
-            raise ForeignTransaction(
-                "this transaction belongs to another database than the application's: nothing was written"
-            )
+            raise ForeignTransaction(FOREIGN)
         written += rows[0][0]
+        if own := [each for each in batch if "kinds" in each]:
+            await check_ids(tx, job_queries.STORED_EVENTS, own)
     return written
 
 
@@ -192,6 +199,11 @@ def _conditions(text: str) -> dict[int, dict[str, list[str]]]:
     }
 
 
+async def called(tx: Transaction, name: str) -> set[str]:
+    """All names of the subscription that has a name, or had it; none where there is no such subscription."""
+    return {each for own, former in await tx.fetch(queries.CALLED, name=name) for each in (own, *json.loads(former))}
+
+
 async def retire(tx: Transaction, name: str) -> tuple[str, int] | None:
     """Deliver nothing more to a subscription: its id, and how many turns that had not begun are gone."""
     rows = await tx.fetch(queries.RETIRE, name=name)
@@ -231,10 +243,17 @@ async def get_event(tx: Transaction, id: str) -> EventRecord | None:
 
 
 async def list_events(
-    tx: Transaction, *, state: str | None, domain: str | None, name: str | None, after: str | None, limit: int
+    tx: Transaction,
+    *,
+    state: str | None,
+    domain: str | None,
+    names: Collection[str] | None,
+    after: str | None,
+    limit: int,
 ) -> EventPage:
     """A page of events, newest first."""
-    rows = await tx.fetch(queries.LIST_EVENTS, state=state, domain=domain, name=name, after=after, limit=limit)
+    named = None if names is None else document(sorted(names))
+    rows = await tx.fetch(queries.LIST_EVENTS, state=state, domain=domain, names=named, after=after, limit=limit)
     events = tuple(EventRecord.from_row(row) for row in rows)
     return EventPage(events, events[-1].id if len(events) == limit else None)
 
@@ -245,18 +264,65 @@ async def retry_event(tx: Transaction, id: str) -> EventState | None:
     return EventState(rows[0][0]) if rows else None
 
 
-async def begin_filling(tx: Transaction, name: str) -> Filling | None:
-    """Hold what is live, if the subscription is ordered; None where there is no such subscription."""
-    rows = await tx.fetch(queries.BEGIN_FILLING, name=name)
-    if not rows:
-        return None
-    id, events, ordered, since = rows[0]
-    return Filling(id, tuple(json.loads(events)), bool(ordered), since)
+async def begin_filling(
+    tx: Transaction, name: str, *, since: int | None = None, until: int | None = None, rate: float | None = None
+) -> Filling | None:
+    """Hold what is live, if the subscription is ordered; None where there is no such subscription.
+
+    `since` and `until` are microseconds, `rate` is events in a second.
+    """
+    span = Span(since, until, rate)
+    rows = await tx.fetch(queries.BEGIN_FILLING, name=name, filling=encode(span))
+    return _filling(rows[0]) if rows else None
+
+
+async def fillings(tx: Transaction) -> list[Filling]:
+    """The back-fills that go on, or that nobody has ended."""
+    return [_filling(row) for row in await tx.fetch(queries.FILLINGS)]
+
+
+def _filling(row: Row) -> Filling:
+    id, name, events, begun, span = row
+    return Filling(id, name, tuple(json.loads(events)), begun, msgspec.json.decode(span, type=Span))
+
+
+async def note_filling(tx: Transaction, filling: Filling) -> bool:
+    """Note how far a back-fill has come; False where another has begun since, or this one was ended."""
+    return bool(
+        await tx.fetch(
+            queries.NOTE_FILLING, subscription=filling.subscription, begun=filling.begun, filling=encode(filling.span)
+        )
+    )
 
 
 async def end_filling(tx: Transaction, filling: Filling) -> None:
     """Let go what was held, unless another back-fill has begun since."""
-    await tx.fetch(queries.END_FILLING, subscription=filling.subscription, since=filling.since)
+    await tx.fetch(queries.END_FILLING, subscription=filling.subscription, begun=filling.begun)
+
+
+async def fill_and_note(tx: Transaction, filling: Filling, *, after: int, limit: int) -> tuple[Filled, Filling, bool]:
+    """Deliver one batch of the log to a subscription, and note how far the back-fill has come.
+
+    Answers the batch, the back-fill at its new place, and what `note_filling` answers.
+    """
+    span = filling.span
+    done = await fill(
+        tx, filling.subscription, filling.events, since=span.since, until=span.until, after=after, limit=limit
+    )
+    later = filling.at(done.after)
+    return done, later, await note_filling(tx, later)
+
+
+async def next_to_fill(tx: Transaction, filling: Filling, *, after: int) -> tuple[str, str, int] | None:
+    """The id, the name and the number of the event of the log that a back-fill looks at next."""
+    rows = await tx.fetch(
+        queries.NEXT_TO_FILL,
+        names=document(list(filling.events)),
+        since=filling.span.since,
+        until=filling.span.until,
+        after=after,
+    )
+    return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
 
 
 async def count_log(tx: Transaction, names: Collection[str], *, since: int | None, until: int | None) -> int:

@@ -16,7 +16,7 @@ from remit.jobs.model import micros
 NOT_SAID: dict[str, None] = dict.fromkeys(
     ["lane", "occurred_at", "correlation", "causation", "keep", "scope", "traceparent"]
 )
-"""What a row of an event may leave out."""
+"""What a row of an event may leave out. `kinds` is as in a row of a job."""
 
 
 def event_row(request: PublishRequest, id: str, **origin: str | None) -> dict[str, Any]:
@@ -37,6 +37,8 @@ def event_row(request: PublishRequest, id: str, **origin: str | None) -> dict[st
         "scope": request.scope,
         **origin,
     }
+    if request.id is not None:
+        event["kinds"] = list(spec.names)
     if request.correlation is not None:
         optional["correlation"] = request.correlation
     event.update((name, value) for name, value in optional.items() if value is not None)

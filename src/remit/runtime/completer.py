@@ -14,7 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from remit.db.transaction import Database, Transaction
-from remit.errors import StoreBusy, StoreError, StoreUnavailable
+from remit.errors import IdTaken, RemitError, StoreBusy, StoreError, StoreUnavailable
 from remit.jobs import operations
 from remit.jobs.ids import new_token
 from remit.jobs.model import Ended, Landed
@@ -101,13 +101,13 @@ class Completer(StoreLoop):
             return operations.finish(tx, batch, worker=ledger.worker, stamp=stamp)
 
         try:
-            landed = await self.ask(write)
+            landed = await self.ask(write, atomic=any(ended.has_own_ids for ended in batch))
         except StoreUnavailable:
             self._unheard.add(stamp)
             raise
         except StoreBusy:
             raise
-        except StoreError as error:
+        except (StoreError, IdTaken) as error:
             await self._bisect(batch, ledger, error)
             return
         states = {one.id: one.state for one in landed}
@@ -129,7 +129,7 @@ class Completer(StoreLoop):
         _, token = await self.ask(lambda tx: operations.probe(tx, ended.id))
         return token in self._unheard
 
-    async def _bisect(self, batch: list[Ended], ledger: Ledger, error: StoreError) -> None:
+    async def _bisect(self, batch: list[Ended], ledger: Ledger, error: RemitError) -> None:
         if len(batch) > 1:
             middle = len(batch) // 2
             await self._write(batch[:middle], ledger)
@@ -157,7 +157,7 @@ class OrderedCompleter(Completer):
             return BETWEEN_TRIES
 
 
-def _unwritable(ended: Ended, error: StoreError) -> Ended:
+def _unwritable(ended: Ended, error: RemitError) -> Ended:
     """A run whose outcome the store refuses for what it contains: set aside, with the reason."""
     cause = describe(error)
     failure = Failure("OutcomeRefused", f"the store refused the outcome of this run: {cause.message}", None)

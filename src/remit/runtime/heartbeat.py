@@ -35,7 +35,7 @@ class Observer:
         self._seen: dict[str, tuple[int, float]] = {}
 
     def see(self, counters: dict[str, int], now: float) -> None:
-        """Take in one probe, which succeeded at `now`."""
+        """Take in one probe, whose reply was here at `now`."""
         self._seen = {
             worker: self._seen[worker] if worker in self._seen and self._seen[worker][0] == count else (count, now)
             for worker, count in counters.items()
@@ -46,7 +46,7 @@ class Observer:
         self._seen = {worker: (count, at + seconds) for worker, (count, at) in self._seen.items()}
 
     def silent(self, now: float) -> list[tuple[str, int]]:
-        """Workers whose counter has stood still for a lease, with the counter."""
+        """Workers whose counter had stood still for a lease when the last probe was sent, `now`; with the counter."""
         return [(worker, count) for worker, (count, at) in self._seen.items() if now - at > self._lease]
 
 
@@ -62,8 +62,10 @@ class Heartbeat:
         lost: Callable[[str], None],
         health: Callable[[], dict[str, Any]],
         on_loop: Callable[[], str],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pulse = pulse
+        self._clock = clock
         self._lease = lease
         self._interval = lease / BEATS_PER_LEASE
         self._telemetry = telemetry
@@ -74,7 +76,7 @@ class Heartbeat:
         self._lock = threading.Lock()
         self._silent: list[tuple[str, int]] = []
         self._stopping = threading.Event()
-        self._good = time.monotonic()
+        self._good = clock()
         self._failing_since: float | None = None
         self._fenced = False
         self._ticked = True
@@ -105,26 +107,33 @@ class Heartbeat:
     @property
     def failing(self) -> str | None:
         since = self._failing_since
-        return None if since is None else f"no beat for {time.monotonic() - since:.0f} s"
+        return None if since is None else f"no beat for {self._clock() - since:.0f} s"
 
     def _run(self) -> None:
         try:
             while not self._stopping.is_set() and not self._fenced:
-                begun = time.monotonic()
-                self._beat(begun)
-                self._stopping.wait(max(0.0, begun + self._interval - time.monotonic()))
+                begun = self._clock()
+                self.beat()
+                self._stopping.wait(max(0.0, begun + self._interval - self._clock()))
         finally:
             self._pulse.close()
 
     def _run_watch(self) -> None:
         while not self._stopping.wait(min(LOOK, self._interval / 4)) and not self._fenced:
-            silence = time.monotonic() - self._good
-            if silence > self._lease - self._interval:
-                self._fence(f"no beat reached the database for {silence:.1f} s")
-            else:
+            if not self.check():
                 self._watch_loop()
 
-    def _beat(self, sent: float) -> None:
+    def check(self) -> bool:
+        """Fence the worker, an interval before others may declare it dead, if no beat got through; whether it did."""
+        silence = self._clock() - self._good
+        if silence > self._lease - self._interval:
+            self._fence(f"no beat reached the database for {silence:.1f} s")
+            return True
+        return False
+
+    def beat(self) -> None:
+        """Move our own counter, and read the others'. What counts for us is when the beat was sent."""
+        sent = self._clock()
         if self._fenced or sent - self._good > self._lease - self._interval:
             return  # too late: the watch ends this incarnation
         try:
@@ -134,7 +143,8 @@ class Heartbeat:
             self._good = sent
             counters = self._pulse.observe()
             with self._lock:
-                self._observer.see(counters, sent)
+                # A counter may have moved until the reply, and has not moved after it until the next question is sent.
+                self._observer.see(counters, self._clock())
                 self._silent = [
                     (worker, count)
                     for worker, count in self._observer.silent(sent)
@@ -152,7 +162,7 @@ class Heartbeat:
             self._failing_since = sent
             self._telemetry.trouble("heartbeat", error)
         with self._lock:
-            self._observer.skip(time.monotonic() - sent + self._interval)
+            self._observer.skip(self._clock() - sent + self._interval)
             self._silent = []
 
     def _fence(self, why: str) -> None:
@@ -164,7 +174,7 @@ class Heartbeat:
     # --- the event loop
 
     def _watch_loop(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if self._ticked:
             self._ticked, self._told_blocked, self._asked = False, False, now
             self._on_loop_soon(self._tick)

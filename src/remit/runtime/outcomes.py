@@ -116,9 +116,14 @@ def describe(error: BaseException) -> Failure:
     return Failure(storable(qualified, 200), storable(message, LONGEST_MESSAGE), storable(stack, LONGEST_TRACEBACK))
 
 
-def timed_out(seconds: float) -> TimeoutError:
-    """The error of a run that took longer than its timeout."""
-    return TimeoutError(f"the run took longer than its timeout of {seconds:g} s")
+def timed_out(seconds: float, stood: str | None = None, then: BaseException | None = None) -> TimeoutError:
+    """The error of a run that took longer than its timeout: where it stood at that moment, and what it raised then."""
+    error = TimeoutError(f"the run took longer than its timeout of {seconds:g} s")
+    if stood:
+        error.add_note(f"It stood here when its time was up (most recent call last):\n{stood}")
+    if not isinstance(then, asyncio.CancelledError | TimeoutError):
+        error.__cause__ = then
+    return error
 
 
 def storable(text: Any, longest: int) -> str:

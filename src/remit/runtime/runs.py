@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass
 from enum import Enum
@@ -32,11 +32,12 @@ from remit.catalog import (
     later_message,
     traceparent,
 )
+from remit.catalog.policies import FOREVER
 from remit.codec import decode, encode
 from remit.db.handles import is_blocking
 from remit.db.store import Capability, Store
 from remit.db.transaction import BlockingDatabase, Database, Session, Transaction, run_blocking
-from remit.errors import InvalidTransition, LeaseLost, UnsupportedHandle
+from remit.errors import IdTaken, InvalidTransition, LeaseLost, UnsupportedHandle
 from remit.jobs import operations
 from remit.jobs.ids import new_id, new_token
 from remit.jobs.model import Claim, Ended, moment
@@ -93,6 +94,10 @@ class LiveRun(Run[Any]):
     deadline = 0.0
     began = False
     stop: Callable[[], object] | None = None
+    where: Callable[[], str] | None = None
+    """Tells where the handler stands, while that can be known."""
+    stood: str | None = None
+    """Where it stood when its time was up."""
     told: Callable[[], None] | None = None
     _cancelled = False
     _kept: str | None = None
@@ -108,8 +113,10 @@ class LiveRun(Run[Any]):
         worker: str,
         services: Services,
         variables: Context,
+        message: Any,
     ) -> None:
         self.claim = claim
+        self.message = message
         self.spec = spec
         self.name = spec.name
         self.policy = policy
@@ -201,6 +208,14 @@ class LiveRun(Run[Any]):
 
     # --- what the executor uses
 
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that this run may take: as the call said, or else its policy."""
+        own = self.claim.timeout
+        if own is None:
+            return self.policy.timeout
+        return None if own >= FOREVER else own
+
     def end(self, outcome: Outcome) -> Ended:
         """The end of the run, with what it sends if that is to complete."""
         return settle(self.claim, self.spec, outcome, self.messages, self.events)
@@ -212,9 +227,16 @@ class LiveRun(Run[Any]):
             if self.told is not None:
                 self.told()
 
+    @property
+    def is_late(self) -> bool:
+        """Whether it was stopped because its time was up."""
+        return self.interruption is Interruption.TIMEOUT
+
     def interrupt(self, why: Interruption) -> None:
         """Stop the run from outside, once; only a lost lease overrules another reason."""
         if self.interruption is None or why is Interruption.LOST:
+            if why is Interruption.TIMEOUT and self.where is not None:
+                self.stood = self.where()
             first, self.interruption = self.interruption is None, why
             if first and self.stop is not None:
                 self.stop()
@@ -253,15 +275,17 @@ class LiveRun(Run[Any]):
     async def _complete_on(self, transaction: Transaction, result: object) -> None:
         """Complete in a transaction that somebody else ends.
 
-        A run that was stopped is refused in the server too: the handler may swallow what is raised here, and commit.
+        A run that was stopped, or cannot send what it would, is refused in the server too: the handler may swallow what
+        is raised here, and commit.
         """
         try:
             ended = self._completing(result)
-        except LeaseLost:
-            await operations.refuse(transaction, self.job_id)
+            self.completion = Completion.PROVISIONAL
+            await operations.complete(transaction, ended, worker=self.worker, stamp=self.stamp)
+        except (LeaseLost, IdTaken):
+            with suppress(Exception):  # the refusal is an error of the server
+                await operations.refuse(transaction, self.job_id)
             raise
-        self.completion = Completion.PROVISIONAL
-        await operations.complete(transaction, ended, worker=self.worker, stamp=self.stamp)
 
     def _completing(self, result: object) -> Ended:
         self._check_open("complete")

@@ -130,10 +130,10 @@ class StoreLoop(Loop):
             return f"no answer from the database for {seconds:.0f} s"
         return self.trouble
 
-    async def ask(self, work: Work[T]) -> T:
-        """Run an operation, each statement its own transaction; a part asks for one thing at a time."""
+    async def ask(self, work: Work[T], *, atomic: bool = False) -> T:
+        """Run an operation, by default each statement its own transaction; a part asks for one thing at a time."""
         self._asked = time.monotonic()
         try:
-            return await self._database.run(work, atomic=False)
+            return await self._database.run(work, atomic=atomic)
         finally:
             self._asked = None

@@ -23,6 +23,7 @@ import pytest
 
 from remit.catalog import Domain, Event, Job, Publisher, Scheduler, fixed, running_domain
 from remit.errors import (
+    IdTaken,
     InvalidArgument,
     NotAMessage,
     OwnershipError,
@@ -57,6 +58,18 @@ class Packed(Event[Depot], max_payload=200):
 
     order: str
     parts: int = 1
+
+
+class Unpack(Job[Depot]):
+    """Another job of the domain."""
+
+    order: str
+
+
+class Unpacked(Event[Depot]):
+    """Another event of the domain."""
+
+    order: str
 
 
 class Ship(Job[Courier]):
@@ -130,6 +143,16 @@ class PortContract:
             assert (first.id, first.duplicate) == (str(id), False)
             assert (second.id, second.duplicate) == (str(id), True)
         assert [list(port.jobs()), list(port.events())] == [[Pack(order="first")], [Packed(order="first")]]
+
+    def test_an_id_of_another_kind_is_refused(self, port: Subject) -> None:
+        id = uuid4()
+        port.call(port.port.enqueue(Pack(order="1"), id=id))
+        port.call(port.port.publish(Packed(order="1"), id=id))
+        with pytest.raises(IdTaken, match=r"the id of depot\.pack already, and depot\.unpack was not written"):
+            port.call(port.port.enqueue(Unpack(order="1"), id=id))
+        with pytest.raises(IdTaken, match=r"the id of depot\.packed already, and depot\.unpacked was not written"):
+            port.call(port.port.publish(Unpacked(order="1"), id=id))
+        assert [list(port.jobs()), list(port.events())] == [[Pack(order="1")], [Packed(order="1")]]
 
     def test_several_messages_cannot_share_an_id(self, port: Subject) -> None:
         with pytest.raises(InvalidArgument, match="id belongs to one job"):
@@ -210,6 +233,7 @@ class PortContract:
                 attempts=7,
                 backoff=fixed(1),
                 expires=due + timedelta(hours=1),
+                timeout=60,
                 keep=60,
                 label="first",
                 requested_by={"name": "warehouse"},
@@ -239,6 +263,7 @@ class PortContract:
             {"priority": 100_000},
             {"attempts": 0},
             {"backoff": 5},
+            {"timeout": 0},
             {"keep": -1},
             {"label": ""},
             {"requested_by": {"nmae": "warehouse"}},

@@ -24,9 +24,10 @@ from remit.catalog import (
     PublishOptions,
     PublishRequest,
     SyncFace,
+    kind_of,
 )
 from remit.catalog.dispatch import Dispatch
-from remit.errors import TransactionRequired
+from remit.errors import IdTaken, TransactionRequired
 from remit.jobs.ids import new_id
 from remit.testing.messages import Messages
 
@@ -90,9 +91,9 @@ class Fake(Generic[D]):
     """Both ports of a domain, `Scheduler[Billing]` and `Publisher[Billing]`, for a test without a store.
 
     It checks owners, payloads and options with the code of the domain itself, so it raises what the domain would raise,
-    and remembers what it took. It honours `id=`: the second message under one id is a duplicate. Transactions it only
-    notes: it does not know whether they were committed, and takes any object for one. `defaults`, `scope` and
-    `require_tx` are as for `Remit`; `domains` are others that stand beside this one.
+    and remembers what it took. It honours `id=`: a second message of the same name under one id is a duplicate.
+    Transactions it only notes: it does not know whether they were committed, and takes any object for one. `defaults`,
+    `scope` and `require_tx` are as for `Remit`; `domains` are others that stand beside this one.
 
     `fake.sync` has the verbs for blocking code, and those that the ports do not have.
 
@@ -208,7 +209,7 @@ class _Door:
 
     def send_blocking(self, requests: Sequence[EnqueueRequest], *, tx: object | None) -> list[JobRef]:
         self._check(tx)
-        refs = [JobRef(*_identity(request.id, self.jobs)) for request in requests]
+        refs = [JobRef(*_identity(request, self.jobs)) for request in requests]
         self.jobs += [SentJob(ref.id, ref.duplicate, tx, each) for ref, each in zip(refs, requests, strict=True)]
         return refs
 
@@ -217,7 +218,7 @@ class _Door:
 
     def publish_blocking(self, requests: Sequence[PublishRequest], *, tx: object | None) -> list[EventRef]:
         self._check(tx)
-        refs = [EventRef(*_identity(request.id, self.events)) for request in requests]
+        refs = [EventRef(*_identity(request, self.events)) for request in requests]
         self.events += [SentEvent(ref.id, ref.duplicate, tx, each) for ref, each in zip(refs, requests, strict=True)]
         return refs
 
@@ -225,7 +226,7 @@ class _Door:
         return self.publish_soon_blocking(request)
 
     def publish_soon_blocking(self, request: PublishRequest) -> EventRef:
-        id, duplicate = _identity(request.id, self.events)
+        id, duplicate = _identity(request, self.events)
         self.events.append(SentEvent(id, duplicate, None, request))
         return EventRef(id)
 
@@ -242,9 +243,20 @@ class _Door:
             raise TransactionRequired("this fake was created with require_tx=True: pass tx=")
 
 
-def _identity(id: str | None, before: Iterable[_Sent]) -> tuple[str, bool]:
-    """The id of a message, and whether it is a duplicate."""
-    return (new_id(), False) if id is None else (id, any(each.id == id for each in before))
+def _identity(request: EnqueueRequest | PublishRequest, before: Iterable[_Sent]) -> tuple[str, bool]:
+    """The id of a message, and whether it is a duplicate. Raises `IdTaken`."""
+    if request.id is None:
+        return new_id(), False
+    first = next((each for each in before if each.id == request.id), None)
+    if first is None:
+        return request.id, False
+    stored, kinds = (
+        kind_of(first.name, first.payload_text),
+        [kind_of(name, request.payload) for name in request.spec.names],
+    )
+    if stored not in kinds:
+        raise IdTaken(request.id, stored, kinds[0])
+    return request.id, True
 
 
 @dataclass(frozen=True, slots=True)

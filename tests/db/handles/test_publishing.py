@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from remit.db.transaction import run_blocking
-from remit.errors import ForeignTransaction, LeaseLost
+from remit.errors import ForeignTransaction, IdTaken, LeaseLost
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id, new_token
 from remit.jobs.model import Allotment, Ended
@@ -91,6 +91,22 @@ async def test_a_duplicate_aborts_nothing(outside: Outside, caller: Caller) -> N
 
 
 @on_every_kind
+async def test_an_id_of_another_kind_is_refused_and_the_transaction_goes_on(outside: Outside, caller: Caller) -> None:
+    row, work = event(kinds=["billing.invoice-paid"]), job(kinds=["billing.sync"])
+    other: dict[str, Any] = {"name": "billing.other", "kinds": ["billing.other"]}
+    await publish(outside, caller, row)
+    await jobs.enqueue(outside.store.adopt(caller.handle), [work], store=outside.identity)
+    with pytest.raises(IdTaken, match=r"the id of billing\.invoice-paid already, and billing\.other was not written"):
+        await publish(outside, caller, {**row, **other})
+    with pytest.raises(IdTaken, match=rf"the id of {work['name']} already, and billing\.other was not written"):
+        await jobs.enqueue(outside.store.adopt(caller.handle), [{**work, **other}], store=outside.identity)
+    await caller.does("INSERT INTO note VALUES ('then')")
+    await caller.commits()
+    assert read(outside, row["id"]) is not None
+    assert outside.notes() == ["then"]
+
+
+@on_every_kind
 async def test_another_store_is_refused_and_the_transaction_goes_on(outside: Outside, caller: Caller) -> None:
     row = event(lane=1)
     with pytest.raises(ForeignTransaction):
@@ -136,7 +152,7 @@ async def test_a_completion_on_the_callers_handle_publishes_with_it(outside: Out
     await caller.commits()
     assert read(outside, row["id"]) is not None
     [found] = outside.database.run(
-        lambda tx: outbox.list_events(tx, state=None, domain=None, name="remit.job-died", after=None, limit=5)
+        lambda tx: outbox.list_events(tx, state=None, domain=None, names=["remit.job-died"], after=None, limit=5)
     ).events
     assert (found.causation, found.payload["job"], found.payload["reason"]) == (ids[1], ids[1], "no")
 

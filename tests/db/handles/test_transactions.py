@@ -150,7 +150,7 @@ async def tour(tx: Transaction, store: str, worker: str) -> list[Any]:
     await note(operations.log(tx, [{"job": ids[0], "attempt": 1, "logged_at": NOW, "level": 20, "message": "hm"}]))
     await note(operations.get(tx, ids[1]))
     await note(operations.get(tx, ids[0]))
-    nothing: dict[str, Any] = dict.fromkeys(("state", "domain", "queue", "name", "label", "after"))
+    nothing: dict[str, Any] = dict.fromkeys(("state", "domain", "queue", "names", "label", "after"))
     await note(operations.list_jobs(tx, **nothing, reason=None, deleted=False, limit=10))
     some: dict[str, Any] = nothing | {"state": State.DEAD, "domain": "billing", "queue": "billing.default"}
     await note(operations.list_jobs(tx, **some | {"after": ids[4]}, reason=None, deleted=True, limit=10))
@@ -163,7 +163,7 @@ async def tour(tx: Transaction, store: str, worker: str) -> list[Any]:
     await note(operations.waiting(tx))
     await note(operations.ended(tx, seconds=60.5))
     await note(operations.dead(tx))
-    what: dict[str, Any] = {"domain": None, "queue": None, "name": None, "reason": "failed"}
+    what: dict[str, Any] = {"domain": None, "queue": None, "names": None, "reason": "failed"}
     await note(operations.count(tx, **what, state=State.DEAD))
     await note(operations.replay(tx, **what, ended_before=NOW + 1, after=None, token=16, limit=10))
     await note(operations.delete(tx, ids[2], purge=True))

@@ -19,6 +19,8 @@ async def send(tx: object) -> list[JobRef]:
     ref = await billing.enqueue(sync, tx=tx, delay=timedelta(minutes=3), priority=3, attempts=1, expires=30)
     print(ref.id, ref.duplicate)
     await billing.enqueue(sync, at=datetime.now(UTC), backoff=exponential(1), keep=3, attachment="https://x")
+    await billing.enqueue(sync, timeout=2)
+    await billing.enqueue(sync, timeout="2")  # E
     await billing.enqueue(sync, requested_by={"name": "Ada", "role": "owner"}, label="first", delay=None)
     await billing.enqueue_named("sync", {"invoice_id": "1"}, tx=tx)
     await catalog.enqueue(rebuild)

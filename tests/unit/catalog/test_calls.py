@@ -55,6 +55,7 @@ def test_the_call_has_the_last_word() -> None:
         attempts=9,
         backoff=exponential(1),
         expires=30,
+        timeout=timedelta(minutes=2),
         keep=timedelta(days=1),
         label="first",
         attachment="https://example.org/invoice.pdf?x=1",
@@ -67,6 +68,7 @@ def test_the_call_has_the_last_word() -> None:
         delay=60.0,
         backoff=exponential(1).dump(),
         expires=30.0,
+        timeout=120.0,
         keep=86_400.0,
         label="first",
         attachment="https://example.org/invoice.pdf?x=1",
@@ -117,6 +119,7 @@ def test_the_requester_is_a_name_or_a_mapping() -> None:
             {"backoff": len},
             "backoff for one call must be exponential(…) or fixed(…), which are stored with the job, not <built-in",
         ),
+        ({"timeout": 0}, "timeout must be over 0 seconds, or math.inf for no limit, not 0."),
         ({"keep": math.inf}, "keep must be 0 seconds or more, and finite, not inf."),
         ({"label": ""}, "label must be text, not ''."),
         ({"label": 3}, "label must be text, not 3."),
@@ -148,7 +151,7 @@ def test_a_misspelled_option_is_named_with_the_nearest(value: Any) -> None:
         request(dealy=value)
     assert str(refused.value) == (
         "enqueue has no option 'dealy'. Did you mean 'delay'? The options are delay, at, priority, attempts, backoff, "
-        "expires, keep, label, requested_by, attachment, id."
+        "timeout, expires, keep, label, requested_by, attachment, id."
     )
 
 

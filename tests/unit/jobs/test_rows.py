@@ -60,13 +60,22 @@ def test_all_that_may_be_said() -> None:
         priority=-5,
         attempts=9,
         backoff=exponential(1.0),
+        timeout=20,
         keep=60,
         label="Invoice 7",
         requested_by="Ada",
         attachment="https://example.org/7.pdf",
         expires=30,
     )
-    said = {"delay": 2.5, "priority": -5, "attempts": 9, "keep": 60.0, "label": "Invoice 7", "expires": 30.0}
+    said = {
+        "delay": 2.5,
+        "priority": -5,
+        "attempts": 9,
+        "timeout": 20.0,
+        "keep": 60.0,
+        "label": "Invoice 7",
+        "expires": 30.0,
+    }
     assert said.items() <= made.items()
     assert (made["requested_by"], made["attachment"]) == ('{"name":"Ada"}', "https://example.org/7.pdf")
     assert (made["causation"], made["correlation"]) == ("c", "d")

@@ -30,6 +30,9 @@ def enqueue(
     attempts: Annotated[
         int | None, Parameter(validator=Number(gte=1), metavar="N", help="How many attempts it has.")
     ] = None,
+    timeout: Annotated[
+        float | None, Parameter(validator=Number(gt=0), metavar="SECONDS", help="Seconds that one run of it may take.")
+    ] = None,
     label: Annotated[str | None, Parameter(metavar="TEXT", help="A label for people.")] = None,
     by: By = None,
     id: Annotated[
@@ -54,6 +57,7 @@ def enqueue(
         at=moment_ahead("--at", at),
         priority=priority,
         attempts=attempts,
+        timeout=timeout,
         label=label,
         id=id,
         requested_by=by or whoever(),

@@ -15,6 +15,7 @@ from cyclopts.validators import Number
 from remit.cli import logs
 from remit.cli.applications import named
 from remit.cli.options import AppPath
+from remit.cli.reloading import reloading
 from remit.cli.serving import Orders, serve
 from remit.cli.stopping import StopSwitch
 from remit.runtime.supervisor import Supervisor
@@ -68,6 +69,12 @@ def command(stop: StopSwitch) -> Callable[..., int]:
                 negative=(), consume_multiple=False, metavar="NAME", help="Do not serve this queue; may be repeated."
             ),
         ] = None,
+        reload: Annotated[
+            bool,
+            Parameter(
+                negative=(), show_default=False, help="Restart when a Python file below this directory changes (extra)."
+            ),
+        ] = False,
         log_level: Annotated[
             logs.LogLevel, Parameter(help="The least that remit and run.log log; others: warning.")
         ] = "info",
@@ -88,6 +95,8 @@ def command(stop: StopSwitch) -> Callable[..., int]:
             queues=_names(queue),
             exclude=_names(exclude),
         )
+        if reload:
+            return reloading(orders, stop)
         if processes == 1 and os.getpid() != 1:
             return serve(orders, stop)
         return _supervise(orders)

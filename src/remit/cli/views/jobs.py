@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -108,6 +109,7 @@ def _job_facts(job: JobRecord, event: str | None) -> Iterable[tuple[str | Text, 
     yield "domain", job.domain
     yield "priority", str(job.priority) if job.priority else None
     yield "attempts", f"{job.failures} of {job.attempts} failed" if job.failures else f"none of {job.attempts} failed"
+    yield "timeout", _timeout(job.timeout)
     yield "suspect", "it was running when its worker died" if job.suspect else None
     yield "label", line(job.label or "")
     yield "requested by", _person(job)
@@ -122,6 +124,13 @@ def _job_facts(job: JobRecord, event: str | None) -> Iterable[tuple[str | Text, 
     yield "deleted", moment(job.deleted_at) if job.deleted_at else None
     yield "correlation", job.correlation if job.correlation != job.id else None
     yield "caused by", job.causation if job.causation != job.event else None
+
+
+def _timeout(seconds: float | None) -> str | None:
+    """The timeout that came with the call."""
+    if seconds is None:
+        return None
+    return "none" if seconds == math.inf else f"{seconds:g} s"
 
 
 def _person(job: JobRecord) -> str:

@@ -16,7 +16,8 @@ WITH here AS MATERIALIZED (
 sent AS (
     INSERT INTO remit.job (
         id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name,
-        encoding, payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+        encoding, payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by,
+        attachment
     )
     SELECT
         id, line, coalesce(lane, 0), CASE WHEN due.at <= here.now THEN 'ready' ELSE 'scheduled' END, due.at, here.now,
@@ -25,13 +26,14 @@ sent AS (
             greatest(due.at, here.now) + expires * interval '1 second'
         ),
         version, coalesce(priority, 0), attempts, domain, queue, name,
-        encoding, payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+        encoding, payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by,
+        attachment
     FROM here
     CROSS JOIN json_to_recordset(:jobs::text::json) AS job (
         id uuid, line bigint, lane bigint, run_at bigint, delay double precision, expires_at bigint,
         expires double precision, version integer, priority smallint, attempts integer, domain text, queue text,
-        name text, encoding text, payload text, backoff text, keep double precision, correlation uuid, causation uuid,
-        scope text, traceparent text, label text, requested_by text, attachment text
+        name text, encoding text, payload text, backoff text, timeout double precision, keep double precision,
+        correlation uuid, causation uuid, scope text, traceparent text, label text, requested_by text, attachment text
     )
     CROSS JOIN LATERAL (
         SELECT coalesce(
@@ -48,13 +50,14 @@ FROM here;
 
 -- name: enqueue_one
 -- The same for one job, in plain parameters: no JSON, and hardly any planning. No row comes back where the id is there
--- already, either; the statement above tells the two apart.
+-- already, either; `stored` tells the two apart.
 WITH here AS MATERIALIZED (
     SELECT remit.clock(:now::bigint) AS now FROM remit.meta WHERE store = :store::text::uuid
 )
 INSERT INTO remit.job (
     id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name,
-    encoding, payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+    encoding, payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by,
+    attachment
 )
 SELECT
     :id::text::uuid, :line::bigint, coalesce(:lane::bigint, 0),
@@ -64,8 +67,9 @@ SELECT
         greatest(due.at, here.now) + :expires::double precision * interval '1 second'
     ),
     :version::integer, :priority::smallint, :attempts::integer, :domain::text, :queue::text, :name::text,
-    :encoding::text, :payload::text, :backoff::text, :keep::double precision, :correlation::text::uuid,
-    :causation::text::uuid, :scope::text, :traceparent::text, :label::text, :requested_by::text, :attachment::text
+    :encoding::text, :payload::text, :backoff::text, :timeout::double precision, :keep::double precision,
+    :correlation::text::uuid, :causation::text::uuid, :scope::text, :traceparent::text, :label::text,
+    :requested_by::text, :attachment::text
 FROM here
 CROSS JOIN LATERAL (
     SELECT coalesce(
@@ -76,6 +80,21 @@ CROSS JOIN LATERAL (
 ON CONFLICT (id) DO NOTHING
 RETURNING CASE WHEN :ring::boolean AND NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
     THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL;
+
+-- name: stored
+-- The jobs that have some ids already. One row at the least, and none from a store that is not the one that is meant.
+SELECT job.id::text, job.name, job.payload
+FROM remit.meta
+LEFT JOIN remit.job ON job.id = ANY (ARRAY(SELECT value::uuid FROM json_array_elements_text(:ids::text::json) AS id (value)))
+WHERE store = coalesce(:store::text::uuid, store);
+
+-- name: stored_events
+-- The same of events.
+SELECT event.id::text, event.name, event.payload
+FROM remit.meta
+LEFT JOIN remit.event
+    ON event.id = ANY (ARRAY(SELECT value::uuid FROM json_array_elements_text(:ids::text::json) AS id (value)))
+WHERE store = coalesce(:store::text::uuid, store);
 
 -- name: heads
 -- The best ready priority of each line that is not held: one index probe a line, no lock. Who may not take suspects
@@ -92,8 +111,12 @@ WHERE NOT EXISTS (SELECT FROM remit.queue WHERE name = line.queue AND paused_at 
 
 -- name: claim
 -- Takes the heads of each line that is not held, in order. A worker whose row is gone claims nothing: the sweeper that
--- deletes the row waits for this share lock, and finds what was claimed. What has expired ends
--- here, without a run.
+-- deletes the row waits for this share lock, and finds what was claimed. What has expired ends here, without
+-- a run.
+--
+-- Of all suspects it takes one at most, the first, where `suspects` allows it, and goes past the others. That one is
+-- locked before it is known whether it lies within a quota. If it does not, another worker may have gone past it
+-- meanwhile, so this statement rings.
 WITH alive AS MATERIALIZED (
     SELECT id, remit.clock(:now::bigint) AS now FROM remit.worker WHERE id = :worker::uuid FOR KEY SHARE
 ),
@@ -103,11 +126,18 @@ line AS MATERIALIZED (
     )
     WHERE NOT EXISTS (SELECT FROM remit.queue WHERE name = line.queue AND paused_at IS NOT NULL)
 ),
+suspect AS MATERIALIZED (
+    SELECT job.id FROM line JOIN remit.job ON job.line = line.line AND job.priority <= line.ceiling
+    WHERE :suspects::boolean AND job.state = 'ready' AND job.suspect > 0
+    ORDER BY job.priority, job.lane, job.run_at, job.id
+    LIMIT 1
+    FOR UPDATE OF job SKIP LOCKED
+),
 head AS MATERIALIZED (
     SELECT ready.id FROM line CROSS JOIN LATERAL (
         SELECT id FROM remit.job
         WHERE state = 'ready' AND job.line = line.line AND priority <= line.ceiling
-            AND (suspect = 0 OR :suspects::boolean)
+            AND (suspect = 0 OR id = (SELECT id FROM suspect))
         ORDER BY priority, lane, run_at, id
         LIMIT line.quota
         FOR UPDATE SKIP LOCKED
@@ -134,7 +164,11 @@ SELECT
         remit.micros(event.published_at), event.scope, event.correlation, event.causation, event.traceparent,
         claimed.subscription, event.lane
     )::text END,
-    claimed.priority, claimed.lane, claimed.run_at
+    claimed.priority, claimed.lane, remit.micros(claimed.run_at), claimed.timeout, (
+        SELECT CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
+            THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL
+        FROM suspect WHERE id NOT IN (SELECT id FROM head)
+    )
 FROM claimed LEFT JOIN LATERAL (
     SELECT * FROM remit.event WHERE event.id = claimed.event_id OFFSET 0
 ) AS event ON true;
@@ -181,7 +215,8 @@ failed AS (
 sent AS (
     INSERT INTO remit.job (
         id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name,
-        encoding, payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+        encoding, payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by,
+        attachment
     )
     SELECT
         job.id, line, coalesce(lane, 0), CASE WHEN due.at <= clock.now THEN 'ready' ELSE 'scheduled' END, due.at,
@@ -191,13 +226,14 @@ sent AS (
             greatest(due.at, clock.now) + expires * interval '1 second'
         ),
         version, coalesce(priority, 0), attempts, domain, queue, name,
-        encoding, payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+        encoding, payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by,
+        attachment
     FROM clock
     CROSS JOIN json_to_recordset(:jobs::text::json) AS job (
         id uuid, line bigint, lane bigint, run_at bigint, delay double precision, expires_at bigint,
         expires double precision, version integer, priority smallint, attempts integer, domain text, queue text,
-        name text, encoding text, payload text, backoff text, keep double precision, correlation uuid, causation uuid,
-        scope text, traceparent text, label text, requested_by text, attachment text
+        name text, encoding text, payload text, backoff text, timeout double precision, keep double precision,
+        correlation uuid, causation uuid, scope text, traceparent text, label text, requested_by text, attachment text
     )
     CROSS JOIN LATERAL (
         SELECT coalesce(
@@ -372,7 +408,7 @@ WHERE EXISTS (SELECT FROM remit.job WHERE job.id = line.job FOR KEY SHARE);
 
 -- name: get
 SELECT
-    id::text, state, domain, queue, name, version, priority, failures, attempts, suspect > 0,
+    id::text, state, domain, queue, name, version, priority, failures, attempts, suspect > 0, timeout,
     remit.micros(created_at), remit.micros(run_at), remit.micros(claimed_at), remit.micros(finished_at),
     remit.micros(expires_at), remit.micros(cancel_at), cancel_by, remit.micros(deleted_at), worker::text,
     encoding, coalesce(payload, (SELECT event.payload FROM remit.event WHERE event.id = job.event_id)), result, reason,
@@ -391,7 +427,7 @@ WITH job AS NOT MATERIALIZED (
     WHERE (:state::text IS NULL OR state = :state::text)
         AND (:domain::text IS NULL OR domain = :domain::text)
         AND (:queue::text IS NULL OR queue = :queue::text)
-        AND (:name::text IS NULL OR name = :name::text)
+        AND (:names::text IS NULL OR name IN (SELECT json_array_elements_text(:names::json)))
         AND (:label::text IS NULL OR label = :label::text)
         AND (:reason::text IS NULL OR strpos(reason, :reason::text) > 0)
         AND (:requested_by::text IS NULL OR :requested_by::text IN (SELECT value FROM json_each_text(requested_by::json)))
@@ -428,7 +464,7 @@ page AS (
     )
 )
 SELECT
-    id::text, state, domain, queue, name, version, priority, failures, attempts, suspect > 0,
+    id::text, state, domain, queue, name, version, priority, failures, attempts, suspect > 0, timeout,
     remit.micros(created_at), remit.micros(run_at), remit.micros(claimed_at), remit.micros(finished_at),
     remit.micros(expires_at), remit.micros(cancel_at), cancel_by, remit.micros(deleted_at), worker::text,
     encoding, coalesce(payload, (SELECT event.payload FROM remit.event WHERE event.id = job.event_id)), result, reason,
@@ -447,7 +483,7 @@ SELECT id::text FROM (
         AND (:state::text IS NULL OR state = :state::text)
         AND (:domain::text IS NULL OR domain = :domain::text)
         AND (:queue::text IS NULL OR queue = :queue::text)
-        AND (:name::text IS NULL OR name = :name::text)
+        AND (:names::text IS NULL OR name IN (SELECT json_array_elements_text(:names::json)))
         AND (:label::text IS NULL OR label = :label::text)
         AND (:reason::text IS NULL OR strpos(reason, :reason::text) > 0)
         AND (:requested_by::text IS NULL OR :requested_by::text IN (SELECT value FROM json_each_text(requested_by::json)))
@@ -478,7 +514,7 @@ SELECT count(*) FROM (
         AND (:state::text IS NULL OR state = :state::text)
         AND (:domain::text IS NULL OR domain = :domain::text)
         AND (:queue::text IS NULL OR queue = :queue::text)
-        AND (:name::text IS NULL OR name = :name::text)
+        AND (:names::text IS NULL OR name IN (SELECT json_array_elements_text(:names::json)))
         AND (:label::text IS NULL OR label = :label::text)
         AND (:reason::text IS NULL OR strpos(reason, :reason::text) > 0)
         AND (:requested_by::text IS NULL OR :requested_by::text IN (SELECT value FROM json_each_text(requested_by::json)))

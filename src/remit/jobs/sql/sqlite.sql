@@ -8,7 +8,7 @@ SELECT store FROM remit_meta;
 -- No row comes back from a store that is not ours.
 INSERT INTO remit_job (
     id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name, encoding,
-    payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+    payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
 )
 SELECT
     j.value ->> 'id', j.value ->> 'line', coalesce(j.value ->> 'lane', 0),
@@ -22,7 +22,7 @@ SELECT
     ) AS INTEGER),
     j.value ->> 'version', coalesce(j.value ->> 'priority', 0), j.value ->> 'attempts', j.value ->> 'domain',
     j.value ->> 'queue', j.value ->> 'name', j.value ->> 'encoding', j.value ->> 'payload', j.value ->> 'backoff',
-    j.value ->> 'keep', j.value ->> 'correlation', j.value ->> 'causation', j.value ->> 'scope',
+    j.value ->> 'timeout', j.value ->> 'keep', j.value ->> 'correlation', j.value ->> 'causation', j.value ->> 'scope',
     j.value ->> 'traceparent', j.value ->> 'label', j.value ->> 'requested_by', j.value ->> 'attachment'
 FROM remit_meta CROSS JOIN json_each(:jobs) AS j
 WHERE store = :store
@@ -30,23 +30,35 @@ ON CONFLICT (id) DO NOTHING;
 SELECT changes(), :ring FROM remit_meta WHERE store = :store;
 
 -- name: enqueue_one
--- The same for one job, in plain parameters. No row comes back where the id is there already, either; the statement
--- above tells the two apart.
+-- The same for one job, in plain parameters. No row comes back where the id is there already, either; `stored` tells
+-- the two apart.
 INSERT INTO remit_job (
     id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name, encoding,
-    payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+    payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
 )
 SELECT
     :id, :line, coalesce(:lane, 0), CASE WHEN due.at <= :now THEN 'ready' ELSE 'scheduled' END, due.at, :now,
     CAST(coalesce(:expires_at, max(due.at, :now) + :expires * 1000000) AS INTEGER), :version, :priority, :attempts,
-    :domain, :queue, :name, :encoding, :payload, :backoff, :keep, :correlation, :causation, :scope, :traceparent, :label,
-    :requested_by, :attachment
+    :domain, :queue, :name, :encoding, :payload, :backoff, :timeout, :keep, :correlation, :causation, :scope,
+    :traceparent, :label, :requested_by, :attachment
 FROM remit_meta CROSS JOIN (
     SELECT CAST(coalesce(:run_at, :now + coalesce(:delay, 0) * 1000000) AS INTEGER) AS at
 ) AS due
 WHERE store = :store
 ON CONFLICT (id) DO NOTHING
 RETURNING :ring;
+
+-- name: stored
+-- The jobs that have some ids already. One row at the least, and none from a store that is not the one that is meant.
+SELECT job.id, job.name, job.payload
+FROM remit_meta LEFT JOIN remit_job AS job ON job.id IN (SELECT value FROM json_each(:ids))
+WHERE store = coalesce(:store, store);
+
+-- name: stored_events
+-- The same of events.
+SELECT event.id, event.name, event.payload
+FROM remit_meta LEFT JOIN remit_event AS event ON event.id IN (SELECT value FROM json_each(:ids))
+WHERE store = coalesce(:store, store);
 
 -- name: heads
 -- The best ready priority of each line that is not held: one index probe a line, no lock. Who may not take suspects
@@ -64,7 +76,8 @@ WHERE NOT EXISTS (
 
 -- name: claim
 -- Takes the best of one line after the other, in order. A worker whose row is gone claims nothing. What has expired ends
--- here, without a run. A delivery has its payload from its event.
+-- here, without a run. A delivery has its payload from its event. Of all suspects it takes one at most, the first, where
+-- `suspects` allows it, and goes past the others.
 WITH line AS MATERIALIZED (
     SELECT
         value ->> 'line' AS line, value ->> 'queue' AS queue, value ->> 'quota' AS quota,
@@ -75,13 +88,19 @@ WITH line AS MATERIALIZED (
             SELECT 1 FROM remit_queue WHERE name = (value ->> 'queue') AND paused_at IS NOT NULL
         )
 ),
+suspect AS MATERIALIZED (
+    SELECT job.rowid AS row FROM line CROSS JOIN remit_job AS job INDEXED BY remit_job_suspect
+    WHERE :suspects AND job.state = 'ready' AND job.suspect > 0 AND job.line = line.line AND job.priority <= line.ceiling
+    ORDER BY job.priority, job.lane, job.run_at, job.id
+    LIMIT 1
+),
 head AS MATERIALIZED (
     SELECT ready.rowid AS row, line.quota,
         row_number() OVER (PARTITION BY line.line ORDER BY priority, lane, run_at, id) AS place
     FROM line CROSS JOIN remit_job AS ready ON ready.rowid IN (
         SELECT rowid FROM remit_job
         WHERE state = 'ready' AND remit_job.line = line.line AND priority <= line.ceiling
-            AND (suspect = 0 OR :suspects)
+            AND (suspect = 0 OR rowid = (SELECT row FROM suspect))
         ORDER BY priority, lane, run_at, id
         LIMIT (SELECT max(value ->> 'quota') FROM json_each(:lines))
     )
@@ -105,7 +124,7 @@ RETURNING
         )
         FROM remit_event AS event WHERE event.id = remit_job.event_id
     ) END,
-    priority, lane, run_at;
+    priority, lane, run_at, timeout;
 
 -- name: finish
 -- Compare-and-set on the token. What waits again although its cancellation was asked for is cancelled instead. An expiry
@@ -142,7 +161,7 @@ FROM json_each(:outcomes) JOIN remit_job ON remit_job.id = (value ->> 'id') AND 
 WHERE value ->> 'kind' IS NOT NULL;
 INSERT INTO remit_job (
     id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name, encoding,
-    payload, backoff, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+    payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
 )
 SELECT
     j.value ->> 'id', j.value ->> 'line', coalesce(j.value ->> 'lane', 0),
@@ -156,7 +175,7 @@ SELECT
     ) AS INTEGER),
     j.value ->> 'version', coalesce(j.value ->> 'priority', 0), j.value ->> 'attempts', j.value ->> 'domain',
     j.value ->> 'queue', j.value ->> 'name', j.value ->> 'encoding', j.value ->> 'payload', j.value ->> 'backoff',
-    j.value ->> 'keep', j.value ->> 'correlation', j.value ->> 'causation', j.value ->> 'scope',
+    j.value ->> 'timeout', j.value ->> 'keep', j.value ->> 'correlation', j.value ->> 'causation', j.value ->> 'scope',
     j.value ->> 'traceparent', j.value ->> 'label', j.value ->> 'requested_by', j.value ->> 'attachment'
 FROM json_each(:jobs) AS j
 JOIN remit_job AS parent ON parent.id = (j.value ->> 'causation') AND parent.token = :stamp
@@ -311,8 +330,8 @@ WHERE EXISTS (SELECT 1 FROM remit_job WHERE id = (value ->> 'job'));
 
 -- name: get
 SELECT
-    id, state, domain, queue, name, version, priority, failures, attempts, suspect > 0, created_at, run_at, claimed_at,
-    finished_at, expires_at, cancel_at, cancel_by, deleted_at, worker, encoding,
+    id, state, domain, queue, name, version, priority, failures, attempts, suspect > 0, timeout, created_at, run_at,
+    claimed_at, finished_at, expires_at, cancel_at, cancel_by, deleted_at, worker, encoding,
     coalesce(payload, (SELECT event.payload FROM remit_event AS event WHERE event.id = job.event_id)), result,
     reason, label, requested_by, attachment, correlation, causation, event_id,
     CASE WHEN failures > 0 THEN (
@@ -329,7 +348,7 @@ WITH job AS NOT MATERIALIZED (
     WHERE (:state IS NULL OR state = :state)
         AND (:domain IS NULL OR domain = :domain)
         AND (:queue IS NULL OR queue = :queue)
-        AND (:name IS NULL OR name = :name)
+        AND (:names IS NULL OR name IN (SELECT value FROM json_each(:names)))
         AND (:label IS NULL OR label = :label)
         AND (:reason IS NULL OR instr(reason, :reason) > 0)
         AND (:requested_by IS NULL OR :requested_by IN (SELECT value FROM json_each(requested_by)))
@@ -348,8 +367,8 @@ WITH job AS NOT MATERIALIZED (
         AND (:deleted OR deleted_at IS NULL)
 )
 SELECT
-    id, state, domain, queue, name, version, priority, failures, attempts, suspect > 0, created_at, run_at, claimed_at,
-    finished_at, expires_at, cancel_at, cancel_by, deleted_at, worker, encoding,
+    id, state, domain, queue, name, version, priority, failures, attempts, suspect > 0, timeout, created_at, run_at,
+    claimed_at, finished_at, expires_at, cancel_at, cancel_by, deleted_at, worker, encoding,
     coalesce(payload, (SELECT event.payload FROM remit_event AS event WHERE event.id = job.event_id)), result,
     reason, label, requested_by, attachment, correlation, causation, event_id,
     CASE WHEN failures > 0 THEN (
@@ -384,7 +403,7 @@ SELECT id FROM (
 WHERE (:state IS NULL OR state = :state)
     AND (:domain IS NULL OR domain = :domain)
     AND (:queue IS NULL OR queue = :queue)
-    AND (:name IS NULL OR name = :name)
+    AND (:names IS NULL OR name IN (SELECT value FROM json_each(:names)))
     AND (:label IS NULL OR label = :label)
     AND (:reason IS NULL OR instr(reason, :reason) > 0)
     AND (:requested_by IS NULL OR :requested_by IN (SELECT value FROM json_each(requested_by)))
@@ -418,7 +437,7 @@ SELECT count(*) FROM (
 WHERE (:state IS NULL OR state = :state)
     AND (:domain IS NULL OR domain = :domain)
     AND (:queue IS NULL OR queue = :queue)
-    AND (:name IS NULL OR name = :name)
+    AND (:names IS NULL OR name IN (SELECT value FROM json_each(:names)))
     AND (:label IS NULL OR label = :label)
     AND (:reason IS NULL OR instr(reason, :reason) > 0)
     AND (:requested_by IS NULL OR :requested_by IN (SELECT value FROM json_each(requested_by)))

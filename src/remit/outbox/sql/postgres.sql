@@ -38,7 +38,7 @@ FROM here;
 -- name: publish_one
 -- The same for one event, in plain parameters: a caller's transaction pays for no JSON and for no planning, as long as
 -- nothing here makes the general plan look dearer than one for these very parameters. No row comes back where the id is
--- there already, either; the statement above tells the two apart. Without a lane the lock is not called: it is strict.
+-- there already, either; `stored_events` tells the two apart. Without a lane the lock is not called: it is strict.
 WITH here AS MATERIALIZED (
     SELECT remit.clock(:now::bigint) AS now
     FROM remit.meta, (SELECT pg_advisory_xact_lock(:lane::bigint) IS NULL OFFSET 0) AS turn (taken)
@@ -383,6 +383,13 @@ SELECT
     remit.micros(retired_at)
 FROM remit.subscription ORDER BY name;
 
+-- name: called
+-- A subscription that has this name, or had it.
+SELECT name, former FROM remit.subscription
+WHERE name = :name::text OR former::jsonb ? :name::text
+ORDER BY name <> :name::text
+LIMIT 1;
+
 -- name: declarations
 -- Which declaration holds, of each subscription that is not retired.
 SELECT name, former, fingerprint, past, revision FROM remit.subscription WHERE retired_at IS NULL ORDER BY name;
@@ -493,7 +500,7 @@ SELECT
 FROM remit.event
 WHERE (:state::text IS NULL OR state = :state::text)
     AND (:domain::text IS NULL OR domain = :domain::text)
-    AND (:name::text IS NULL OR name = :name::text)
+    AND (:names::text IS NULL OR name IN (SELECT json_array_elements_text(:names::json)))
     AND (:after::uuid IS NULL OR id < :after::uuid)
 ORDER BY event.id DESC
 LIMIT :limit::integer;
@@ -527,19 +534,36 @@ FROM event;
 
 -- name: begin_filling
 -- Of several at once the one that began last lets go what was held.
-UPDATE remit.subscription SET filling_since = remit.clock(:now::bigint)
+UPDATE remit.subscription SET filling_since = remit.clock(:now::bigint), filling = :filling::text
 WHERE name = :name::text AND retired_at IS NULL
-RETURNING id::text, (
+RETURNING id::text, name, (
     SELECT json_agg(name)::text FROM (
         SELECT json_array_elements_text(events::json)
         UNION
         SELECT event FROM remit.hearing WHERE hearing.subscription = subscription.id
     ) AS heard (name)
-), ordered_by IS NOT NULL, remit.micros(filling_since);
+), remit.micros(filling_since), filling;
+
+-- name: fillings
+-- The back-fills that go on, or that nobody has ended.
+SELECT id::text, name, (
+    SELECT json_agg(name)::text FROM (
+        SELECT json_array_elements_text(events::json)
+        UNION
+        SELECT event FROM remit.hearing WHERE hearing.subscription = subscription.id
+    ) AS heard (name)
+), remit.micros(filling_since), filling
+FROM remit.subscription WHERE filling_since IS NOT NULL AND retired_at IS NULL ORDER BY name;
+
+-- name: note_filling
+-- How far a back-fill has come. It changes with each note, so that whoever watches sees that it goes on.
+UPDATE remit.subscription SET filling = :filling::text
+WHERE id = :subscription::uuid AND remit.micros(filling_since) = :begun::bigint
+RETURNING id::text;
 
 -- name: end_filling
-UPDATE remit.subscription SET filling_since = NULL
-WHERE id = :subscription::uuid AND remit.micros(filling_since) = :since::bigint
+UPDATE remit.subscription SET filling_since = NULL, filling = NULL
+WHERE id = :subscription::uuid AND remit.micros(filling_since) = :begun::bigint
 RETURNING id::text;
 
 -- name: count_log
@@ -547,6 +571,18 @@ SELECT count(*) FROM remit.event
 WHERE name IN (SELECT json_array_elements_text(:names::json))
     AND (:since::bigint IS NULL OR published_at >= 'epoch'::timestamptz + :since::bigint * interval '1 microsecond')
     AND (:until::bigint IS NULL OR published_at < 'epoch'::timestamptz + :until::bigint * interval '1 microsecond');
+
+-- name: next_to_fill
+SELECT log.id::text, log.name, log.seq FROM json_array_elements_text(:names::json) AS heard (name) CROSS JOIN LATERAL (
+    SELECT id, event.name, seq FROM remit.event
+    WHERE event.name = heard.name AND seq > :after::bigint
+        AND (:since::bigint IS NULL OR published_at >= 'epoch'::timestamptz + :since::bigint * interval '1 microsecond')
+        AND (:until::bigint IS NULL OR published_at < 'epoch'::timestamptz + :until::bigint * interval '1 microsecond')
+    ORDER BY seq
+    LIMIT 1
+) AS log
+ORDER BY log.seq
+LIMIT 1;
 
 -- name: fill
 -- One batch of a back-fill: the events of the log that come next, dispatched or not. The relay alone dispatches what is
