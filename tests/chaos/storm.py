@@ -64,6 +64,7 @@ class Storm:
         site: ChaosSite,
         seed: int,
         *,
+        pause: float = 0.06,
         server: PostgresServer | None = None,
         sessions: PostgresServer | None = None,
     ) -> None:

@@ -47,7 +47,7 @@ def test_every_invariant_holds_in_a_storm_and_the_oracle_sees_each_breach(
     site: ChaosSite, seed: int, request: pytest.FixtureRequest
 ) -> None:
     sessions = None if site.database.is_sqlite else request.getfixturevalue("postgres_server")
-    evidence = judged(site, Storm(site, seed, sessions=sessions), 3.0, workers=2, patience=60.0)
+    evidence = judged(site, Storm(site, seed, pause=0.15, sessions=sessions), 2.5, workers=2, patience=60.0)
     unseen = [
         tampering.__name__
         for tampering, breach in TAMPERINGS
