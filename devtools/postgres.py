@@ -20,7 +20,9 @@ from psycopg import sql
 
 from devtools.daemon import Daemon, ServerFailed, free_port, reachable
 
-FAST: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
+FAST: Mapping[str, str] = {
+    "fsync": "off", "full_page_writes": "off", "shared_buffers": "64MB", "max_prepared_transactions": "10",
+}  # fmt: skip
 """Settings for tests: a crash of the server loses nothing, a crash of the machine may."""
 
 _SETTINGS: Mapping[str, str] = {

@@ -9,10 +9,10 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from remit import schema
-from remit.catalog import Binding, Catalog, Defaults, Domain, Outbox, Rail, stated
+from remit.catalog import Binding, Catalog, Defaults, Domain, Outbox, Rail, RunHook, examine_hook, stated
 from remit.client import (
     Ambient,
     DirectRail,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from remit.boundaries import Boundaries
 
 
+H = TypeVar("H", bound=RunHook)
 SHORTEST_LEASE = 0.1
 """Seconds; what a busy machine needs is far more."""
 
@@ -119,7 +120,7 @@ class Remit:
             "ambient": ambient,
             "boundaries": boundaries,
         }
-        self._child_config = ChildConfig.of(self.catalog, url, schema=schema, pooler=pooler)
+        self._child_config = ChildConfig.of(self.catalog, self.store.url, schema=schema, pooler=pooler)
         self._connections = _Connections(self, stated("rail", rail, Rail) or Rail())
         self.refusals = Refusals()
         sender = StoreSender(
@@ -186,7 +187,34 @@ class Remit:
 
         The domains stay with whom they are: see `bound`.
         """
-        return Remit(url, **{**self._options, **options})
+        other = Remit(url, **{**self._options, **options})
+        other._settings = replace(other._settings, hooks=self._settings.hooks)
+        return other
+
+    def around_run(self, hook: H) -> H:
+        """Do something around each run of the workers that are made from now on; the function is returned as it is.
+
+        `hook` is a function of the run, async or not, that yields once, or a class of context managers that takes the
+        run. It sees the run (`run.name`, `run.message`, `run.context` …), and how the handler ended: what it raised
+        comes out of the `yield`, and what it returned is `run.result`. Hooks nest in the order in which they are
+        registered, the first one outermost.
+
+        A plain hook runs where the handler runs: on the event loop, where it must not block, in the thread, or in the
+        child process, which imports it by its path. An async hook runs on the worker's event loop; around handlers in
+        threads and processes it stands outside of the plain ones. Both are part of the run: their time counts towards
+        its timeout (in processes, that of plain hooks alone), and what they set in context variables the handler sees
+        (from an async hook, not in a process).
+
+        A hook that raises fails the run as the handler would, and may raise `Skip` and its kind. It cannot make a
+        failure a success: what the handler raised goes on, even if the hook swallows it. Raises `HandlerShape`.
+
+            @app.around_run
+            def traced(run: Run[Any]) -> Iterator[None]:
+                with tracer.span(run.name):
+                    yield
+        """
+        self._settings = replace(self._settings, hooks=(*self._settings.hooks, examine_hook(hook)))
+        return hook
 
     # --- what can be done with it
 

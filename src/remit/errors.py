@@ -94,6 +94,12 @@ class UnknownSubscription(RemitError, LookupError):
     code = "unknown-subscription"
 
 
+class DamagedEvents(RemitError):
+    """A back-fill is done, but for some events that the store refuses to deliver; the text names them."""
+
+    code = "damaged-events"
+
+
 class OwnershipError(RemitError):
     """A domain reached for what another domain owns: publish an event, or ask the owner for an API."""
 

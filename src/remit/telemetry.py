@@ -314,6 +314,24 @@ class Telemetry:
             extra=fields(event=name, version=version, count=count),
         )  # fmt: skip
 
+    def fills(self, name: str) -> None:
+        log.warning("back-fill of %s stood still, this worker goes on with it", name, extra=fields(subscription=name))
+
+    def filled(self, name: str, deliveries: int) -> None:
+        log.info(
+            "back-fill ended: %s: %d deliveries were made since this worker took it over",
+            name, deliveries,
+            extra=fields(subscription=name, count=deliveries),
+        )  # fmt: skip
+
+    def not_filled(self, name: str, event: str, id: str, error: str) -> None:
+        text = one_line(error)
+        log.error(
+            "event not delivered by a back-fill, the store refuses it: %s: %s %s: %s",
+            name, event, id, text,
+            extra=fields(subscription=name, event=event, event_id=id, error=text),
+        )  # fmt: skip
+
     def event_failed(self, name: str, id: str, attempt: int, error: str, retry_in: float) -> None:
         self.counts["event_failed"] += 1
         text = one_line(error)

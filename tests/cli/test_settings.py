@@ -151,6 +151,6 @@ def test_the_options_are_stable() -> None:
         "canvas", "check", "correlation", "dead-before", "delay", "deleted", "domain", "dry-run", "event", "exclude",
         "failed", "format", "grace", "id", "in-flight", "interval", "job", "json", "label", "lease", "limit",
         "log-format", "log-level", "max-tasks-per-child", "output", "priority", "processes", "purge", "queue",
-        "rate", "reason", "reload", "requested-by", "rule", "scope", "since", "sql", "state", "to", "traceback",
-        "until", "watch", "window", "yes",
+        "rate", "reason", "reload", "requested-by", "rule", "scope", "since", "sql", "state", "timeout", "to",
+        "traceback", "until", "watch", "window", "yes",
     }  # fmt: skip

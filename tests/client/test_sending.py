@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import psycopg
 import pytest
 
-from remit import Domain, Job, JobRef, Keep, Remit, State
+from remit import Domain, Job, JobRef, Keep, Remit, State, schema
+from remit.db.opening import open_store
 from remit.errors import AlreadyBound, ForeignTransaction, InvalidArgument, JobNotFound
+from tests.servers import PostgresServer
 
 
 class Sending(Domain):
@@ -217,3 +221,39 @@ def test_a_job_class_says_how_long_its_jobs_are_kept_and_a_call_overrules_it(app
     connection.close()
     assert [rows[ref.id] for ref in refs[:3]] == [30.0, 5.0, None]
     assert rows[refs[3].id] > 50 * 365 * 86_400
+
+
+def made_anew(url: str, server: PostgresServer) -> None:
+    """Drop the database under whoever uses it, and make it again under the same name, with tables of its own."""
+    if url.startswith("sqlite"):
+        for file in Path(url.removeprefix("sqlite:///")).parent.glob("remit.db*"):
+            if file.is_file():
+                file.unlink()
+    else:
+        name = url.rpartition("/")[2]
+        with psycopg.connect(server.url(), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+            connection.execute(f"CREATE DATABASE {name}".encode())
+    schema.migrate(open_store(url))
+
+
+async def test_a_database_that_was_made_anew_is_sent_to_as_the_old_one_was(
+    store_url: str, postgres_server: PostgresServer
+) -> None:
+    app = Remit(store_url, domains=[sending])
+    app.sync.migrate()
+    async with app:
+        sending.sync.enqueue(Ship(order="before"))
+        await sending.enqueue(Ship(order="before"))
+        for round in range(3):
+            made_anew(store_url, postgres_server)
+            if round == 0:
+                sent = [await sending.enqueue(Ship(order="async"))]
+            elif round == 1:
+                sent = [sending.sync.enqueue(Ship(order="blocking"))]
+            else:
+                with closing(caller(store_url)) as connection:
+                    sent = sending.sync.enqueue_many([Ship(order="caller"), Ship(order="caller")], tx=connection)
+                    connection.commit()
+            assert [job.id for job in (await app.jobs.list()).jobs] == sorted((ref.id for ref in sent), reverse=True)
+            sending.sync.enqueue(Ship(order="before"))

@@ -58,11 +58,17 @@ class Model:
         self.jobs.setdefault(job.id, job)
 
     def claim(self, allotments: Iterable[Allotment], worker: str, token: int, now: int) -> tuple[list[str], list[str]]:
+        open_ones = [one for one in allotments if worker in self.workers and one.queue not in self.paused]
+        ready = {
+            one.line: [job for job in self._in(State.READY) if job.line == one.line and job.priority <= one.ceiling]
+            for one in open_ones
+        }
+        suspects = [job for jobs in ready.values() for job in jobs if job.suspect]
+        suspect = min(suspects, key=lambda job: job.position, default=None)
         taken: list[ModelJob] = []
-        for one in allotments if worker in self.workers else ():
-            if one.queue not in self.paused:
-                ready = [j for j in self._in(State.READY) if j.line == one.line and j.priority <= one.ceiling]
-                taken += sorted(ready, key=lambda job: job.position)[: one.quota]
+        for one in open_ones:
+            wanted = [job for job in ready[one.line] if not job.suspect or job is suspect]
+            taken += sorted(wanted, key=lambda job: job.position)[: one.quota]
         taken.sort(key=lambda job: job.position)
         claimed, expired = [], []
         for job in taken:

@@ -9,7 +9,7 @@ import pytest
 from remit.jobs import operations as jobs
 from remit.jobs.states import Completed, GaveUp, Outcome, Skipped
 from remit.outbox import operations as outbox
-from remit.outbox.model import Filled
+from remit.outbox.model import Filled, Span
 from tests.conformance.desk import BOOM, DAWN, PAID, SECOND, Desk, a_subscription, an_event, text
 
 LANE = 77
@@ -164,7 +164,7 @@ async def test_while_it_is_filled_an_ordered_subscription_holds_what_is_live_and
     old = await the_log(desk, 3, lane=LANE)
     subscription = await desk.subscribe(ordered_by="invoice_id")
     filling = await desk(outbox.begin_filling, "catalog.unlock")
-    assert (filling.subscription, filling.events, filling.ordered) == (subscription, (PAID,), True)
+    assert (filling.subscription, filling.events) == (subscription, (PAID,))
     assert (await desk.subscription()).filling_since is not None
     live = await the_log(desk, 1, lane=LANE)
     other = await the_log(desk, 1, lane=LANE + 1)
@@ -272,3 +272,48 @@ async def test_of_two_fills_of_one_subscription_the_last_to_begin_lets_go_what_w
     assert await desk.release((subscription, 7)) == (0, 0), "the other one goes on"
     await desk(outbox.end_filling, second)
     assert await desk.release((subscription, 7)) == (1, 0)
+
+
+# --- how far it has come
+
+
+async def test_a_back_fill_notes_how_far_it_has_come(desk: Desk) -> None:
+    subscription = await desk.subscribe()
+    await the_log(desk, 5)
+    filling = await desk(outbox.begin_filling, "catalog.unlock", since=DAWN, rate=2.5)
+    assert filling is not None
+    assert (filling.span, filling.name) == (Span(DAWN, None, 2.5), "catalog.unlock")
+    done, later, is_noted = await desk(outbox.fill_and_note, filling, after=-1, limit=2, atomic=True)
+    assert (done.events, later.after, later.span.beats, is_noted) == (2, done.after, 1, True)
+    assert await desk(outbox.fillings) == [later]
+    assert await desk(outbox.note_filling, later.at(9))
+    [found] = await desk(outbox.fillings)
+    assert (found.subscription, found.after, found.span.beats) == (subscription, 9, 2)
+    await desk(outbox.end_filling, filling)
+    assert (await desk(outbox.fillings), await desk(outbox.note_filling, later)) == ([], False)
+
+
+async def test_a_back_fill_that_another_has_replaced_notes_nothing(desk: Desk) -> None:
+    await desk.subscribe()
+    first = await desk(outbox.begin_filling, "catalog.unlock")
+    desk.wait(1)
+    second = await desk(outbox.begin_filling, "catalog.unlock")
+    assert first is not None
+    assert not await desk(outbox.note_filling, first.at(7))
+    assert await desk(outbox.fillings) == [second]
+
+
+async def test_the_event_that_a_back_fill_looks_at_next_is_known_by_name(desk: Desk) -> None:
+    await desk.subscribe(events=text([PAID, "b.old"]))
+    first = await desk.publish(name="b.old")
+    desk.wait(1)
+    second = await desk.publish()
+    filling = await desk(outbox.begin_filling, "catalog.unlock", until=desk.now)
+    assert filling is not None
+    found = await desk(outbox.next_to_fill, filling, after=-1)
+    assert found is not None
+    assert found[:2] == (first, "b.old")
+    assert await desk(outbox.next_to_fill, filling, after=found[2]) is None
+    everything = await desk(outbox.begin_filling, "catalog.unlock")
+    assert everything is not None
+    assert (await desk(outbox.next_to_fill, everything, after=found[2]) or ())[:2] == (second, PAID)

@@ -14,6 +14,7 @@ from remit.jobs import operations as jobs
 from remit.jobs.ids import new_token
 from remit.jobs.states import Completed, GaveUp
 from remit.outbox import operations as outbox
+from remit.outbox.filling import wait_for_relays
 from tests.conformance.desk import BOOM, PAID, QUEUE, WEEK, Desk, a_subscription, an_event, ended
 from tests.conformance.test_races import meanwhile, waits
 
@@ -71,6 +72,31 @@ async def test_what_is_dispatched_while_a_subscription_is_being_entered_can_be_f
         assert (await start(outbox.dispatch, **DISPATCH)).jobs == 0
     assert (await desk.fill((await desk.subscription()).id)).deliveries == 1
     assert await states(desk, [id]) == ["ready"]
+
+
+async def test_a_back_fill_waits_for_a_relay_that_does_not_know_the_subscription(postgres_desk: Desk) -> None:
+    """An ordered one leaves to the relay what is not dispatched yet, and this relay would leave it out."""
+    desk = postgres_desk
+    id = await desk.publish(lane=LANE)
+    filler, asked = desk.another(), asyncio.Event()
+
+    async def run(work: Any, *, atomic: bool) -> Any:
+        return await filler(work, atomic=atomic)
+
+    async def sleep(_: float) -> None:
+        asked.set()
+        await asyncio.sleep(0)
+
+    async with meanwhile(desk) as (tx, start):
+        assert (await outbox.dispatch(tx, **DISPATCH)).events == 1
+        await start(declare, a_subscription(ordered_by="invoice_id"), atomic=True)
+        waiting = asyncio.create_task(wait_for_relays(run, sleep))
+        await asked.wait()
+        assert not waiting.done()
+    await waiting
+    subscription = await desk.subscription()
+    assert await states(desk, [id]) == [None]
+    assert (await desk.fill(subscription.id)).deliveries == 1
 
 
 async def test_ids_that_commit_out_of_order_are_all_dispatched(postgres_desk: Desk) -> None:
@@ -165,6 +191,16 @@ async def test_a_dispatch_waits_for_the_fill_of_the_same_event_and_one_delivery_
     assert ((await dispatched).events, (await dispatched).jobs) == (1, 0)
     assert await desk.count("job") + await desk.count("turn") == 1
     assert (await desk.event(id)).deliveries == 1
+
+
+async def test_a_fill_leaves_an_ordered_event_to_the_dispatch_that_has_it_in_hand(postgres_desk: Desk) -> None:
+    desk = postgres_desk
+    subscription = await desk.subscribe(ordered_by="invoice_id")
+    await desk.publish(lane=LANE)
+    async with meanwhile(desk) as (tx, start):
+        assert (await outbox.dispatch(tx, **DISPATCH)).events == 1
+        assert (await start(outbox.fill, subscription, [PAID], **FILL)).deliveries == 0
+    assert await desk.count("turn") == 1
 
 
 async def test_two_fills_at_once_make_one_delivery(postgres_desk: Desk) -> None:

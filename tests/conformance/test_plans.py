@@ -161,7 +161,7 @@ def listed(**filters: Any) -> Act:
 
 
 HOT = {
-    "claim": (Role.CLAIM, claim, {"job_ready", "job_pkey"}),
+    "claim": (Role.CLAIM, claim, {"job_ready", "job_suspect", "job_pkey"}),
     "heads": (Role.CLAIM, heads, {"job_ready"}),
     "finish": (Role.COMPLETE, finish, {"job_pkey"}),
 }

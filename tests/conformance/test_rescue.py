@@ -1,5 +1,8 @@
 """Jobs whose worker is gone are freed: by liveness, and the innocent are not charged."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_token
 from remit.jobs.model import Allotment, Claim, moment
@@ -65,7 +68,40 @@ async def test_who_may_take_no_suspect_looks_and_claims_past_them(desk: Desk) ->
     assert await desk(jobs.heads, known) == {LINE: -5}
     [claim], _ = await desk(jobs.claim, allotments, worker=other, token=new_token(), suspects=False)
     assert (claim.id, claim.suspect) == (id, False)
-    assert {claim.id for claim in await desk.claim(other)} == suspects
+    [suspect] = await desk.claim(other)
+    assert suspect.id == min(suspects)
+
+
+async def make_suspects(desk: Desk, rows: Sequence[dict[str, Any]]) -> None:
+    """As a rescue leaves them."""
+    await desk.enqueue_many(rows)
+    await desk.execute("UPDATE {job} SET suspect = 1 WHERE state = 'ready'")
+
+
+async def test_a_claim_takes_one_suspect_of_all_lines_and_goes_past_the_others(desk: Desk) -> None:
+    first, *others = [a_job(line=line, priority=line) for line in (1, 2) for _ in range(3)]
+    await make_suspects(desk, [first, *others])
+    plain = await desk.enqueue_many([a_job(line=line, priority=line) for line in (1, 2) for _ in range(2)])
+    worker, allotments = await desk.register(), [Allotment(1, QUEUE, 2), Allotment(2, QUEUE, 2)]
+    claims, _ = await desk(jobs.claim, allotments, worker=worker, token=new_token())
+    assert [claim.id for claim in claims if claim.suspect] == [first["id"]]
+    assert {claim.id for claim in claims if not claim.suspect} == {plain[0], plain[2], plain[3]}
+    claims, _ = await desk(jobs.claim, allotments, worker=worker, token=new_token(), suspects=False)
+    assert [claim.id for claim in claims] == [plain[1]]
+    claims, _ = await desk(jobs.claim, allotments, worker=await desk.register(), token=new_token())
+    assert [claim.id for claim in claims] == [others[0]["id"]], "another worker takes the next one"
+
+
+async def test_a_suspect_keeps_its_place_behind_better_priorities(desk: Desk) -> None:
+    await make_suspects(desk, [a_job(priority=5)])
+    better = await desk.enqueue_many([a_job(priority=0) for _ in range(3)])
+    worker = await desk.register()
+    claims, _ = await desk(jobs.claim, [Allotment(LINE, QUEUE, 3)], worker=worker, token=new_token())
+    assert [claim.id for claim in claims] == better
+    allotments = [Allotment(LINE, QUEUE, 3, ceiling=4)]
+    assert await desk(jobs.claim, allotments, worker=worker, token=new_token()) == ([], [])
+    [claim] = await desk.claim(worker)
+    assert claim.suspect
 
 
 async def test_the_crash_of_a_started_suspect_is_charged(desk: Desk) -> None:

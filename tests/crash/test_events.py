@@ -95,7 +95,7 @@ UNION ALL SELECT event, subscription FROM {delivery}
 async def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Way]:
     url: str = request.getfixturevalue(f"empty_{request.param}")
     monkeypatch.setattr("remit.runtime.purger.AGAIN", 0.05)
-    monkeypatch.setattr("remit.runtime.promoter.LONGEST_SLEEP", 0.05)
+    monkeypatch.setattr("remit.db.fallbacks.PROMOTER", 0.05)
     one = Way(open_store(url), url, monkeypatch)
     await one.desk.execute("DROP TABLE IF EXISTS effect")
     await one.desk.execute("CREATE TABLE effect (job text NOT NULL)")

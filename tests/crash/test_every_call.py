@@ -190,7 +190,7 @@ async def end(worker: Worker) -> None:
 @pytest.fixture
 async def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     url: str = request.getfixturevalue(f"empty_{request.param}")
-    monkeypatch.setattr("remit.runtime.promoter.LONGEST_SLEEP", 0.05)
+    monkeypatch.setattr("remit.db.fallbacks.PROMOTER", 0.05)
     one = World(open_store(url), url, monkeypatch)
     await one.desk.execute("DROP TABLE IF EXISTS effect")
     await one.desk.execute("CREATE TABLE effect (job text NOT NULL)")

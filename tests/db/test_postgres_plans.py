@@ -72,8 +72,7 @@ async def test_a_plan_that_turned_out_slow_is_made_anew(
 
 async def test_a_claim_goes_by_the_ids_whatever_was_known_of_the_table(store: PostgresStore) -> None:
     statement, _ = store.dressing.spell(queries.CLAIM, {"lines": None, "worker": None, "token": None, "suspects": None})
-    with psycopg.connect(store._conninfo(Role.CLAIM), autocommit=True) as connection:
-        connection.execute(store._settings(Role.CLAIM).encode())
+    with store.connect(Role.CLAIM) as connection:
         connection.execute(b"PREPARE claim AS " + statement.text)
         rows = connection.execute("EXPLAIN EXECUTE claim (NULL, NULL, NULL, NULL, NULL)").fetchall()
     plan = "\n".join(row[0] for row in rows)

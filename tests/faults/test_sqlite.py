@@ -112,8 +112,21 @@ def test_fault_40_a_network_file_system_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(place, "Path", lambda path: mounts if path == "/proc/self/mounts" else Path(path))
     with pytest.raises(ConfigurationError, match=r"network file system \(nfs4\).*local disk, or PostgreSQL"):
         Remit(f"sqlite:///{tmp_path}/shared%20files/shop.db", domains=[])
+    (tmp_path / "link").symlink_to(tmp_path / "shared files")
+    with pytest.raises(ConfigurationError, match=r"network file system \(nfs4\)"):
+        Remit(f"sqlite:///{tmp_path}/link/shop.db", domains=[])
     Remit(f"sqlite:///{tmp_path}/shared%20files/local/shop.db", domains=[])
     Remit(f"sqlite:///{tmp_path}/shop.db", domains=[])
+
+
+def test_fault_40_a_file_that_is_mounted_alone_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As a container may have it: SQLite's log would lie beside it on each side, and be two."""
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"/dev/sda1 / ext4 rw 0 0\n/dev/sda1 {tmp_path}/shop.db ext4 rw 0 0\n")
+    (tmp_path / "shop.db").touch()
+    monkeypatch.setattr(place, "Path", lambda path: mounts if path == "/proc/self/mounts" else Path(path))
+    with pytest.raises(ConfigurationError, match=r"shop.db is mounted as a single file, .*: mount its folder"):
+        Remit(f"sqlite:///{tmp_path}/shop.db", domains=[])
 
 
 def test_fault_40_the_file_is_moved_while_nobody_works(sqlite_site: Site, tmp_path: Path) -> None:

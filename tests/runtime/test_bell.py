@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from remit import schema
+from remit.db import fallbacks
 from remit.db.opening import open_store
 from remit.db.postgres import bell as listening
 from remit.db.sqlite import SqliteStore
@@ -18,7 +19,9 @@ from remit.db.sqlite.stir import Stir
 from remit.db.store import Bell, Store
 from remit.db.transaction import Role
 from remit.jobs import operations
-from remit.jobs.ids import new_id
+from remit.jobs.ids import new_id, new_token
+from remit.jobs.model import Allotment
+from remit.runtime import operations as workers
 
 
 def job() -> dict[str, object]:
@@ -34,8 +37,10 @@ class Rings:
     def __init__(self) -> None:
         self.heard = asyncio.Event()
         self.news = ""
+        self.count = 0
 
     def __call__(self, news: str) -> None:
+        self.count += 1
         self.heard.set()
         self.news = news
 
@@ -100,7 +105,7 @@ async def test_a_worker_does_not_sleep_while_an_enqueue_that_skipped_its_notific
         await operations.enqueue(postgres.adopt(caller), [job()], store=identity)
         assert await bell.settle() <= listening.SLOWEST, "it keeps looking"
         caller.commit()
-        assert await bell.settle() == listening.SLEEP, "now holding the gate proves that none is in flight"
+        assert await bell.settle() == fallbacks.BELL, "now holding the gate proves that none is in flight"
     assert not rings.heard.is_set()
     await bell.close()
 
@@ -128,21 +133,21 @@ async def test_an_enqueue_notifies_only_while_a_worker_sleeps(postgres: Store, p
 async def test_one_worker_sleeps_behind_the_gate_and_the_others_hear_it_too(postgres: Store, rings: Rings) -> None:
     other = Rings()
     first, second = postgres.bell(rings), postgres.bell(other)
-    assert await first.settle() == listening.SLEEP
+    assert await first.settle() == fallbacks.BELL
     assert await second.settle() <= listening.SLOWEST
     await enqueue(postgres)
     async with asyncio.timeout(10):
         await rings.heard.wait()
         await other.heard.wait()
     await first.rouse()
-    assert await second.settle() == listening.SLEEP, "the gate is free for the next"
+    assert await second.settle() == fallbacks.BELL, "the gate is free for the next"
     await first.close()
     await second.close()
 
 
 async def test_a_lost_listening_session_wakes_the_worker_and_is_replaced(postgres: Store, rings: Rings) -> None:
     bell = postgres.bell(rings)
-    assert await bell.settle() == listening.SLEEP
+    assert await bell.settle() == fallbacks.BELL
     database = postgres.database(Role.CLIENT)
     async with database.session() as session:
         await session.execute(
@@ -151,7 +156,7 @@ async def test_a_lost_listening_session_wakes_the_worker_and_is_replaced(postgre
     await database.close()
     async with asyncio.timeout(10):
         await rings.heard.wait()
-        while await bell.settle() != listening.SLEEP:
+        while await bell.settle() != fallbacks.BELL:
             pass
     await bell.close()
 
@@ -211,3 +216,35 @@ async def test_on_sqlite_no_commit_passes_by_a_worker_that_goes_to_sleep(sqlite_
     connection.close()
     other.close()
     await bell.close()
+
+
+async def test_a_claim_that_leaves_the_suspect_which_it_locked_rings_for_it(postgres: Store, rings: Rings) -> None:
+    """Another worker may have gone past the locked row meanwhile, and must look again."""
+    bell, database = postgres.bell(rings), postgres.database(Role.CLAIM)
+    identity = await database.run(operations.store, atomic=False)
+    rows = [{**job(), "priority": priority} for priority in (5, 0, 0)]
+    await database.run(lambda tx: operations.enqueue(tx, rows, store=identity), atomic=False)
+    async with database.session() as session:
+        await session.execute("UPDATE remit.job SET suspect = 1 WHERE priority = 5")
+    worker = new_id()
+    await database.run(lambda tx: workers.register(tx, worker, host="here", pid=1, about="{}"), atomic=False)
+
+    async def claim(quota: int) -> int:
+        allotments = [Allotment(7, "d.q", quota)]
+        claims, _ = await database.run(
+            lambda tx: operations.claim(tx, allotments, worker=worker, token=new_token()), atomic=False
+        )
+        return len(claims)
+
+    await bell.settle()
+    assert await claim(1) == 1
+    async with asyncio.timeout(10):
+        await rings.heard.wait()
+    rings.heard.clear()
+    assert await claim(2) == 2, "the suspect is among them"
+    await enqueue(postgres)
+    async with asyncio.timeout(10):
+        await rings.heard.wait()
+    assert rings.count == 2, "nothing was left, nobody rang"
+    await bell.close()
+    await database.close()

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import math
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from remit import DeadLetter, Retry, RetryAfter, Skip, Snooze, fixed
 from remit.catalog import Defaults, Policy, resolve
 from remit.jobs.model import Claim
 from remit.jobs.states import Failed, GaveUp, Outcome, Skipped, Snoozed
+from remit.runtime import intake as intakes
+from remit.runtime import ledger as ledgers
 from remit.runtime.heartbeat import Observer
 from remit.runtime.intake import Intake
 from remit.runtime.ledger import Ledger
@@ -54,16 +59,125 @@ async def test_a_slot_waits_for_a_job_and_a_cancelled_one_passes_its_turn_on() -
     assert (await second).id == "a"
 
 
-async def test_a_starving_slot_asks_for_more_only_while_there_may_be_more() -> None:
-    asked: list[bool] = []
-    intake = Intake("q", 2, lambda: asked.append(True))
+class Calls:
+    """How often the producer was called since it was last asked."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> None:
+        self.count += 1
+
+    def since(self) -> int:
+        count, self.count = self.count, 0
+        return count
+
+
+async def test_a_slot_that_becomes_free_calls_the_producer_while_the_store_holds_more() -> None:
+    calls = Calls()
+    intake = Intake("q", 1, calls)
+    intake.put([claim("a")])
+    await intake.take()
+    assert not calls.since(), "there is no room"
+    intake.done()
+    assert calls.since()
+
+
+async def test_a_slot_calls_nobody_where_the_bell_reports_what_comes() -> None:
+    calls = Calls()
+    intake = Intake("q", 2, calls)
     intake.more = False
-    intake.put([claim("a"), claim("b")])
+    intake.put([claim("a")])
     await intake.take()
-    assert not asked
-    intake.more = True
+    intake.done()
+    assert not calls.since()
+
+
+async def test_whoever_is_refused_room_is_called_when_there_is_room() -> None:
+    """Nothing was left in the store at the last look; since then the bell may have rung in vain."""
+    calls = Calls()
+    intake = Intake("q", 1, calls)
+    intake.put([claim("a")])
     await intake.take()
-    assert asked
+    intake.more = False
+    assert intake.room() == 0
+    intake.done()
+    assert calls.since()
+    assert intake.room() == 1
+
+
+async def test_jobs_are_asked_for_ahead_of_slots_whose_runs_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = Calls()
+    intake = Intake("q", 1, calls)
+    monkeypatch.setattr(intake, "_sample", lambda: None)
+    monkeypatch.setattr(intake, "_ahead", 4)
+    intake.put([claim(str(n)) for n in range(5)])
+    assert intake.room() == 0
+    for _ in range(2):
+        await intake.take()
+        intake.done()
+    assert not calls.since(), "enough wait"
+    await intake.take()
+    intake.done()
+    assert calls.since()
+    assert intake.room() == 3
+
+
+class IntakeMachine(RuleBasedStateMachine):
+    """An intake under everything that may happen to it, while its producer sleeps after a refusal."""
+
+    @initialize(concurrency=st.integers(1, 4))
+    def begin(self, concurrency: int) -> None:
+        self.now = 0.0
+        self.clock = mock.patch.object(intakes, "time", SimpleNamespace(monotonic=lambda: self.now))
+        self.clock.start()
+        self.calls = Calls()
+        self.intake = Intake("q", concurrency, self.calls)
+        self.intake._until = math.inf  # a slot lets nobody pass: there is no event loop here
+        self.refused = False
+
+    @rule(seconds=st.sampled_from((0.001, 0.011, 0.2)))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(takes=st.integers(0, 20))
+    def the_producer_looks(self, takes: int) -> None:
+        """It claims what there is, and finds that there is no more."""
+        self.calls.since()
+        room = self.intake.room()
+        self.refused = not room
+        if room:
+            self.intake.more = False
+            self.intake.put([claim(str(n)) for n in range(min(takes, room))])
+
+    @precondition(lambda self: self.intake.waiting and self.intake.running < self.intake.concurrency)
+    @rule()
+    def a_slot_takes(self) -> None:
+        taking = self.intake.take().send
+        with pytest.raises(StopIteration):
+            taking(None)
+
+    @precondition(lambda self: self.intake.running)
+    @rule()
+    def a_run_ends(self) -> None:
+        self.intake.done()
+
+    @rule()
+    def what_waits_is_given_back(self) -> None:
+        self.intake.empty()
+
+    @invariant()
+    def no_slot_is_free_behind_a_refusal(self) -> None:
+        if hasattr(self, "intake") and self.refused and not self.calls.count:
+            assert self.intake.running + self.intake.waiting >= self.intake.concurrency
+
+    def teardown(self) -> None:
+        if hasattr(self, "clock"):
+            self.clock.stop()
+
+
+TestIntake = IntakeMachine.TestCase
+TestIntake.settings = settings(max_examples=40)
 
 
 async def test_long_jobs_are_not_claimed_ahead() -> None:
@@ -98,6 +212,36 @@ def test_a_ledger_knows_what_it_holds_and_what_it_has_asked_for() -> None:
     assert ledger.knows("a", 5), "another token's end does not concern this claim"
     ledger.fence()
     assert not ledger.knows("a", 5)
+    assert not ledger.has_room()
+
+
+def test_a_full_ledger_calls_whoever_it_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledgers, "MOST_HELD", 2)
+    calls = Calls()
+    ledger = Ledger(calls)
+    ledger.take([claim("a"), claim("b"), claim("c")])
+    ledger.drop("a", 1)
+    assert not calls.since(), "nobody was refused"
+    assert not ledger.has_room()
+    ledger.drop("b", 1)
+    assert calls.since()
+    assert ledger.has_room()
+    ledger.drop("c", 1)
+    assert not calls.since()
+
+
+def test_a_ledger_calls_when_its_suspect_is_gone() -> None:
+    calls = Calls()
+    ledger = Ledger(calls)
+    suspect = claim("a")
+    suspect.suspect = True
+    ledger.take([suspect, claim("b")])
+    assert ledger.suspect == "a"
+    ledger.drop("b", 1)
+    assert not calls.since()
+    ledger.drop("a", 1)
+    assert calls.since()
+    assert ledger.suspect is None
 
 
 def test_every_life_has_an_id_of_its_own() -> None:

@@ -8,6 +8,7 @@ from collections import defaultdict
 import pytest
 
 from remit import Domain, Event, Remit, Retry, Run, fixed
+from remit.db import fallbacks
 from remit.db.transaction import Role
 from remit.outbox import operations as outbox
 from remit.runtime import usher as ushers
@@ -152,7 +153,7 @@ async def test_what_nobody_told_the_usher_is_found_by_its_sweep(
 ) -> None:
     """Deliveries that end elsewhere, or by hand: here, it hears nothing at all."""
     monkeypatch.setattr(ushers.Usher, "tell", lambda *_: None)
-    monkeypatch.setattr(ushers, "SWEEP", 0.02)
+    monkeypatch.setattr(fallbacks, "USHER", 0.02)
     monkeypatch.setattr(ushers, "BATCH", 2)
     log.broken.clear()
     async with working(store_url, harbour) as (_, __):

@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from remit import schema
+from remit.db import fallbacks
 from remit.db.opening import open_store
-from remit.db.postgres import bell as listening
 from remit.db.store import ANYTHING, EVENTS, JOBS, Bell, Capability, Ring, Store
 from remit.db.transaction import Database, Role
 from remit.jobs import operations as jobs
@@ -303,7 +303,7 @@ class Real:
                 await self.producer.turn()
                 await self.relay.turn()
                 await self.producer.turn()
-                if min(self.producer.pause, self.relay.pause) >= listening.SLEEP:
+                if min(self.producer.pause, self.relay.pause) >= fallbacks.BELL:
                     break
                 await asyncio.sleep(0.005)
         self.producer.woken.clear()

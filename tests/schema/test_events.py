@@ -83,12 +83,12 @@ def test_a_server_that_was_upgraded_is_as_a_new_one(
 ) -> None:
     old, new = open_store(postgres_server.create_database()), open_store(postgres_url)
     first_release(old, monkeypatch)
-    with psycopg.connect(old._url, autocommit=True) as connection:  # type: ignore[attr-defined]
+    with psycopg.connect(old.url, autocommit=True) as connection:
         connection.execute(JOBS["postgres"].encode())
     schema.migrate(old)
     schema.migrate(new)
-    assert dump(postgres_server, old._url) == dump(postgres_server, postgres_url)  # type: ignore[attr-defined]
-    postgres_server.drop_database(old._url)  # type: ignore[attr-defined]
+    assert dump(postgres_server, old.url) == dump(postgres_server, postgres_url)
+    postgres_server.drop_database(old.url)
 
 
 def test_a_file_that_was_upgraded_is_as_a_new_one(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ def test_the_codes_are_stable() -> None:
         "CatalogError": "catalog-error",
         "ClosedTransaction": "closed-transaction",
         "ConfigurationError": "configuration",
+        "DamagedEvents": "damaged-events",
         "DuplicateHandler": "duplicate-handler",
         "DuplicateName": "duplicate-name",
         "EventNotFound": "event-not-found",

@@ -18,6 +18,7 @@ from remit.catalog.domains import Domain
 from remit.catalog.events import Event
 from remit.catalog.faces import SyncFace
 from remit.catalog.handlers import Handler, Mode
+from remit.catalog.hooks import Hook, RunHook, examine_hook
 from remit.catalog.ids import AnyId, id_text
 from remit.catalog.later import kind_of, later_message
 from remit.catalog.messages import Job
@@ -60,6 +61,7 @@ __all__ = [
     "Envelope",
     "JobDied",
     "Run",
+    "RunHook",
     "RunTransaction",
     "SyncRun",
     "SyncRunTransaction",
@@ -81,6 +83,7 @@ __all__ = [
     "EnqueueRequest",
     "EventSpec",
     "Handler",
+    "Hook",
     "JobSpec",
     "Line",
     "LogRetention",
@@ -100,6 +103,7 @@ __all__ = [
     "kind_of",
     "later_message",
     "event_spec_of",
+    "examine_hook",
     "id_text",
     "line",
     "on_use",

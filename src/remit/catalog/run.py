@@ -16,7 +16,7 @@ from remit.catalog.messages import Job
 from remit.catalog.origins import Envelope
 from remit.catalog.ports import EventRef, JobRef
 from remit.catalog.publishing import PublishOptions
-from remit.catalog.specs import C, Owner
+from remit.catalog.specs import C, Message, Owner
 
 D2 = TypeVar("D2", bound=Owner[Any])
 D_co = TypeVar("D_co", bound=Owner[Any], covariant=True, default=Owner[Any])
@@ -71,6 +71,12 @@ class Run(ABC, Generic[D_co]):
 
     job_id: str
     """The id of the job, as `JobRef.id` gave it."""
+
+    name: str
+    """The whole name of the job, or of the subscription."""
+
+    message: Message[Any]
+    """The job, or the event, that the handler is given."""
 
     attempt: int
     """Which attempt this is: 1, 2 …"""

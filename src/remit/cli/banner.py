@@ -191,8 +191,8 @@ def _event_warnings(app: Remit, known: list[SubscriptionRecord], others: Differe
     found = [_gone(each) for each in known if each.vanished and each.under_way]
     found += differing(others)
     found += [
-        f"a replay to {each.name} has gone on since {ago(each.filling_since)} and holds what is live: if it was "
-        f"killed, run it again: remit events replay --to {each.name}"
+        f"a back-fill of {each.name} has gone on since {ago(each.filling_since)} and holds what is live; where its "
+        "process is gone, a worker ends it"
         for each in known
         if each.filling_since is not None and each.ordered_by
     ]

@@ -9,14 +9,23 @@ from datetime import datetime
 from remit.catalog import AnyId, id_text
 from remit.client.faces import BlockingFace, Runs, blocking
 from remit.client.filters import Called, by_that_name
-from remit.errors import EventNotFound, InvalidArgument, InvalidTransition, UnknownSubscription, nearest
+from remit.errors import (
+    DamagedEvents,
+    EventNotFound,
+    InvalidArgument,
+    InvalidTransition,
+    StoreError,
+    UnknownSubscription,
+    nearest,
+)
 from remit.jobs.model import micros
 from remit.outbox import operations
-from remit.outbox.model import EventPage, EventRecord, EventState, Filled, OutboxRecord
+from remit.outbox.filling import Backfill, wait_for_relays
+from remit.outbox.model import EventPage, EventRecord, EventState, OutboxRecord
 
 LONGEST_PAGE = 1000
-REPLAY_BATCH = 500
-_BEGINNING = -1
+BEAT = 3.0
+"""Seconds in which a back-fill that waits shows that it goes on."""
 
 
 class Events:
@@ -105,55 +114,57 @@ class Events:
 
         `to` is the whole name of the subscription. `since` and `until` bound when the events were published (default:
         all that is kept). An event that was delivered, or is under way, is not delivered again. `rate` bounds how many
-        events are looked at in a second. `progress` is told how many were, of how many. While it goes on, an ordered
-        subscription holds what is live, so that it sees everything in order; stopped half-way and called again, this
-        goes on.
+        events are looked at in a second. `progress` gets how many were, of how many. While it goes on, an ordered
+        subscription holds what is live, so that it sees everything in order; the relay brings it events that are not
+        dispatched yet. Cancelled or interrupted half-way, it lets go what it held, and goes on when it is called again.
+        Where its process is killed, or the database is away, a worker goes on with it after 15 seconds.
 
-        Raises `UnknownSubscription` and `InvalidArgument`.
+        Raises `UnknownSubscription` and `InvalidArgument`; `DamagedEvents`, when all others are delivered, for events
+        that the store refuses; and `StoreError`.
         """
         if rate is not None and not rate > 0:
             raise InvalidArgument(f"rate is a number of events a second above 0, not {rate!r}")
         low, high = _moment("since", since), _moment("until", until)
-        filling = await self._database.run(lambda tx: operations.begin_filling(tx, to), atomic=False)
+        filling = await self._database.run(
+            lambda tx: operations.begin_filling(tx, to, since=low, until=high, rate=rate), atomic=False
+        )
         if filling is None:
             raise UnknownSubscription(await self._unknown(to))
+        backfill = Backfill(self._database.run, filling)
         try:
-            return await self._fill(filling.subscription, filling.events, low, high, rate, progress)
-        finally:
-            await self._database.run(lambda tx: operations.end_filling(tx, filling), atomic=False)
+            await self._fill(backfill, progress)
+            await backfill.end()
+        except StoreError as error:
+            raise type(error)(f"{error}; the back-fill of {to} has stopped, and a worker goes on with it") from error
+        except BaseException:
+            await backfill.end()
+            raise
+        if backfill.damaged:
+            raise DamagedEvents(_damaged(to, backfill))
+        return backfill.made
 
-    async def _fill(
-        self,
-        subscription: str,
-        names: tuple[str, ...],
-        since: int | None,
-        until: int | None,
-        rate: float | None,
-        progress: Callable[[int, int], None] | None,
-    ) -> int:
+    async def _fill(self, backfill: Backfill, progress: Callable[[int, int], None] | None) -> None:
+        await wait_for_relays(self._database.run, self._database.sleep)
+        names, span = backfill.filling.events, backfill.filling.span
         total = await self._database.run(
-            lambda tx: operations.count_log(tx, names, since=since, until=until), atomic=False
+            lambda tx: operations.count_log(tx, names, since=span.since, until=span.until), atomic=False
         )
-        limit = REPLAY_BATCH if rate is None else max(1, min(REPLAY_BATCH, int(rate)))
-        seen, made, after = 0, 0, _BEGINNING
-        while True:
-            begun = time.monotonic()
-            batch = await self._batch(subscription, names, since, until, after, limit)
-            seen, made, after = seen + batch.events, made + batch.deliveries, batch.after
-            if progress is not None and batch.events:
-                progress(seen, max(total, seen))
-            if batch.events < limit:
-                return made
-            if rate is not None:
-                await self._database.sleep(max(0.0, batch.events / rate - (time.monotonic() - begun)))
+        more = True
+        while more:
+            begun, seen = time.monotonic(), backfill.seen
+            more = await backfill.step()
+            if progress is not None and backfill.seen > seen:
+                progress(backfill.seen, max(total, backfill.seen))
+            if more and span.rate is not None:
+                await self._wait(backfill, (backfill.seen - seen) / span.rate - (time.monotonic() - begun))
 
-    async def _batch(
-        self, subscription: str, names: tuple[str, ...], since: int | None, until: int | None, after: int, limit: int
-    ) -> Filled:
-        return await self._database.run(
-            lambda tx: operations.fill(tx, subscription, names, since=since, until=until, after=after, limit=limit),
-            atomic=False,
-        )
+    async def _wait(self, backfill: Backfill, seconds: float) -> None:
+        """Sleep, and show now and then that the back-fill goes on."""
+        while seconds > BEAT:
+            await self._database.sleep(BEAT)
+            await backfill.beat()
+            seconds -= BEAT
+        await self._database.sleep(max(0.0, seconds))
 
     async def _unknown(self, name: str) -> str:
         known = [each.name for each in await self._database.run(lambda tx: operations.subscriptions(tx, (), ()))]
@@ -165,6 +176,16 @@ def _known(given: object) -> str:
     if id is None:
         raise EventNotFound(f"{given!r} is no id of an event: copy one from `remit events list`")
     return id
+
+
+def _damaged(to: str, backfill: Backfill) -> str:
+    of = backfill.damaged
+    named = "; ".join(f"{each.name} {each.id}: {' '.join(each.reason.split())[:200]}" for each in of[:5])
+    more = f"; and {len(of) - 5:,} more" if len(of) > 5 else ""
+    return (
+        f"{backfill.made:,} deliveries were made for {to}, and {len(of):,} of {backfill.seen:,} events could not be "
+        f"delivered: {named}{more}. Mend what is stored of them and replay again, or leave them"
+    )
 
 
 def _missing(id: str) -> str:

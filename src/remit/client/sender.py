@@ -10,7 +10,7 @@ from remit.client.rail import DirectRail
 from remit.db.handles import is_blocking, type_name
 from remit.db.store import Store
 from remit.db.transaction import BlockingDatabase, Database, Transaction, run_blocking
-from remit.errors import TransactionError, TransactionRequired, UnsupportedHandle
+from remit.errors import ForeignTransaction, StoreError, TransactionError, TransactionRequired, UnsupportedHandle
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id
 from remit.jobs.rows import row
@@ -35,7 +35,8 @@ class StoreSender:
     """The door of an application: `Sender` for its domains.
 
     `database` and `blocking` give the open database of each calling style. Everything that is sent names the store's
-    identity, which a foreign transaction does not find. `ambient` knows of transactions that callers do not pass;
+    identity, which a foreign transaction does not find: then nothing is written, and the identity is read again, since
+    the database may have been dropped and made anew. `ambient` knows of transactions that callers do not pass;
     `require_tx` refuses to send outside any.
     """
 
@@ -111,18 +112,38 @@ class StoreSender:
     async def _write(self, insert: _Insert, rows: _Rows, tx: object | None) -> int:
         handle = self._transaction(tx)
         identity = self._identity or await self._learn()
-        if handle is not None:
-            return await insert(self._store.adopt(handle), rows, store=identity)
         atomic = len(rows) > LARGEST_INSERT
-        return await self._database().run(lambda own: insert(own, rows, store=identity), atomic=atomic)
+
+        def write(identity: str) -> Coroutine[Any, Any, int]:
+            if handle is not None:
+                return insert(self._store.adopt(handle), rows, store=identity)
+            return self._database().run(lambda own: insert(own, rows, store=identity), atomic=atomic)
+
+        try:
+            return await write(identity)
+        except ForeignTransaction:
+            current = await self._identity_now()
+            if current is None or current == identity:
+                raise
+        return await write(current)
 
     def _write_blocking(self, insert: _Insert, rows: _Rows, tx: object | None) -> int:
         handle = self._transaction(tx)
         identity = self._identity or self._learn_blocking()
-        if handle is not None:
-            return run_blocking(insert(self._adopt_blocking(handle), rows, store=identity))
         atomic = len(rows) > LARGEST_INSERT
-        return self._blocking().run(lambda own: insert(own, rows, store=identity), atomic=atomic)
+
+        def write(identity: str) -> int:
+            if handle is not None:
+                return run_blocking(insert(self._adopt_blocking(handle), rows, store=identity))
+            return self._blocking().run(lambda own: insert(own, rows, store=identity), atomic=atomic)
+
+        try:
+            return write(identity)
+        except ForeignTransaction:
+            current = self._identity_now_blocking()
+            if current is None or current == identity:
+                raise
+        return write(current)
 
     def _transaction(self, tx: object | None) -> object | None:
         """The handle to write on: what the caller passed, or else what an integration knows to run here."""
@@ -147,6 +168,19 @@ class StoreSender:
     def _learn_blocking(self) -> str:
         self._identity = self._blocking().run(jobs.store, atomic=False)
         return self._identity
+
+    async def _identity_now(self) -> str | None:
+        """The identity, read again; None where it cannot be asked, as under its write lock."""
+        try:
+            return await self._learn()
+        except StoreError:
+            return None
+
+    def _identity_now_blocking(self) -> str | None:
+        try:
+            return self._learn_blocking()
+        except StoreError:
+            return None
 
     def _adopt_blocking(self, tx: object) -> Transaction:
         transaction = self._store.adopt(tx)

@@ -11,12 +11,11 @@ from remit.errors import UnknownSubscription, nearest
 from remit.jobs.operations import cancel_many
 from remit.jobs.states import State
 from remit.outbox import operations
+from remit.outbox.filling import PAUSE, wait_for_relays
 from remit.outbox.model import Differences, Retirement, SubscriptionRecord
 
 RETIRED = "its subscription was retired"
 CANCEL_BATCH = 500
-PAUSE = 0.05
-"""Seconds until another look at what others have in their hands."""
 
 
 class Subscriptions:
@@ -88,7 +87,7 @@ class Subscriptions:
         turns = await self._retire(found.name)
         if not cancel:
             return Retirement(turns)
-        await self._until_seen()
+        await wait_for_relays(self._database.run, self._database.sleep)
         turns += await self._retire(found.name)
         cancelled, asked = await self._cancel(found.id, by, progress)
         return Retirement(turns, cancelled, asked)
@@ -97,13 +96,6 @@ class Subscriptions:
         """How many turns are gone."""
         retired = await self._database.run(lambda tx: operations.retire(tx, name))
         return retired[1] if retired else 0
-
-    async def _until_seen(self) -> None:
-        """Until those have ended who may not see that it is retired, and make a delivery or a turn."""
-        under_way = await self._database.run(operations.delivering, atomic=False)
-        while under_way:
-            await self._database.sleep(PAUSE)
-            under_way &= await self._database.run(operations.delivering, atomic=False)
 
     async def _cancel(
         self, subscription: str, by: str | None, progress: Callable[[int], None] | None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from remit.db.store import Store
 from remit.errors import ConfigurationError, MissingExtra, nearest
 
+_KEYS_AND_VALUES = re.compile(r"\s*\w+\s*=")
 _SCHEMES = ("sqlite", "postgresql", "postgres")
 
 
@@ -15,10 +18,16 @@ def open_store(url: str, *, schema: str = "remit", pooler: bool = False, now: in
     stops the clock for tests, in microseconds. Raises `ConfigurationError` and `MissingExtra`.
     """
     scheme = url.partition(":")[0].partition("+")[0]
+    if "://" not in url and _KEYS_AND_VALUES.match(url):
+        raise ConfigurationError(
+            "the database is given as keys and values, and remit takes a URL: postgresql://user@host:5432/database, "
+            "with any other key behind a `?`, as in postgresql:///database?host=/run/postgresql"
+        )
     if "://" not in url or scheme not in _SCHEMES:
         hint = " The `://` is missing." if scheme in _SCHEMES else nearest(scheme, _SCHEMES)
+        named = url.partition("?")[0].rpartition("@")[2]
         raise ConfigurationError(
-            f"{url.rpartition('@')[2]!r} is no database URL that remit knows: use sqlite:///file.db or "
+            f"{named!r} is no database URL that remit knows: use sqlite:///file.db or "
             f"postgresql://user@host/database.{hint}"
         )
     if scheme == "sqlite":

@@ -75,6 +75,11 @@ class Store(Protocol):
         """The schema that holds remit's tables (PostgreSQL); unused elsewhere."""
         ...
 
+    @property
+    def url(self) -> str:
+        """A URL by which another process finds this store, whatever its working directory. It may hold a password."""
+        ...
+
     def describe(self) -> str:
         """The store for people: engine and place, no password."""
         ...

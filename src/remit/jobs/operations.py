@@ -251,6 +251,10 @@ def _moment(micros: int) -> Any:
     return moment(micros)
 
 
+def _conditions(filter: Filter) -> dict[str, Any]:
+    return {**_NO_FILTER, **filter}
+
+
 _NO_FILTER: dict[str, Any] = {**dict.fromkeys(Filter.__annotations__), "failing": False, "deleted": False}
 _SET_ASIDE = frozenset({State.SKIPPED, State.CANCELLED, State.DEAD})
 
@@ -260,7 +264,7 @@ async def list_jobs(tx: Transaction, *, after: str | None, limit: int, **filter:
     cursor = Cursor.read(after)
     rows = await tx.fetch(
         queries.LIST,
-        **{**_NO_FILTER, **filter},
+        **_conditions(filter),
         after=cursor.id,
         own_at=cursor.own_at,
         own_after=cursor.own_id,
@@ -272,7 +276,7 @@ async def list_jobs(tx: Transaction, *, after: str | None, limit: int, **filter:
 
 async def matching(tx: Transaction, *, after: str | None, limit: int, **filter: Unpack[Filter]) -> list[str]:
     """The ids of jobs that match, in their order, beginning after one of them."""
-    asked = {**_NO_FILTER, **filter}
+    asked = _conditions(filter)
     rows = await tx.fetch(queries.MATCHING, **asked, set_aside=asked["state"] in _SET_ASIDE, after=after, limit=limit)
     return [row[0] for row in rows]
 
@@ -284,7 +288,7 @@ async def between(tx: Transaction, low: str, high: str) -> list[str]:
 
 async def count(tx: Transaction, **filter: Unpack[Filter]) -> int:
     """How many jobs match."""
-    asked = {**_NO_FILTER, **filter}
+    asked = _conditions(filter)
     [(number,)] = await tx.fetch(queries.COUNT, **asked, set_aside=asked["state"] in _SET_ASIDE)
     return int(number)
 

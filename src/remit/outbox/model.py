@@ -9,9 +9,14 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from remit.db.transaction import Row
+from remit.errors import StoreBusy, StoreUnavailable, WrongSchema
 from remit.jobs.model import moment
+
+NOT_THE_EVENT = (StoreUnavailable, StoreBusy, WrongSchema)
+"""Errors that no event is to blame for."""
 
 Lane: TypeAlias = tuple[str, int]
 """An ordered subscription's id, and the hash of a key."""
@@ -202,15 +207,44 @@ class Dispatched(Struct, frozen=True):
     unknown: int
 
 
+class Span(Struct, frozen=True):
+    """What a back-fill was asked for, and how far it has come, as the row of the subscription keeps it.
+
+    `since` and `until` are microseconds; `rate` bounds how many events are looked at in a second; `after` is the number
+    of the last event that was looked at. `beats` grows while the back-fill goes on.
+    """
+
+    since: int | None = None
+    until: int | None = None
+    rate: float | None = None
+    after: int = -1
+    beats: int = 0
+
+
 class Filling(Struct, frozen=True):
-    """A back-fill that has begun: the subscription's id, the names of its events, whether it is ordered, and since when
-    it is held, in microseconds.
+    """A back-fill that goes on: of which subscription, the names of its events, and when it began, in microseconds,
+    which tells it from others.
     """
 
     subscription: str
+    name: str
     events: tuple[str, ...]
-    ordered: bool
-    since: int
+    begun: int
+    span: Span = Span()
+
+    @property
+    def after(self) -> int:
+        """The number of the last event that was looked at."""
+        return self.span.after
+
+    @property
+    def rate(self) -> float | None:
+        """How many events may be looked at in a second."""
+        return self.span.rate
+
+    def at(self, after: int) -> Filling:
+        """The same one later, at that place."""
+        return replace(self, span=replace(self.span, after=after, beats=self.span.beats + 1))
 
 
 class Filled(Struct, frozen=True):

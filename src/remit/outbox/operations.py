@@ -6,6 +6,9 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import msgspec
+
+from remit.codec import encode
 from remit.db.statements import document
 from remit.db.transaction import Row, Transaction
 from remit.errors import ForeignTransaction
@@ -24,6 +27,7 @@ from remit.outbox.model import (
     Filling,
     Lane,
     OutboxRecord,
+    Span,
     SubscriptionRecord,
     Waiting,
 )
@@ -260,18 +264,65 @@ async def retry_event(tx: Transaction, id: str) -> EventState | None:
     return EventState(rows[0][0]) if rows else None
 
 
-async def begin_filling(tx: Transaction, name: str) -> Filling | None:
-    """Hold what is live, if the subscription is ordered; None where there is no such subscription."""
-    rows = await tx.fetch(queries.BEGIN_FILLING, name=name)
-    if not rows:
-        return None
-    id, events, ordered, since = rows[0]
-    return Filling(id, tuple(json.loads(events)), bool(ordered), since)
+async def begin_filling(
+    tx: Transaction, name: str, *, since: int | None = None, until: int | None = None, rate: float | None = None
+) -> Filling | None:
+    """Hold what is live, if the subscription is ordered; None where there is no such subscription.
+
+    `since` and `until` are microseconds, `rate` is events in a second.
+    """
+    span = Span(since, until, rate)
+    rows = await tx.fetch(queries.BEGIN_FILLING, name=name, filling=encode(span))
+    return _filling(rows[0]) if rows else None
+
+
+async def fillings(tx: Transaction) -> list[Filling]:
+    """The back-fills that go on, or that nobody has ended."""
+    return [_filling(row) for row in await tx.fetch(queries.FILLINGS)]
+
+
+def _filling(row: Row) -> Filling:
+    id, name, events, begun, span = row
+    return Filling(id, name, tuple(json.loads(events)), begun, msgspec.json.decode(span, type=Span))
+
+
+async def note_filling(tx: Transaction, filling: Filling) -> bool:
+    """Note how far a back-fill has come; False where another has begun since, or this one was ended."""
+    return bool(
+        await tx.fetch(
+            queries.NOTE_FILLING, subscription=filling.subscription, begun=filling.begun, filling=encode(filling.span)
+        )
+    )
 
 
 async def end_filling(tx: Transaction, filling: Filling) -> None:
     """Let go what was held, unless another back-fill has begun since."""
-    await tx.fetch(queries.END_FILLING, subscription=filling.subscription, since=filling.since)
+    await tx.fetch(queries.END_FILLING, subscription=filling.subscription, begun=filling.begun)
+
+
+async def fill_and_note(tx: Transaction, filling: Filling, *, after: int, limit: int) -> tuple[Filled, Filling, bool]:
+    """Deliver one batch of the log to a subscription, and note how far the back-fill has come.
+
+    Answers the batch, the back-fill at its new place, and what `note_filling` answers.
+    """
+    span = filling.span
+    done = await fill(
+        tx, filling.subscription, filling.events, since=span.since, until=span.until, after=after, limit=limit
+    )
+    later = filling.at(done.after)
+    return done, later, await note_filling(tx, later)
+
+
+async def next_to_fill(tx: Transaction, filling: Filling, *, after: int) -> tuple[str, str, int] | None:
+    """The id, the name and the number of the event of the log that a back-fill looks at next."""
+    rows = await tx.fetch(
+        queries.NEXT_TO_FILL,
+        names=document(list(filling.events)),
+        since=filling.span.since,
+        until=filling.span.until,
+        after=after,
+    )
+    return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
 
 
 async def count_log(tx: Transaction, names: Collection[str], *, since: int | None, until: int | None) -> int:

@@ -17,12 +17,22 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, suppress
 from contextvars import copy_context
 from typing import Any, NoReturn
 
-from remit.catalog import DomainSpec, Origin, Owner, Subscription, Work, current_origin, running_domain
+from remit.catalog import (
+    DomainSpec,
+    Hook,
+    Origin,
+    Owner,
+    Subscription,
+    Work,
+    current_origin,
+    examine_hook,
+    running_domain,
+)
 from remit.db import forks
 from remit.db.opening import open_store
 from remit.db.store import Store
@@ -30,7 +40,7 @@ from remit.db.transaction import BlockingDatabase, Role
 from remit.errors import CatalogError
 from remit.jobs.model import Claim
 from remit.jobs.states import Completed, Outcome
-from remit.runtime import logcontext, signals
+from remit.runtime import django, logcontext, signals
 from remit.runtime.frames import (
     CHANNEL_CLOSED,
     Call,
@@ -47,6 +57,7 @@ from remit.runtime.frames import (
     encode,
 )
 from remit.runtime.gate import Gate
+from remit.runtime.hooks import around_blocking
 from remit.runtime.journal import text_of
 from remit.runtime.outcomes import Raised, ending
 from remit.runtime.processes import NotPrepared
@@ -82,6 +93,7 @@ class Child:
         self._store: Store | None = None
         self._database: BlockingDatabase | None = None
         self._telemetry = Telemetry()
+        self._imported_hooks: list[Hook] | None = None
 
     def serve(self) -> None:
         """Run calls until the worker lets this process go."""
@@ -118,7 +130,7 @@ class Child:
             return _ended(ending(_not_prepared(call, error)))
         self._channel.send(Started())
         try:
-            returned = run.variables.run(_call, function, message, run)
+            returned = run.variables.run(_call, function, message, run, self._hooks())
             forks.end_if_forked(pid)
         except BaseException as error:
             forks.end_if_forked(pid, error)
@@ -137,12 +149,19 @@ class Child:
         handler = work.handler if isinstance(work, Subscription) else owner.__remit__.handlers.get(work)
         if handler is not None and handler.path == call.path:
             function = handler.function  # a wrapper has the name of what it wraps, which may be another function
-        run = self._run = self._live_run(call, work, owner)
+        if self._imported_hooks is None:
+            self._imported_hooks = [examine_hook(_find(path)) for path in self._config.hooks]
+        run = self._run = self._live_run(call, work, owner, message)
         if call.cancelled or self._cancelled == call.token:
             run.ask_cancel()
         return function, message, run
 
-    def _live_run(self, call: Call, work: Work, owner: type[Owner[Any]]) -> LiveRun:
+    def _hooks(self) -> list[Hook]:
+        """What is done around each run in this process; known once a handler is imported, by which Django is set up."""
+        own = django.hook()
+        return [*([own] if own else []), *(self._imported_hooks or [])]
+
+    def _live_run(self, call: Call, work: Work, owner: type[Owner[Any]], message: Any) -> LiveRun:
         domain: DomainSpec = owner.__remit__
         if domain.instance is None:
             raise CatalogError(f"no instance of {call.domain} was made by importing it: write `x = {owner.__name__}()`")
@@ -161,7 +180,7 @@ class Child:
             journal=self._journal,
         )
         context = self._context(domain)
-        return LiveRun(claim, work, policy, domain.instance, context, call.worker, services, copy_context())
+        return LiveRun(claim, work, policy, domain.instance, context, call.worker, services, copy_context(), message)
 
     def _opened(self) -> Store:
         if self._store is None:
@@ -302,11 +321,18 @@ def _not_prepared(call: Call, error: BaseException) -> NotPrepared:
         return refused
 
 
-def _call(function: Callable[[Any, Any], Any], message: object, run: LiveRun) -> object:
-    """Call a handler, in the context of its run."""
+def _call(function: Callable[[Any, Any], Any], message: object, run: LiveRun, hooks: Sequence[Hook]) -> object:
+    """Call a handler within its hooks, in the context of its run."""
     running_domain.set(run.domain)
     current_origin.set(Origin(run.claim.correlation, run.job_id, run.claim.traceparent, run.name, run.attempt))
-    return finished_without_loop(function(message, run))
+
+    def handle() -> object:
+        returned = finished_without_loop(function(message, run))
+        if returned is not None and hooks:
+            run.result = returned
+        return returned
+
+    return around_blocking(hooks, run, handle)
 
 
 def _find(path: str) -> Any:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextvars import Context, copy_context
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ from functools import partial
 from types import CoroutineType
 from typing import Any
 
-from remit.catalog import Handler, Origin, Owner, Policy, Subscription, Work, current_origin, running_domain
-from remit.codec import ENCODING
+from remit.catalog import Handler, Hook, Origin, Owner, Policy, Subscription, Work, current_origin, running_domain
+from remit.codec import ENCODING, decode
 from remit.db import forks
 from remit.db.transaction import Database
 from remit.errors import StoreBusy, StoreUnavailable, UndecodablePayload
@@ -32,6 +32,7 @@ from remit.jobs.model import Claim
 from remit.jobs.states import Completed, Failed, Failure, GaveUp, Interrupted, Outcome, Skipped, State
 from remit.runtime import stacks
 from remit.runtime.completer import Completer
+from remit.runtime.hooks import Hooks, around, around_blocking
 from remit.runtime.intake import Intake
 from remit.runtime.isolation import begin, contain
 from remit.runtime.ledger import Ledger
@@ -88,7 +89,9 @@ class Executor:
         ledger: Callable[[], Ledger],
         database: Database,
         services: Services,
+        hooks: Hooks,
         processes: ProcessPool,
+        suspect_gone: Callable[[], None],
     ) -> None:
         self._entries = entries
         self._intakes = intakes
@@ -101,11 +104,13 @@ class Executor:
         self._database = database
         self._services = services
         self._telemetry = services.telemetry
+        self._hooks = hooks
         self._processes = processes
+        self._suspect_gone = suspect_gone
         self._pid, self._thread = os.getpid(), threading.get_ident()
         self._threads = ThreadCrew()
         self.suspect: LiveRun | None = None
-        """The suspect that runs, or is about to. There is one at a time, see `Ledger.suspect`."""
+        """The suspect that runs, or is about to: one at a time, see `Ledger.suspect`. It may outlive its lease."""
         self._starting = False
         self._closing = False
         self._slots: dict[asyncio.Task[None], Slot] = {}
@@ -185,7 +190,9 @@ class Executor:
             self._put(claim, GaveUp(reason, Failure("UndecodablePayload", reason)))
             return
         context = self._contexts.get(domain.__remit__.name)
-        run = LiveRun(claim, entry.spec, entry.policy, domain, context, ledger.worker, self._services, variables)
+        run = LiveRun(
+            claim, entry.spec, entry.policy, domain, context, ledger.worker, self._services, variables, message
+        )
         if (outcome := self._unwanted(entry.spec, message, run)) is not None:
             self._put(claim, outcome)
             return
@@ -212,6 +219,7 @@ class Executor:
     def _leave_suspect(self, run: LiveRun) -> None:
         if self.suspect is run:
             self.suspect = None
+            self._suspect_gone()
 
     async def _start_suspect(self, claim: Claim, ledger: Ledger) -> bool:
         """Note the start, as something that a shutdown waits for: what is noted and not run looks like a crash."""
@@ -285,12 +293,17 @@ class Executor:
         """Call the handler in the context of its run; answer the outcome, and the error if there was one."""
         error: BaseException | None = None
         try:
-            if entry.handler.mode == "process":
-                slot.returned = await self._processes.call(entry.handler.path, run, lambda: self._begin(run))
-            else:
-                call = self._call_async if entry.handler.mode == "async" else self._call_thread
-                if (rest := begin(run.variables, call(entry, message, run, slot))) is not None:
-                    await rest
+            match entry.handler.mode:
+                case "async":
+                    call = self._call_async(entry, message, run, slot)
+                case "thread":
+                    call = self._call_thread(entry, message, run, slot)
+                case _:
+                    call = self._call_process(entry, run, slot)
+            if hooks := self._hooks.on_loop[entry.handler.mode]:
+                call = self._call_within(hooks, call, run, slot)
+            if (rest := begin(run.variables, call)) is not None:
+                await rest
         except BaseException as raised:
             if isinstance(raised, asyncio.CancelledError) and run.interruption is None and self._torn_down:
                 raise
@@ -300,6 +313,37 @@ class Executor:
             error = returned.error
         forks.end_if_forked(self._pid, error)
         return (self._success(run, returned), None) if error is None else (self._outcome(run, error), error)
+
+    async def _call_within(
+        self, hooks: Sequence[Hook], handler: Coroutine[Any, Any, None], run: LiveRun, slot: Slot
+    ) -> None:
+        """Call a handler within hooks on the loop. They see how it ended: what it raised, or `run.result`."""
+        current_origin.set(_origin(run))
+        task = slot.task
+        assert task is not None
+        run.stop = task.cancel
+
+        async def call() -> None:
+            error: BaseException | None = None
+            try:
+                await handler
+            except BaseException as raised:
+                error = raised
+            finally:
+                run.stop = task.cancel
+            if isinstance(slot.returned, Raised):
+                error = slot.returned.error
+            if error is not None:
+                raise timed_out(run.timeout or 0, run.stood, error) if run.is_late else error
+            _note_result(run, slot.returned)
+
+        try:
+            await around(hooks, run, call)
+        except BaseException:
+            slot.returned = None
+            raise
+        finally:
+            handler.close()  # a hook may have raised before it began
 
     async def _call_async(self, entry: Entry, message: Any, run: LiveRun, slot: Slot) -> None:
         current_origin.set(_origin(run))
@@ -324,7 +368,13 @@ class Executor:
 
         def call() -> object:
             run.where = partial(stacks.of_thread, threading.get_ident())
-            return finished_in_thread(entry.handler.function(message, run), loop, awaited.append)
+            return around_blocking(self._hooks.inside, run, handle)
+
+        def handle() -> object:
+            returned = finished_in_thread(entry.handler.function(message, run), loop, awaited.append)
+            if self._hooks.inside:
+                _note_result(run, returned)
+            return returned
 
         def leave_behind() -> None:
             if awaited and awaited[0].cancel():
@@ -337,6 +387,15 @@ class Executor:
         future = self._threads.call(call)
         run.stop = leave_behind
         slot.returned = await future
+
+    async def _call_process(self, entry: Entry, run: LiveRun, slot: Slot) -> None:
+        """The child outlives the run, so what belongs to it is made in the worker's own context."""
+        call = self._in_process(entry, run, slot)
+        if (rest := begin(self._variables[entry.domain].copy(), call)) is not None:
+            await rest
+
+    async def _in_process(self, entry: Entry, run: LiveRun, slot: Slot) -> None:
+        slot.returned = await self._processes.call(entry.handler.path, run, lambda: self._begin(run))
 
     # --- what came of it
 
@@ -449,6 +508,14 @@ class Executor:
             self._release = None
         self._threads.close()
         await self._processes.close()
+
+
+def _note_result(run: LiveRun, returned: object) -> None:
+    """Show hooks what the handler returned."""
+    if isinstance(returned, Completed):  # by a process, as text
+        returned = None if returned.result is None else decode(returned.result)
+    if returned is not None:
+        run.result = returned
 
 
 def _origin(run: LiveRun) -> Origin:

@@ -31,7 +31,7 @@ T = TypeVar("T")
 class ChildConfig:
     """What a child needs to know of the application beside its code: its store, and the defaults for what is sent.
 
-    `keep` is for events; it and `expires` are in seconds.
+    `keep` is for events; it and `expires` are in seconds. `hooks` are the paths of what is done around each run.
     """
 
     url: str
@@ -43,6 +43,7 @@ class ChildConfig:
     priority: int | None
     expires: float | None
     max_payload: int | None
+    hooks: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, catalog: Catalog, url: str, *, schema: str, pooler: bool) -> Self:

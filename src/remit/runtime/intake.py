@@ -18,7 +18,11 @@ _SAMPLE = 0.01
 
 
 class Intake:
-    """Claimed jobs of one queue. `starving` is called when a slot finds less here than it could use.
+    """Claimed jobs of one queue, and how many more it has room for.
+
+    The producer may sleep in two cases only: it has looked for jobs of this queue, and the bell reports new ones; or it
+    was refused by `room`, and `starving` reports the room. A refusal therefore registers for that call by itself, and
+    one function answers both questions, whether there is room and whether to call.
 
     Slots are woken one after the other, a turn of the loop apart, each by the one before it when it takes a job. So
     handlers that never wait are run by one slot, in one go; if they do wait, all slots are soon at work.
@@ -30,7 +34,9 @@ class Intake:
         self.lines: list[int] = []
         self.running = 0
         self.more = True
-        """Whether the database may hold more than was claimed."""
+        """Whether the store may hold jobs of this queue that no bell reports: nobody has looked, or the last look left
+        some. `starving` is called while this is so and there is room.
+        """
         self._starving = starving
         self._waiting: deque[Claim] = deque()
         self._idle: list[asyncio.Future[None]] = []
@@ -41,13 +47,24 @@ class Intake:
         self._sampled = (time.monotonic(), 0)
 
     def room(self) -> int:
-        """How many jobs to claim now; 0 while enough wait here to keep the slots busy."""
+        """How many jobs to claim now. After a refusal, 0, `starving` is called as soon as there is room."""
         self._sample()
+        room = self._room()
+        if not room:
+            self.more = True
+        return room
+
+    def _room(self) -> int:
+        """None while enough jobs wait here to keep the slots busy. A slot that takes a job changes nothing."""
         free = self.concurrency - self.running - len(self._waiting)
         if free > 0:
             return free + self._ahead
         wanted = self._ahead + free
         return wanted if wanted > self._ahead // 2 else 0
+
+    def _offer_room(self) -> None:
+        if self.more and self._room():
+            self._starving()
 
     def _sample(self) -> None:
         now = time.monotonic()
@@ -93,21 +110,19 @@ class Intake:
         claim = self._waiting.popleft()
         self.running += 1
         self._wake_next()
-        if self.more and len(self._waiting) <= self._ahead // 2:
-            self._starving()
         return claim
 
     def done(self) -> None:
         """A run of this queue has ended, or was given up: its slot is free."""
         self.running -= 1
         self._finished += 1
-        if self.more and len(self._waiting) <= self._ahead // 2:
-            self._starving()
+        self._offer_room()
 
     def empty(self) -> list[Claim]:
         """Take back all that has not started."""
         claims = list(self._waiting)
         self._waiting.clear()
+        self._offer_room()
         return claims
 
     @property

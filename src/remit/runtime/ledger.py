@@ -8,18 +8,26 @@ from contextlib import contextmanager
 from remit.jobs.ids import new_id, new_token
 from remit.jobs.model import Claim
 
+MOST_HELD = 5_000
+"""Claimed jobs and unwritten outcomes of one worker, beyond which it claims no more."""
+
 
 class Ledger:
-    """The worker's own list of its claims, under one incarnation: an id that is never used again."""
+    """The worker's own list of its claims, under one incarnation: an id that is never used again.
 
-    def __init__(self, suspect_gone: Callable[[], None] = lambda: None) -> None:
+    `freed` is called when it may take what it could not take before: another suspect, or any job after a refusal of
+    `has_room`.
+    """
+
+    def __init__(self, freed: Callable[[], None] = lambda: None) -> None:
         self.worker = new_id()
         self.fenced = False
         self.suspect: str | None = None
         """The one job that was running when its worker died. A worker holds no other until it is known what came of
         this: if it brings its worker down again, that is nobody else's doing.
         """
-        self._suspect_gone = suspect_gone
+        self._freed = freed
+        self._has_refused = False
         self._held: dict[str, int] = {}
         self._asked: set[int] = set()
 
@@ -30,6 +38,14 @@ class Ledger:
     def busy(self) -> bool:
         """Whether it holds claims, or has asked for some."""
         return bool(self._held or self._asked)
+
+    def has_room(self) -> bool:
+        """Whether it may take more claims. After a refusal `freed` is called as soon as it may; once it is fenced, it
+        never may.
+        """
+        room = not self.fenced and len(self._held) < MOST_HELD
+        self._has_refused = not room
+        return room
 
     @contextmanager
     def claiming(self) -> Iterator[int]:
@@ -44,6 +60,8 @@ class Ledger:
     def take(self, claims: Iterable[Claim]) -> None:
         for claim in claims:
             self._held[claim.id] = claim.token
+            if claim.suspect:
+                self.suspect = claim.id
 
     def drop(self, id: str, token: int) -> None:
         """It has ended, or was lost."""
@@ -51,7 +69,9 @@ class Ledger:
             del self._held[id]
             if id == self.suspect:
                 self.suspect = None
-                self._suspect_gone()
+                self._freed()
+            elif self._has_refused and self.has_room():
+                self._freed()
 
     def knows(self, id: str, token: int) -> bool:
         """Whether this row is held, or may be in a reply that is under way."""

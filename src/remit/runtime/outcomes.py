@@ -121,7 +121,7 @@ def timed_out(seconds: float, stood: str | None = None, then: BaseException | No
     error = TimeoutError(f"the run took longer than its timeout of {seconds:g} s")
     if stood:
         error.add_note(f"It stood here when its time was up (most recent call last):\n{stood}")
-    if not isinstance(then, asyncio.CancelledError):
+    if not isinstance(then, asyncio.CancelledError | TimeoutError):
         error.__cause__ = then
     return error
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from remit.db import fallbacks
 from remit.db.transaction import Database
 from remit.jobs import operations
 from remit.runtime.service import StoreLoop
 from remit.telemetry import Telemetry
 
 BATCH = 1000
-LONGEST_SLEEP = 0.5
-"""Seconds by which a job that another process scheduled may be late."""
 
 
 class Promoter(StoreLoop):
@@ -26,7 +25,7 @@ class Promoter(StoreLoop):
 
     def wake_in(self, seconds: float) -> None:
         """This worker has just scheduled a job that is due so soon."""
-        if seconds < LONGEST_SLEEP:
+        if seconds < fallbacks.PROMOTER:
             asyncio.get_running_loop().call_later(seconds, self.wake)
 
     async def turn(self) -> float:
@@ -35,4 +34,4 @@ class Promoter(StoreLoop):
             self._promoted()
         if promoted == BATCH:
             return 0.0
-        return LONGEST_SLEEP if due is None else min(LONGEST_SLEEP, max(due, 0.001))
+        return fallbacks.PROMOTER if due is None else min(fallbacks.PROMOTER, max(due, 0.001))

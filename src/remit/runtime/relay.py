@@ -6,15 +6,16 @@ that cannot be fanned out is found by bisection, tried again, and in the end set
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
 
 from remit.catalog import exponential
 from remit.db.store import EVENTS, Capability, Store
 from remit.db.transaction import Database
-from remit.errors import StoreBusy, StoreError, StoreUnavailable, WrongSchema
+from remit.errors import StoreError
 from remit.outbox import operations
-from remit.outbox.model import Dispatched, EventState, Lane
+from remit.outbox.model import NOT_THE_EVENT, Dispatched, EventState, Lane
 from remit.runtime.outcomes import describe
 from remit.runtime.watch import Look, Lookout, Watch
 from remit.telemetry import Telemetry
@@ -24,8 +25,6 @@ COURTESY = 0.0015
 """Seconds by which the relay lets the producer go first where writers exclude each other; a job would wait for it."""
 MOST_ATTEMPTS = 10
 _BACKOFF = exponential(1.0, cap=300.0)
-NOT_THE_EVENT = (StoreUnavailable, StoreBusy, WrongSchema)
-"""Errors that no event is to blame for."""
 
 
 class Relay(Lookout):
@@ -116,3 +115,4 @@ class Relay(Lookout):
             self._telemetry.event_dead(name, id, reason)
         else:
             self._telemetry.event_failed(name, id, attempts, reason, delay)
+            asyncio.get_running_loop().call_later(delay, self.wake)

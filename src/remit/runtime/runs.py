@@ -113,8 +113,10 @@ class LiveRun(Run[Any]):
         worker: str,
         services: Services,
         variables: Context,
+        message: Any,
     ) -> None:
         self.claim = claim
+        self.message = message
         self.spec = spec
         self.name = spec.name
         self.policy = policy
@@ -224,6 +226,11 @@ class LiveRun(Run[Any]):
             self._cancelled = True
             if self.told is not None:
                 self.told()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it was stopped because its time was up."""
+        return self.interruption is Interruption.TIMEOUT
 
     def interrupt(self, why: Interruption) -> None:
         """Stop the run from outside, once; only a lost lease overrules another reason."""

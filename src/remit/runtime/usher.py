@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Collection, Iterable
 
+from remit.db import fallbacks
 from remit.db.transaction import Database
 from remit.outbox import operations
 from remit.outbox.model import Lane
@@ -14,8 +15,6 @@ from remit.telemetry import Telemetry
 
 BATCH = 200
 """Lanes that one statement moves on or looks at."""
-SWEEP = 0.5
-"""Seconds by which a turn may be late whose predecessor ended elsewhere, or by a person's hand."""
 
 _FIRST: Lane = ("00000000-0000-0000-0000-000000000000", -(2**63))
 
@@ -73,4 +72,4 @@ class Usher(StoreLoop):
             await self._release(movable)
         is_last = len(page) < BATCH
         self._swept = _FIRST if is_last else page[-1][0]
-        self._sweep_at = time.monotonic() + SWEEP if is_last else 0.0
+        self._sweep_at = time.monotonic() + fallbacks.USHER if is_last else 0.0

@@ -11,26 +11,29 @@ import threading
 import time
 from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Self
 
 from remit import schema
 from remit.catalog import (
     Catalog,
+    Hook,
     LogRetention,
     Outbox,
 )
 from remit.db.store import Store
 from remit.db.transaction import BlockingDatabase, Database, Role
-from remit.errors import InvalidArgument, StoreError, nearest
+from remit.errors import HandlerShape, InvalidArgument, StoreError, nearest
 from remit.jobs import operations as jobs
-from remit.runtime import logcontext, operations
+from remit.runtime import django, logcontext, operations
 from remit.runtime.completer import Completer, OrderedCompleter
 from remit.runtime.executor import Entry, Executor
+from remit.runtime.filler import Filler
 from remit.runtime.frames import ChildConfig
 from remit.runtime.gate import Gate
 from remit.runtime.heartbeat import BEATS_PER_LEASE, Heartbeat
+from remit.runtime.hooks import Hooks
 from remit.runtime.intake import Intake
 from remit.runtime.journal import Journal
 from remit.runtime.leader import Leader
@@ -67,7 +70,8 @@ class WorkerSettings:
     then they are interrupted, at no cost in attempts. `prune_every`: seconds between two rounds of the pruner and the
     purger (60). `log`: how long events are kept. `max_tasks_per_child`: after how many jobs the child process of a
     process-mode handler is replaced (never, by default), because its memory grows, say. `queues`: the whole names of
-    the queues that it serves (all, by default); `exclude`: of queues that it does not serve.
+    the queues that it serves (all, by default); `exclude`: of queues that it does not serve. `hooks`: what is done
+    around each run, see `Remit.around_run`.
     """
 
     log: LogRetention = field(default_factory=Outbox().resolve)
@@ -75,6 +79,7 @@ class WorkerSettings:
     grace: float = 30.0
     prune_every: float = 60.0
     max_tasks_per_child: int | None = None
+    hooks: tuple[Hook, ...] = ()
     queues: frozenset[str] = frozenset()
     exclude: frozenset[str] = frozenset()
 
@@ -278,6 +283,24 @@ class Worker:
             self._entries[number] = entry
             self._intakes[line.queue.name].lines.append(number)
 
+    @property
+    def _hooks(self) -> list[Hook]:
+        """What is done around each run, the first outermost; Django's connections are seen to where it is set up."""
+        own = django.hook()
+        return [*([own] if own else []), *self.settings.hooks]
+
+    def _paths_of_hooks(self) -> tuple[str, ...]:
+        """By which a child imports the hooks that run in it."""
+        inside = [hook for hook in self.settings.hooks if hook.blocking is not None]
+        process = next((entry.spec.name for entry in self._entries.values() if entry.handler.mode == "process"), None)
+        lost = [hook.place for hook in inside if hook.path is None]
+        if process and lost:
+            raise HandlerShape(
+                f"The hook around runs at {lost[0]} is not at the top level of a module that can be imported, and "
+                f'{process} has mode="process": the hook runs in that process. Move it, or make it async.'
+            )
+        return tuple(hook.path for hook in inside if hook.path is not None)
+
     def _wake_producer(self) -> None:
         self.producer.wake()
 
@@ -311,7 +334,8 @@ class Worker:
         self.heartbeat = self._heartbeat()
         self._loops: list[Loop] = [
             self.completer, self.ordered_completer, self.promoter, self.journal, self.leader, self.rescuer,
-            self.pruner, self.purger, self.registrar, self.reconciler, self.usher, self.relay, self.producer,
+            self.pruner, self.purger, self.registrar, self.filler, self.reconciler, self.usher, self.relay,
+            self.producer,
         ]  # fmt: skip
         self._built = True
 
@@ -335,6 +359,7 @@ class Worker:
             gate=Gate(self.catalog, self._refusals.count),
             journal=self.journal.write,
         )
+        child_config = replace(self._child_config, hooks=self._paths_of_hooks())
         self.executor = Executor(
             self._entries,
             self._intakes,
@@ -346,7 +371,9 @@ class Worker:
             self._ledger,
             databases.complete,
             services,
-            ProcessPool(self._child_config, self._refusals, self.journal.write, self.settings.max_tasks_per_child),
+            Hooks(self._hooks),
+            ProcessPool(child_config, self._refusals, self.journal.write, self.settings.max_tasks_per_child),
+            self._wake_producer,
         )
         self.producer = Producer(
             self.store, databases.claim, self._intakes, self._ledger, self.executor, watch, telemetry
@@ -372,6 +399,7 @@ class Worker:
         self.pruner = Pruner(database, self.leader, retentions, otherwise, settings.prune_every, telemetry)
         self.purger = Purger(database, self.leader, settings.log, settings.prune_every, telemetry)
         self.registrar = Registrar(database, self.catalog, self.leader, telemetry)
+        self.filler = Filler(database, self.leader, telemetry)
         self.reconciler = Reconciler(
             database, self._ledger, self.executor.active, self._adopt, self.settlement, interval, telemetry
         )

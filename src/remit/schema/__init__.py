@@ -97,7 +97,11 @@ def _text(store: Store, step: Migration) -> str:
 
 
 def _prologue(store: Store) -> str:
-    return f'CREATE SCHEMA IF NOT EXISTS "{store.schema}";' if store.dialect == "postgres" else ""
+    """The schema, unless it exists: to say IF NOT EXISTS takes the right to create one all the same."""
+    if store.dialect != "postgres":
+        return ""
+    name = f'"{store.schema}"'
+    return f"DO $$BEGIN IF to_regnamespace('{name}') IS NULL THEN CREATE SCHEMA {name}; END IF; END$$;"
 
 
 def _record(store: Store, version: int) -> str:

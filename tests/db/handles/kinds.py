@@ -64,7 +64,7 @@ Kind = Callable[[Store], AbstractAsyncContextManager[Caller]]
 
 def url_of(store: Store) -> str:
     if isinstance(store, PostgresStore):
-        return store._url
+        return store.url
     assert isinstance(store, SqliteStore)
     return f"sqlite:///{store.path}"
 
@@ -95,7 +95,7 @@ class Outside:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.database = store.blocking(Role.CLIENT)
+        self.database = store.blocking(Role.HANDLER)  # whose search path is the caller's
         self.identity = self.database.run(operations.store, atomic=False)
 
     def has(self, id: str) -> bool:
@@ -396,7 +396,7 @@ def django_connection(store: Store) -> Any:
         django.setup()
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # these tests run on an event loop, for the sake of the other kinds
     if isinstance(store, PostgresStore):
-        info = conninfo_to_dict(store._url)
+        info = conninfo_to_dict(store.url)
         config = {
             "ENGINE": "django.db.backends.postgresql",
             "NAME": info["dbname"],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
+from remit import Remit
 from remit.catalog import Run
 from shop.messages import Billing, Catalog, CloseMonth, RebuildIndex, SyncInvoice, billing, catalog
 from shop.services import Services
@@ -77,3 +79,20 @@ async def no_job(job: Services, run: Run[Billing]) -> None: ...
 
 @billing.handles(SyncInvoice, mode="proces")  # E
 def wrong_mode(job: SyncInvoice, run: Run[Billing]) -> None: ...
+
+
+def hook(run: Run[Any]) -> Iterator[None]:
+    print(run.name, run.message, run.context)
+    yield
+
+
+async def async_hook(run: Run[Any]) -> AsyncIterator[None]:
+    yield
+
+
+async def no_hook(run: Run[Any]) -> None: ...
+
+
+def register(app: Remit) -> None:
+    print(app.around_run(hook), app.around_run(async_hook))
+    app.around_run(no_hook)  # E

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -59,6 +60,43 @@ def test_a_server_is_named_without_its_password(scheme: str) -> None:
     assert store.describe() == "PostgreSQL db.example:6432/shop, schema work"
 
 
+@pytest.mark.parametrize(
+    "url, place",
+    [
+        ("//ada:secret@db1:5432,db2:5433/shop?target_session_attrs=read-write", "db1:5432,db2:5433/shop"),
+        ("//db1,db2:5433/shop", "db1:5432,db2:5433/shop"),
+        ("//ada:a#secret?x:y@h/shop", "h:5432/shop"),
+        ("//ada:a%40secret%2F%25@h/shop", "h:5432/shop"),
+        ("//h/shop?user=ada&password=a%40secret&sslmode=require&options=-c%20geqo%3Doff", "h:5432/shop"),
+        ("//[2001:db8::1]:5433/shop", "[2001:db8::1]:5433/shop"),
+        ("//h/sh%C3%B6p%20%3F", "h:5432/shöp ?"),
+        ("///shop?host=/run/postgresql&port=5433", "/run/postgresql/.s.PGSQL.5433, database shop"),
+        ("//%2Frun%2Fpostgresql/shop", "/run/postgresql/.s.PGSQL.5432, database shop"),
+        ("///shop?host=@abstract", "@abstract/.s.PGSQL.5432, database shop"),
+        ("///shop?hostaddr=127.0.0.1", "127.0.0.1:5432/shop"),
+        ("//ada@:5433/shop", "local socket, port 5433, database shop"),
+        ("//ada@h", "h:5432/ada"),
+        ("//ada:secret@/?service=shop", "service shop"),
+        ("//ada:secret@/orders?service=shop", "service shop, database orders"),
+    ],
+)
+def test_a_url_is_read_as_libpq_reads_it(url: str, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE"):
+        monkeypatch.delenv(name, raising=False)
+    store = open_store(f"postgresql:{url}")
+    assert store.describe() == f"PostgreSQL {place}, schema remit"
+    assert (
+        "secret"
+        not in f"{store.describe()} {store!r} {vars(store)['address']!r} {Remit(f'postgresql:{url}', domains=[])}"
+    )
+
+
+def test_what_the_url_leaves_out_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"PGHOST": "db.example", "PGPORT": "6432", "PGDATABASE": "shop"}.items():
+        monkeypatch.setenv(name, value)
+    assert open_store("postgresql://").describe() == "PostgreSQL db.example:6432/shop, schema remit"
+
+
 def test_a_pooler_takes_away_what_needs_a_session() -> None:
     plain, pooled = (open_store("postgresql://u@h/d", pooler=pooler) for pooler in (False, True))
     assert plain.capabilities - pooled.capabilities == {Capability.NOTIFY}
@@ -86,7 +124,20 @@ def test_a_pooler_takes_away_what_needs_a_session() -> None:
         ("sqlite:///shop.db?busy_timeout=soon", "busy_timeout in the SQLite URL is a number of seconds"),
         ("sqlite:///shop.db?busy_timeout=-1", "busy_timeout in the SQLite URL is a number of seconds"),
         ("sqlite:///shop.db?busy_timeout=nan", "busy_timeout in the SQLite URL is a number of seconds"),
-        ("postgresql://u@h:port/d?nonsense=1", "this is not a PostgreSQL URL"),
+        ("mysql://db.example/shop?password=secret", "^'mysql://db.example/shop' is no database URL"),
+        ("host=db.example password=secret", "^the database is given as keys and values, and remit takes a URL"),
+        ("postgresql://u@h/d?sslmod=require", "libpq has no option 'sslmod'. Did you mean 'sslmode'"),
+        ("postgresql://u:secret%zz@h/d", "this is not a PostgreSQL URL: invalid percent-encoded token: …$"),
+        ("postgresql://u:secret@[::1/d", "this is not a PostgreSQL URL: end of string reached .* …$"),
+        ("postgresql://u@h/d?secret", "this is not a PostgreSQL URL: missing key/value separator …$"),
+        ("postgresql://u:a@secret@h/d", "write @ as %40, / as %2F and % as %25"),
+        ("postgresql://u:a/secret@h/d", "write @ as %40, / as %2F and % as %25"),
+        ("postgresql://u:12/secret@h/d", "write @ as %40, / as %2F and % as %25"),
+        ("postgresql://h:secret/d", "the port in a PostgreSQL URL is a number from 1 to 65535"),
+        ("postgresql://h1,h2/d?port=1,2,3", "one for all hosts or one for each"),
+        ("sqlite:///C:/shop/x.db", "'C:/shop/x.db' names no file of this system: write sqlite:////path/to/file.db"),
+        ("sqlite:///C%3A%5Cshop%5Cx.db", "names no file of this system"),
+        ("sqlite:///a%00b.db", "names no file of this system"),
     ],
 )
 def test_a_url_that_cannot_be_meant(url: str, words: str) -> None:
@@ -166,6 +217,46 @@ def test_the_file_system_of_a_path_is_known() -> None:
     if not os.path.exists("/proc/self/mounts"):
         pytest.skip("mounts can be read on Linux only")
     assert file_system(Path("/proc/self")) == "proc"
+
+
+def test_a_file_through_links_is_one_store(tmp_path: Path) -> None:
+    """As releases link a shared file: its log and the sidecar lie beside the file itself."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    for release in ("first", "second"):
+        (tmp_path / release).mkdir()
+        (tmp_path / release / "shop.db").symlink_to(shared / "shop.db")  # which does not exist yet
+    (tmp_path / "current").symlink_to(tmp_path / "second")
+    names = [shared, tmp_path / "first", tmp_path / "second", tmp_path / "current"]
+    stores = [SqliteStore(f"sqlite:///{name}/shop.db") for name in names]
+    schema.migrate(stores[1])
+    assert {store.path for store in stores} == {shared / "shop.db"}
+    assert {store.sidecar for store in stores} == {shared / "shop.db-remit"}
+    assert [store.schema_version() for store in stores] == [stores[0].schema_version()] * 4
+
+
+def test_a_file_with_two_names_is_refused(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.db", tmp_path / "second.db"
+    schema.migrate(SqliteStore(f"sqlite:///{first}"))
+    second.hardlink_to(first)
+    with pytest.raises(ConfigurationError, match=r"second.db has 2 names \(hard links\).*: keep one name"):
+        SqliteStore(f"sqlite:///{second}")
+
+
+@pytest.mark.parametrize("name", ["a?b.db", "a#b.db", "a%b.db", "a%41.db", "ä ☃.db", "a&b=c.db", "back\\slash.db"])
+def test_any_name_of_a_file_can_be_written(name: str, tmp_path: Path) -> None:
+    store = SqliteStore(f"sqlite:///{tmp_path}/{quote(name)}?courtesy=0")
+    assert store.path == tmp_path / name
+    assert SqliteStore(store.url).path == store.path
+
+
+def test_another_process_finds_the_file_wherever_it_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    stores = [open_store("sqlite:///shop.db?courtesy=0"), open_store("sqlite://")]
+    monkeypatch.chdir("/")
+    for store in stores:
+        assert open_store(store.url).describe() == store.describe()
+        assert open_store(store.url).url == store.url
 
 
 def test_a_network_file_system_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,7 @@ def _note(each: SubscriptionRecord) -> Text:
     if each.vanished:
         return Text("VANISHED", "bold red")
     if each.filling_since is not None:
-        return Text(f"filling, {ago(each.filling_since)}", "yellow")
+        return Text(f"{'held, ' if each.ordered_by else ''}filling, {ago(each.filling_since)}", "yellow")
     return Text("another application's" if each.declared is None else "", "dim")
 
 
@@ -154,7 +154,8 @@ def _standing(each: SubscriptionRecord) -> Text:
         return Text(f"VANISHED: this application declares it no more; {mend}", "bold red")
     if each.filling_since is not None:
         held = ", and what is live waits until it is done" if each.ordered_by else ""
-        return Text(f"filling: a replay goes on since {moment(each.filling_since)}{held}", "yellow")
+        gone = "; a worker ends it where its process is gone"
+        return Text(f"filling: a back-fill goes on since {moment(each.filling_since)}{held}{gone}", "yellow")
     if each.declared is None:
         return Text(f"in use; another application has the domain {each.domain}")
     return Text("in use", "green")

@@ -92,6 +92,13 @@ class Adopted(ABC, Generic[H]):
     async def settle(self) -> None:
         """Wait for what the caller has sent already, so that its errors are told apart from those of remit."""
 
+    def will_be_prepared(self) -> bool:
+        """Whether the caller commits in two phases, as far as the handle shows it.
+
+        PostgreSQL prepares no transaction that has notified anybody. Workers find what was sent when they next look.
+        """
+        return False
+
     @abstractmethod
     async def run(self, statement: Statement) -> list[Row]:
         """Execute in the handle's transaction."""
@@ -99,6 +106,8 @@ class Adopted(ABC, Generic[H]):
     async def fetch(self, query: Query, **params: Value) -> list[Row]:
         self.check()
         await self.settle()
+        if self.will_be_prepared():
+            params = {**params, "gate": None}  # the bell's: without it nothing is rung
         statement = self.terms.spell(query, params, self.style)
         try:
             return await self.run(statement)

@@ -60,6 +60,15 @@ class _Psycopg(Adopted[C]):
                 "itself: wrap it in `with connection.transaction():`, or leave tx out"
             )
 
+    def read(self, rows: list[Row]) -> list[Row]:
+        """The rows as they are, or with their texts decoded: under the client encoding SQL_ASCII those are bytes."""
+        if self.handle.pgconn.parameter_status(b"client_encoding") != b"SQL_ASCII":
+            return rows
+        return [tuple(each.decode() if isinstance(each, bytes) else each for each in row) for row in rows]
+
+    def will_be_prepared(self) -> bool:
+        return getattr(self.handle, "_tpc", None) is not None  # begun by `tpc_begin`; psycopg has no public word for it
+
     @property
     def pipelined(self) -> bool:
         return bool(self.handle.pgconn.pipeline_status)
@@ -79,7 +88,7 @@ class BlockingPsycopg(_Psycopg["Connection[Any]"]):
         cursor.execute(_encoded(text), arguments)
         if self.pipelined:
             self._sync()  # before, nobody knows whether there are rows
-        return cursor.fetchall() if _has_rows(cursor) else []
+        return self.read(cursor.fetchall()) if _has_rows(cursor) else []
 
     def _sync(self) -> None:
         with self.handle.pipeline() as pipeline:
@@ -102,7 +111,7 @@ class AwaitingPsycopg(_Psycopg["AsyncConnection[Any]"]):
         await cursor.execute(_encoded(text), arguments)
         if self.pipelined:
             await self._sync()
-        return await cursor.fetchall() if _has_rows(cursor) else []
+        return self.read(await cursor.fetchall()) if _has_rows(cursor) else []
 
     async def _sync(self) -> None:
         async with self.handle.pipeline() as pipeline:

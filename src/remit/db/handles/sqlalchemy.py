@@ -72,6 +72,13 @@ class _Sqlalchemy(Adopted[S]):
         if level == "AUTOCOMMIT" and self.engine == "postgres":  # SQLite may be in a transaction nevertheless
             raise AutocommitTransaction(_AUTOCOMMIT.format(type(self.handle).__name__))
 
+    def will_be_prepared(self) -> bool:
+        from sqlalchemy import Connection, TwoPhaseTransaction
+
+        if getattr(self.handle, "twophase", False):
+            return True
+        return isinstance(self.bind, Connection) and isinstance(self.bind.get_transaction(), TwoPhaseTransaction)
+
     async def run(self, statement: Statement) -> list[Row]:
         return self.execute(statement)
 
@@ -138,6 +145,9 @@ class _Awaiting(Adopted[A]):
 
     def check(self) -> None:
         self.twin.check()
+
+    def will_be_prepared(self) -> bool:
+        return self.twin.will_be_prepared()
 
     async def run(self, statement: Statement) -> list[Row]:
         return await self.handle.run_sync(lambda _: self.twin.execute(statement))

@@ -19,6 +19,8 @@ FAILED = "this transaction has failed already, so nothing in it can be committed
 
 _LEASE_LOST = "RM001"
 _IN_FAILED_TRANSACTION = "25P02"
+_READ_ONLY = "25006"
+_NOT_IN_DATABASE_ENCODING = "22P05"
 _NO_TABLE_OR_SCHEMA = frozenset({"42P01", "3F000"})
 
 
@@ -38,6 +40,11 @@ def translate(error: Exception, schema: str) -> RemitError | None:
     if isinstance(error, RemitError):
         return None
     for one in _chain(error):
+        if isinstance(one, UnicodeEncodeError):
+            return TransactionError(
+                f"the client encoding of this connection ({one.encoding}) has no {one.object[one.start]!r}, so nothing "
+                "was sent: SET client_encoding = 'UTF8' on it"
+            )
         if word := _translate(_sqlstate(one), getattr(one, "sqlite_errorname", ""), str(one), schema):
             return word
     return None
@@ -51,6 +58,10 @@ def _translate(sqlstate: str | None, sqlite_name: str, message: str, schema: str
         )
     if sqlstate == _IN_FAILED_TRANSACTION:
         return TransactionError(FAILED)
+    if sqlstate == _READ_ONLY or sqlite_name == "SQLITE_READONLY":
+        return TransactionError("this transaction is read-only, so nothing can be sent in it: begin one that may write")
+    if sqlstate == _NOT_IN_DATABASE_ENCODING:
+        return TransactionError(f"the encoding of the database cannot hold what was sent: {message.splitlines()[0]}")
     if sqlstate in _NO_TABLE_OR_SCHEMA:
         return _without_tables(f"schema {schema!r}")
     if sqlite_name and "no such table: " in message and "remit_" in message:

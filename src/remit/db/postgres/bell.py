@@ -22,14 +22,13 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection
 
+from remit.db import fallbacks
 from remit.db.postgres.connection import Dressing
 from remit.db.store import ANYTHING, Ring
 from remit.telemetry import one_line
 
 log = logging.getLogger("remit.bell")
 
-SLEEP = 1.0
-"""Seconds that a sleep may last behind the gate: the bound on what a lost notification costs."""
 FASTEST, SLOWEST, SLOWING = 0.003, 0.05, 1.25
 """Seconds between two looks of a worker that may not sleep, and how they grow."""
 ANSWER = 2.0
@@ -54,7 +53,7 @@ class ListeningBell:
 
     async def settle(self) -> float:
         if self._asleep:
-            return SLEEP
+            return fallbacks.BELL
         if time.monotonic() < self._again_at:
             return SLOWEST
         try:
@@ -70,7 +69,7 @@ class ListeningBell:
             log.info("listening for new jobs again")
             self._failures = 0
         if self._asleep:
-            return SLEEP
+            return fallbacks.BELL
         self._interval = min(self._interval * SLOWING, SLOWEST)
         return self._interval
 

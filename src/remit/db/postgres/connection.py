@@ -17,6 +17,7 @@ from remit.db.postgres.sessions import AwaitingSession, BlockingSession, Stateme
 from remit.db.statements import Dialect, Query
 from remit.db.transaction import Row, Value, Work, run_blocking
 from remit.errors import LeaseLost, RemitError, StoreBusy, StoreError, StoreUnavailable, WrongSchema
+from remit.telemetry import one_line
 
 T = TypeVar("T")
 Params = Sequence[object] | dict[str, object]
@@ -69,7 +70,7 @@ class Dressing:
 
 def translate(error: psycopg.Error) -> RemitError:
     """remit's word for what the driver said."""
-    message = str(error).strip() or type(error).__name__
+    message = one_line(error)
     if error.sqlstate == "RM001":
         return LeaseLost(message)
     if isinstance(error, _BUSY):
@@ -79,12 +80,20 @@ def translate(error: psycopg.Error) -> RemitError:
             f"the session lost what was prepared in it ({message}): if a transaction pooler stands between, say so: "
             "Remit(url, pooler=True)"
         )
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        return StoreUnavailable(
+            f"{message}: this server is a standby, or default_transaction_read_only is on for the database or the role"
+        )
     if isinstance(error, _NO_SCHEMA):
         return WrongSchema(f"the database lacks what this version of remit needs ({message}): run `remit migrate`")
     if isinstance(error, _GONE) or (isinstance(error, psycopg.OperationalError) and error.sqlstate is None):
         return StoreUnavailable(message)
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return StoreUnavailable(message)
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        message += ": give this role the rights that the page on operations lists under Rights on PostgreSQL"
+    if isinstance(error, psycopg.errors.UntranslatableCharacter):
+        message += ": the encoding of the database has no such character; create a database with ENCODING 'UTF8'"
     return StoreError(message)
 
 
@@ -179,7 +188,7 @@ class AwaitingPostgres:
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AwaitingTransaction]:
         with _lent():
-            async with self._connections.connection() as connection, connection.transaction():
+            async with self._connections.transaction() as connection:
                 yield AwaitingTransaction(connection, self._dressing)
 
     async def close(self) -> None:
@@ -208,7 +217,7 @@ class BlockingPostgres:
 
     @contextmanager
     def session(self) -> Iterator[BlockingTransaction]:
-        with _lent(), self._connections.connection() as connection, connection.transaction():
+        with _lent(), self._connections.transaction() as connection:
             yield BlockingTransaction(connection, self._dressing)
 
     def close(self) -> None:

@@ -8,10 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 
-from psycopg.errors import ReadOnlySqlTransaction
+from psycopg.errors import OperationalError, ReadOnlySqlTransaction
 from psycopg.pq import TransactionStatus
 
 from remit.db import forks
@@ -21,6 +28,11 @@ from remit.errors import StoreUnavailable
 
 def _is_good(connection: AwaitingSession | BlockingSession) -> bool:
     return bool(connection.pgconn.transaction_status == TransactionStatus.IDLE)  # UNKNOWN when it is closed
+
+
+def _can_be_replaced(connection: AwaitingSession | BlockingSession) -> bool:
+    """Whether one that failed to begin died while it was idle. What is new, or alive, says what ails the server."""
+    return not connection.is_new and not _is_good(connection)
 
 
 def _all_in_use(size: int, patience: float) -> StoreUnavailable:
@@ -45,6 +57,24 @@ class AwaitingConnections:
         """Lend one while a block runs."""
         return _AwaitingLoan(self)
 
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AwaitingSession]:
+        """Lend one in a transaction, which ends with the block.
+
+        Where BEGIN fails nothing has run: a connection that died while it was idle is replaced.
+        """
+        while True:
+            async with AsyncExitStack() as stack:
+                connection = await stack.enter_async_context(self.connection())
+                try:
+                    await stack.enter_async_context(connection.transaction())
+                except OperationalError:
+                    if _can_be_replaced(connection):
+                        continue
+                    raise
+                yield connection
+                return
+
     async def take(self) -> AwaitingSession:
         await self._wait()
         try:
@@ -56,6 +86,7 @@ class AwaitingConnections:
     async def put_back(self, connection: AwaitingSession) -> None:
         try:
             if _is_good(connection) and not self._closed:
+                connection.is_new = False
                 self._idle.append(connection)
                 return
             dead = connection.closed
@@ -105,6 +136,21 @@ class BlockingConnections:
         """Lend one while a block runs."""
         return _BlockingLoan(self)
 
+    @contextmanager
+    def transaction(self) -> Iterator[BlockingSession]:
+        """Lend one in a transaction, which ends with the block; see `AwaitingConnections.transaction`."""
+        while True:
+            with ExitStack() as stack:
+                connection = stack.enter_context(self.connection())
+                try:
+                    stack.enter_context(connection.transaction())
+                except OperationalError:
+                    if _can_be_replaced(connection):
+                        continue
+                    raise
+                yield connection
+                return
+
     def take(self) -> BlockingSession:
         if not self._free.acquire(timeout=self._patience):
             raise _all_in_use(self._size, self._patience)
@@ -117,6 +163,7 @@ class BlockingConnections:
     def put_back(self, connection: BlockingSession) -> None:
         try:
             if _is_good(connection) and not self._closed:
+                connection.is_new = False
                 self._idle.append(connection)
                 return
             dead = connection.closed

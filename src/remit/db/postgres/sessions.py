@@ -61,6 +61,8 @@ class _Own:
     pgconn: pq.abc.PGconn
     prepares = True
     """Off behind a transaction pooler."""
+    is_new = True
+    """Whether it was never lent before: then its trouble is the server's."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

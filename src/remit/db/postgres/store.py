@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg
-from psycopg import AsyncConnection, Connection
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from remit.db import handles
+from remit.db.postgres.address import Address
 from remit.db.postgres.bell import ListeningBell, PollingBell
+from remit.db.postgres.connecting import Connecting
 from remit.db.postgres.connection import AwaitingPostgres, BlockingPostgres, Dressing, translate
 from remit.db.postgres.connections import AwaitingConnections, BlockingConnections
-from remit.db.postgres.sessions import AwaitingSession, BlockingSession
+from remit.db.postgres.sessions import BlockingSession
+from remit.db.postgres.settings import BY_INDEX, PINNED, REQUIRED, REQUIRED_OF_POOLERS, as_statement, settings_of
 from remit.db.statements import Dialect
 from remit.db.store import Bell, Capability, MigrationTarget, Ring
 from remit.db.transaction import Role, Transaction
@@ -25,25 +25,6 @@ from remit.errors import ConfigurationError
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,40}")
 
-# Our own sessions only. Planned on an empty table, a claim would scan the table, and keep doing so when it is full.
-# With no way left but the indexes, the plans of claim and completion depend on no parameter, so they are made once:
-# that saves a millisecond each time. What the leader does now and then is planned for what it is about.
-_BY_INDEX = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off"
-_PLANNED_ONCE = f"{_BY_INDEX}; SET plan_cache_mode = force_generic_plan"
-_SETTINGS = {
-    # Who flushes inside a transaction that holds the lane of an ordered event would wait for itself.
-    Role.RAIL: "SET lock_timeout = '1s'",
-    # A claim that a crash of the server undoes was never made: nothing is lost by not waiting for the disk.
-    Role.CLAIM: f"{_PLANNED_ONCE}; SET synchronous_commit = off",
-    Role.COMPLETE: _PLANNED_ONCE,
-    Role.TURN: f"{_PLANNED_ONCE}; SET lock_timeout = '1s'",
-    # So is a fan-out that is undone: it is made again, and every delivery has the same id.
-    Role.RELAY: f"{_PLANNED_ONCE}; SET synchronous_commit = off",
-    Role.HEARTBEAT: "SET statement_timeout = '5s'; SET lock_timeout = '2s'",
-    Role.LEADER: f"{_BY_INDEX}; SET statement_timeout = '60s'; SET lock_timeout = '5s'",
-}
-
-_PLAIN: dict[str, Any] = {"autocommit": True, "prepare_threshold": None}
 _SIZES = {Role.CLIENT: 8, Role.HANDLER: 8}
 
 
@@ -61,11 +42,9 @@ class PostgresStore:
         self.schema = schema
         self._pooler = pooler
         self._patience = patience
-        self._url = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
-        try:
-            conninfo_to_dict(self._url)
-        except psycopg.ProgrammingError as error:
-            raise ConfigurationError(f"this is not a PostgreSQL URL: {error}") from error
+        self.address = Address.parse(url)
+        self.url = self.address.url
+        self._connecting = Connecting(self.address, schema, pooler=pooler)
         gate = int.from_bytes(
             hashlib.blake2b(schema.encode(), digest_size=8, person=b"remit-gate").digest(), signed=True
         )
@@ -77,9 +56,7 @@ class PostgresStore:
         return frozenset(everything if self._pooler else {*everything, Capability.NOTIFY})
 
     def describe(self) -> str:
-        parts = urlsplit(self._url)
-        where = f"{parts.hostname or 'localhost'}:{parts.port or 5432}/{parts.path.lstrip('/') or '?'}"
-        return f"PostgreSQL {where}, schema {self.schema}" + (", behind a pooler" if self._pooler else "")
+        return f"PostgreSQL {self.address}, schema {self.schema}" + (", behind a pooler" if self._pooler else "")
 
     def cautions(self) -> list[str]:
         if not self._pooler:
@@ -90,61 +67,55 @@ class PostgresStore:
         )
         return [warning]
 
-    def _conninfo(self, role: Role) -> str:
-        extra: dict[str, Any] = {"application_name": f"{self.schema}:{role}"}
-        known = conninfo_to_dict(self._url)
-        defaults = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 5, "keepalives_count": 3,
-                    "tcp_user_timeout": 20_000}  # fmt: skip
-        extra |= {key: value for key, value in defaults.items() if key not in known}
-        return make_conninfo(self._url, **extra)
-
     def database(self, role: Role) -> AwaitingPostgres:
-        async def connect() -> AwaitingSession:
-            connection = await AwaitingSession.connect(self._conninfo(role), **_PLAIN)
-            connection.prepares = not self._pooler
-            if settings := self._settings(role):
-                await connection.execute(settings.encode())
-            return connection
-
+        connect = partial(self._connecting.awaiting, role)
         connections = AwaitingConnections(connect, _SIZES.get(role, 1), self._patience)
-        return AwaitingPostgres(connections, self.dressing, keeps_plans=_BY_INDEX in self._settings(role))
+        keeps_plans = not self._pooler and settings_of(role).items() >= BY_INDEX.items()
+        return AwaitingPostgres(connections, self.dressing, keeps_plans=keeps_plans)
 
     def blocking(self, role: Role) -> BlockingPostgres:
-        def connect() -> BlockingSession:
-            connection = BlockingSession.connect(self._conninfo(role), **_PLAIN)
-            connection.prepares = not self._pooler
-            if settings := self._settings(role):
-                connection.execute(settings.encode())
-            return connection
-
+        connect = partial(self.connect, role)
         return BlockingPostgres(BlockingConnections(connect, _SIZES.get(role, 1), self._patience), self.dressing)
 
-    def _settings(self, role: Role) -> str:
-        return "" if self._pooler else _SETTINGS.get(role, "")
+    def connect(self, role: Role) -> BlockingSession:
+        """A new session, set up for what it is for."""
+        return self._connecting.blocking(role)
 
     def bell(self, ring: Ring) -> Bell:
         if Capability.NOTIFY not in self.capabilities:
             return PollingBell()
-
-        async def connect() -> AsyncConnection[Any]:
-            return await AwaitingSession.connect(self._conninfo(Role.LISTEN), **_PLAIN)
-
-        return ListeningBell(connect, self.dressing, ring)
+        return ListeningBell(partial(self._connecting.awaiting, Role.LISTEN), self.dressing, ring)
 
     def adopt(self, handle: object) -> Transaction:
         return handles.adopt(handle, "postgres", self.schema, self.dressing.dress)
 
     def schema_version(self) -> int | None:
         try:
-            with Connection.connect(self._conninfo(Role.MIGRATE), **_PLAIN) as connection:
+            with self.connect(Role.MIGRATE) as connection:
+                self._refuse_settings(connection)
                 return _Target(connection, self.schema).version()
         except psycopg.Error as error:
             raise translate(error) from error
 
+    def _refuse_settings(self, connection: BlockingSession) -> None:
+        """Refuse what remit relies on and cannot set. All sessions of a role have it, so one is asked."""
+        required = {**REQUIRED, **REQUIRED_OF_POOLERS} if self._pooler else REQUIRED
+        asked = ", ".join(f"current_setting('{name}')" for name in required)
+        found = connection.execute(f"SELECT {asked}".encode()).fetchone() or ()
+        for (name, (good, breaks)), value in zip(required.items(), found, strict=True):
+            if value not in good:
+                user, database = connection.info.user, connection.info.dbname
+                raise ConfigurationError(
+                    f"{self.describe()}: {name} is {value!r} in sessions of the role {user!r}: {breaks}. "
+                    f'ALTER ROLE "{user}" IN DATABASE "{database}" SET {name} = \'{good[0]}\''
+                )
+
     def migrate(self, steps: Callable[[MigrationTarget], None]) -> None:
         try:
-            connected = Connection.connect(self._conninfo(Role.MIGRATE), **_PLAIN)
-            with connected as connection, connection.transaction():
+            with self.connect(Role.MIGRATE) as connection, connection.transaction():
+                if self._pooler:
+                    pinned = as_statement(PINNED, connection.info.server_version, "SET LOCAL")
+                    connection.execute(pinned.encode())
                 # Held to the end of the transaction, so that it is safe behind a pooler too.
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", [self.dressing.gate - 1])
                 steps(_Target(connection, self.schema))
@@ -153,7 +124,7 @@ class PostgresStore:
 
 
 class _Target:
-    def __init__(self, connection: Connection[Any], schema: str) -> None:
+    def __init__(self, connection: BlockingSession, schema: str) -> None:
         self._connection = connection
         self._schema = schema
 

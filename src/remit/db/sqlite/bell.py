@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from remit.db import fallbacks
 from remit.db.sqlite.stir import Stir
 from remit.db.store import ANYTHING, Ring
 
@@ -26,8 +27,8 @@ HEARING_PACE = ((0.002, 0.00003), (0.02, 0.0003), (float("inf"), 0.01))
 pause the system adds a twentieth of a millisecond. In silence too it is read, in case a write was not heard."""
 REST = 0.0003
 """Seconds before the first look of a sleep: now the producer looks itself, and they would be in each other's way."""
-SLEEP = 1.0
-"""Seconds that a sleep may last: the bound on what a missed commit would cost."""
+AFTER_AN_ERROR = 0.1
+"""Seconds before the next look when the file could not be read."""
 
 
 class VersionBell:
@@ -62,7 +63,7 @@ class VersionBell:
             if self._seen is None:
                 self._seen = self._version()
             self._armed.set()
-        return SLEEP
+        return fallbacks.BELL
 
     async def rouse(self) -> None:
         self._armed.clear()
@@ -99,7 +100,7 @@ class VersionBell:
         try:
             version = self._version()
         except sqlite3.Error:
-            time.sleep(SLEEP / 10)
+            time.sleep(AFTER_AN_ERROR)
             return True
         if version == self._seen:
             return False

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from remit.db import forks
@@ -134,6 +135,8 @@ class BlockingSqlite:
         self._manners = manners
         self._courtesy = manners() if courteous else None
         self._inherited: list[sqlite3.Connection | None] = []
+        self._file = Path(path)
+        self._opened: tuple[int, int] | None = None
         self._begin()
         forks.in_children(self)
 
@@ -155,18 +158,26 @@ class BlockingSqlite:
             )
         with self._lock:
             try:
-                if self._connection is None:
-                    self._connection = self._connect()
-                transaction = SqliteTransaction(self._connection, self._clock, self._courtesy)
+                connection = self._current()
+                transaction = SqliteTransaction(connection, self._clock, self._courtesy)
                 if not atomic:
                     return run_blocking(work(transaction))
-                with writing(self._connection, self._courtesy):
+                with writing(connection, self._courtesy):
                     return run_blocking(work(transaction))
             except sqlite3.Error as error:
                 word = translate(error)
                 if isinstance(word, StoreUnavailable):
                     self._discard()
                 raise word from error
+
+    def _current(self) -> sqlite3.Connection:
+        """The open connection. One to a file that was removed, or replaced, would write where nobody reads."""
+        if self._connection is not None and _file(self._file) != self._opened:
+            self._discard()
+        if self._connection is None:
+            self._connection = self._connect()
+            self._opened = _file(self._file)
+        return self._connection
 
     @contextmanager
     def session(self) -> Iterator[SqliteTransaction]:
@@ -274,6 +285,15 @@ def connect(path: str, *, busy_timeout: float, synchronous: str) -> sqlite3.Conn
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.create_function("remit_derived_id", 2, derived_id, deterministic=True)
     return connection  # type: ignore[no-any-return]
+
+
+def _file(path: Path) -> tuple[int, int] | None:
+    """Which file a path names now."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def derived_id(id: str | None, name: str | None) -> str | None:

@@ -1,20 +1,31 @@
-"""Where a SQLite file lies: a local disk. On a network file system its locks cannot be trusted, so it is refused."""
+"""Where a SQLite file lies: on a local disk, under one name.
+
+On a network file system its locks cannot be trusted. SQLite keeps its log, and remit its sidecar, beside the file by
+its name: under two names there would be two of each, and each side would take the other's workers for dead.
+"""
 
 from __future__ import annotations
 
 import atexit
 import os
+import re
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
 from remit.errors import ConfigurationError
 
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.sshfs", "lustre"})
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+_OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 def local_path(place: str) -> Path:
-    """The file that a URL names, after its `sqlite://`."""
+    """The real path of the file that a URL names, after its `sqlite://`; symbolic links are followed.
+
+    Raises `ConfigurationError` for a file that is no local one, or that has several names.
+    """
     if place in ("", "/", "/:memory:"):
         return _throwaway()
     if not place.startswith("/"):
@@ -22,7 +33,10 @@ def local_path(place: str) -> Path:
             f"sqlite://{place} has two slashes: write sqlite:///{place} for a file here, "
             "or sqlite:////path for an absolute one"
         )
-    path = Path(place[1:]).absolute()
+    if "\0" in place or _DRIVE.match(place[1:]):
+        raise ConfigurationError(f"{place[1:]!r} names no file of this system: write sqlite:////path/to/file.db")
+    path = Path(os.path.realpath(place[1:]))
+    _refuse_second_name(path)
     kind = file_system(path)
     if kind in _NETWORK:
         raise ConfigurationError(
@@ -30,6 +44,22 @@ def local_path(place: str) -> Path:
             "use a local disk, or PostgreSQL for several machines"
         )
     return path
+
+
+def _refuse_second_name(path: Path) -> None:
+    try:
+        status = path.stat()
+    except OSError:
+        return  # there is none yet; what else is in the way, connecting says
+    if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+        raise ConfigurationError(
+            f"{path} has {status.st_nlink} names (hard links). SQLite keeps a log of its own beside each, which "
+            "destroys the database: keep one name, and let symbolic links point to it"
+        )
+    if stat.S_ISREG(status.st_mode) and any(point == str(path) for point, _ in _mounts()):
+        raise ConfigurationError(
+            f"{path} is mounted as a single file, and SQLite's log beside it would not be shared: mount its folder"
+        )
 
 
 def obstacle(path: Path) -> str | None:
@@ -58,15 +88,19 @@ def _throwaway() -> Path:
 
 def file_system(path: Path) -> str | None:
     """The type of the file system that holds a path, as Linux names it; None where it cannot be told."""
-    try:
-        mounts = Path("/proc/self/mounts").read_text().splitlines()
-    except OSError:
-        return None
     best, kind = "", None
-    for mount in mounts:
-        _, point, name, *_ = mount.split(" ")
-        point = point.replace("\\040", " ")
+    for point, name in _mounts():
         inside = str(path) == point or str(path).startswith(point.rstrip("/") + "/")
-        if inside and len(point) > len(best):
+        if inside and len(point) >= len(best):  # the later one of two lies on top
             best, kind = point, name
     return kind
+
+
+def _mounts() -> list[tuple[str, str]]:
+    """Every mount point with the type of its file system; none where the system does not list them."""
+    try:
+        lines = Path("/proc/self/mounts").read_text().splitlines()
+    except OSError:
+        return []
+    fields = (line.split(" ") for line in lines)
+    return [(_OCTAL.sub(lambda code: chr(int(code[1], 8)), point), kind) for _, point, kind, *_ in fields]

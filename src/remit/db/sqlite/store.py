@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 from remit.db import handles
 from remit.db.sqlite.bell import VersionBell
@@ -61,6 +61,7 @@ class SqliteStore:
         if options["synchronous"] not in ("full", "normal", "extra"):
             raise ConfigurationError("synchronous in the SQLite URL is `full`, `extra` or `normal`")
         self.path = local_path(unquote(place))
+        self.url = f"sqlite:///{quote(str(self.path))}" + (f"?{query}" if query else "")
         self._synchronous = options["synchronous"]
         self._busy_timeout = _number("busy_timeout", options["busy_timeout"], "seconds", LONGEST_BUSY_TIMEOUT)
         self._courtesy = _number("courtesy", options["courtesy"], "lengths of a write", MOST_COURTESY)
@@ -100,8 +101,7 @@ class SqliteStore:
         return AwaitingSqlite(self.blocking(role), f"remit-{role}")
 
     def bell(self, ring: Ring) -> Bell:
-        file = self.path.resolve()  # SQLite keeps the log beside the file itself, not beside a link to it
-        return VersionBell(self.connect, file.with_name(f"{file.name}-wal"), ring)
+        return VersionBell(self.connect, self.path.with_name(f"{self.path.name}-wal"), ring)
 
     def adopt(self, handle: object) -> Transaction:
         return handles.adopt(handle, "sqlite", self.schema, lambda params: {"now": self._clock(), **params})

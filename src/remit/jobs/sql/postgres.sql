@@ -111,8 +111,12 @@ WHERE NOT EXISTS (SELECT FROM remit.queue WHERE name = line.queue AND paused_at 
 
 -- name: claim
 -- Takes the heads of each line that is not held, in order. A worker whose row is gone claims nothing: the sweeper that
--- deletes the row waits for this share lock, and finds what was claimed. What has expired ends
--- here, without a run.
+-- deletes the row waits for this share lock, and finds what was claimed. What has expired ends here, without
+-- a run.
+--
+-- Of all suspects it takes one at most, the first, where `suspects` allows it, and goes past the others. That one is
+-- locked before it is known whether it lies within a quota. If it does not, another worker may have gone past it
+-- meanwhile, so this statement rings.
 WITH alive AS MATERIALIZED (
     SELECT id, remit.clock(:now::bigint) AS now FROM remit.worker WHERE id = :worker::uuid FOR KEY SHARE
 ),
@@ -122,11 +126,18 @@ line AS MATERIALIZED (
     )
     WHERE NOT EXISTS (SELECT FROM remit.queue WHERE name = line.queue AND paused_at IS NOT NULL)
 ),
+suspect AS MATERIALIZED (
+    SELECT job.id FROM line JOIN remit.job ON job.line = line.line AND job.priority <= line.ceiling
+    WHERE :suspects::boolean AND job.state = 'ready' AND job.suspect > 0
+    ORDER BY job.priority, job.lane, job.run_at, job.id
+    LIMIT 1
+    FOR UPDATE OF job SKIP LOCKED
+),
 head AS MATERIALIZED (
     SELECT ready.id FROM line CROSS JOIN LATERAL (
         SELECT id FROM remit.job
         WHERE state = 'ready' AND job.line = line.line AND priority <= line.ceiling
-            AND (suspect = 0 OR :suspects::boolean)
+            AND (suspect = 0 OR id = (SELECT id FROM suspect))
         ORDER BY priority, lane, run_at, id
         LIMIT line.quota
         FOR UPDATE SKIP LOCKED
@@ -153,7 +164,11 @@ SELECT
         remit.micros(event.published_at), event.scope, event.correlation, event.causation, event.traceparent,
         claimed.subscription, event.lane
     )::text END,
-    claimed.priority, claimed.lane, claimed.run_at, claimed.timeout
+    claimed.priority, claimed.lane, remit.micros(claimed.run_at), claimed.timeout, (
+        SELECT CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
+            THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL
+        FROM suspect WHERE id NOT IN (SELECT id FROM head)
+    )
 FROM claimed LEFT JOIN LATERAL (
     SELECT * FROM remit.event WHERE event.id = claimed.event_id OFFSET 0
 ) AS event ON true;

@@ -76,7 +76,8 @@ WHERE NOT EXISTS (
 
 -- name: claim
 -- Takes the best of one line after the other, in order. A worker whose row is gone claims nothing. What has expired ends
--- here, without a run. A delivery has its payload from its event.
+-- here, without a run. A delivery has its payload from its event. Of all suspects it takes one at most, the first, where
+-- `suspects` allows it, and goes past the others.
 WITH line AS MATERIALIZED (
     SELECT
         value ->> 'line' AS line, value ->> 'queue' AS queue, value ->> 'quota' AS quota,
@@ -87,13 +88,19 @@ WITH line AS MATERIALIZED (
             SELECT 1 FROM remit_queue WHERE name = (value ->> 'queue') AND paused_at IS NOT NULL
         )
 ),
+suspect AS MATERIALIZED (
+    SELECT job.rowid AS row FROM line CROSS JOIN remit_job AS job INDEXED BY remit_job_suspect
+    WHERE :suspects AND job.state = 'ready' AND job.suspect > 0 AND job.line = line.line AND job.priority <= line.ceiling
+    ORDER BY job.priority, job.lane, job.run_at, job.id
+    LIMIT 1
+),
 head AS MATERIALIZED (
     SELECT ready.rowid AS row, line.quota,
         row_number() OVER (PARTITION BY line.line ORDER BY priority, lane, run_at, id) AS place
     FROM line CROSS JOIN remit_job AS ready ON ready.rowid IN (
         SELECT rowid FROM remit_job
         WHERE state = 'ready' AND remit_job.line = line.line AND priority <= line.ceiling
-            AND (suspect = 0 OR :suspects)
+            AND (suspect = 0 OR rowid = (SELECT row FROM suspect))
         ORDER BY priority, lane, run_at, id
         LIMIT (SELECT max(value ->> 'quota') FROM json_each(:lines))
     )

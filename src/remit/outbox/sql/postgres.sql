@@ -534,19 +534,36 @@ FROM event;
 
 -- name: begin_filling
 -- Of several at once the one that began last lets go what was held.
-UPDATE remit.subscription SET filling_since = remit.clock(:now::bigint)
+UPDATE remit.subscription SET filling_since = remit.clock(:now::bigint), filling = :filling::text
 WHERE name = :name::text AND retired_at IS NULL
-RETURNING id::text, (
+RETURNING id::text, name, (
     SELECT json_agg(name)::text FROM (
         SELECT json_array_elements_text(events::json)
         UNION
         SELECT event FROM remit.hearing WHERE hearing.subscription = subscription.id
     ) AS heard (name)
-), ordered_by IS NOT NULL, remit.micros(filling_since);
+), remit.micros(filling_since), filling;
+
+-- name: fillings
+-- The back-fills that go on, or that nobody has ended.
+SELECT id::text, name, (
+    SELECT json_agg(name)::text FROM (
+        SELECT json_array_elements_text(events::json)
+        UNION
+        SELECT event FROM remit.hearing WHERE hearing.subscription = subscription.id
+    ) AS heard (name)
+), remit.micros(filling_since), filling
+FROM remit.subscription WHERE filling_since IS NOT NULL AND retired_at IS NULL ORDER BY name;
+
+-- name: note_filling
+-- How far a back-fill has come. It changes with each note, so that whoever watches sees that it goes on.
+UPDATE remit.subscription SET filling = :filling::text
+WHERE id = :subscription::uuid AND remit.micros(filling_since) = :begun::bigint
+RETURNING id::text;
 
 -- name: end_filling
-UPDATE remit.subscription SET filling_since = NULL
-WHERE id = :subscription::uuid AND remit.micros(filling_since) = :since::bigint
+UPDATE remit.subscription SET filling_since = NULL, filling = NULL
+WHERE id = :subscription::uuid AND remit.micros(filling_since) = :begun::bigint
 RETURNING id::text;
 
 -- name: count_log
@@ -554,6 +571,18 @@ SELECT count(*) FROM remit.event
 WHERE name IN (SELECT json_array_elements_text(:names::json))
     AND (:since::bigint IS NULL OR published_at >= 'epoch'::timestamptz + :since::bigint * interval '1 microsecond')
     AND (:until::bigint IS NULL OR published_at < 'epoch'::timestamptz + :until::bigint * interval '1 microsecond');
+
+-- name: next_to_fill
+SELECT log.id::text, log.name, log.seq FROM json_array_elements_text(:names::json) AS heard (name) CROSS JOIN LATERAL (
+    SELECT id, event.name, seq FROM remit.event
+    WHERE event.name = heard.name AND seq > :after::bigint
+        AND (:since::bigint IS NULL OR published_at >= 'epoch'::timestamptz + :since::bigint * interval '1 microsecond')
+        AND (:until::bigint IS NULL OR published_at < 'epoch'::timestamptz + :until::bigint * interval '1 microsecond')
+    ORDER BY seq
+    LIMIT 1
+) AS log
+ORDER BY log.seq
+LIMIT 1;
 
 -- name: fill
 -- One batch of a back-fill: the events of the log that come next, dispatched or not. The relay alone dispatches what is

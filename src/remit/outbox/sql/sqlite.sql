@@ -473,22 +473,45 @@ WHERE id = :id AND state IN ('pending', 'dead');
 
 -- name: begin_filling
 -- Of several at once the one that began last lets go what was held.
-UPDATE remit_subscription SET filling_since = :now WHERE name = :name AND retired_at IS NULL
-RETURNING id, (
+UPDATE remit_subscription SET filling_since = :now, filling = :filling WHERE name = :name AND retired_at IS NULL
+RETURNING id, name, (
     SELECT json_group_array(name) FROM (
         SELECT value AS name FROM json_each(events)
         UNION
         SELECT event FROM remit_hearing WHERE remit_hearing.subscription = remit_subscription.id
     )
-), ordered_by IS NOT NULL, filling_since;
+), filling_since, filling;
+
+-- name: fillings
+-- The back-fills that go on, or that nobody has ended.
+SELECT id, name, (
+    SELECT json_group_array(name) FROM (
+        SELECT value AS name FROM json_each(events)
+        UNION
+        SELECT event FROM remit_hearing WHERE remit_hearing.subscription = remit_subscription.id
+    )
+), filling_since, filling
+FROM remit_subscription WHERE filling_since IS NOT NULL AND retired_at IS NULL ORDER BY name;
+
+-- name: note_filling
+-- How far a back-fill has come. It changes with each note, so that whoever watches sees that it goes on.
+UPDATE remit_subscription SET filling = :filling WHERE id = :subscription AND filling_since = :begun RETURNING id;
 
 -- name: end_filling
-UPDATE remit_subscription SET filling_since = NULL WHERE id = :subscription AND filling_since = :since RETURNING id;
+UPDATE remit_subscription SET filling_since = NULL, filling = NULL
+WHERE id = :subscription AND filling_since = :begun
+RETURNING id;
 
 -- name: count_log
 SELECT count(*) FROM remit_event
 WHERE name IN (SELECT value FROM json_each(:names))
     AND (:since IS NULL OR published_at >= :since) AND (:until IS NULL OR published_at < :until);
+
+-- name: next_to_fill
+SELECT id, name, seq FROM remit_event
+WHERE seq > :after AND name IN (SELECT value FROM json_each(:names))
+    AND (:since IS NULL OR published_at >= :since) AND (:until IS NULL OR published_at < :until)
+ORDER BY seq LIMIT 1;
 
 -- name: fill
 -- One batch of a back-fill: the events of the log that come next, dispatched or not. The relay alone dispatches what is

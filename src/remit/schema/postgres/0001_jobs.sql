@@ -107,6 +107,7 @@ CREATE TABLE remit.job (
 );
 
 CREATE INDEX job_ready ON remit.job (line, priority, lane, run_at, id) WHERE state = 'ready';
+CREATE INDEX job_suspect ON remit.job (line, priority) WHERE state = 'ready' AND suspect > 0;
 CREATE INDEX job_scheduled ON remit.job (run_at) WHERE state = 'scheduled';
 CREATE INDEX job_running ON remit.job (worker) WHERE state = 'running';
 CREATE INDEX job_final ON remit.job (queue, finished_at) WHERE finished_at IS NOT NULL;

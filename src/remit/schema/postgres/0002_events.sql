@@ -82,7 +82,8 @@ CREATE TABLE remit.subscription (
     fingerprint text NOT NULL,          -- of the declaration that holds
     past text NOT NULL DEFAULT '[]',    -- JSON: fingerprints that it had; a worker that comes with one is an old one
     created_at timestamptz NOT NULL,
-    filling_since timestamptz,          -- a back-fill runs: an ordered subscription holds what is live
+    filling_since timestamptz,          -- a back-fill goes on: an ordered subscription holds what is live
+    filling text,                       -- JSON: what it was asked for, and how far it has come; a worker goes on with it
     retired_at timestamptz
 );
 
@@ -199,7 +200,7 @@ RETURN NOT EXISTS (
     SELECT FROM json_each(condition::json -> version::text) AS wanted
     WHERE NOT EXISTS (
         SELECT FROM json_array_elements_text(wanted.value) AS allowed
-        WHERE replace(allowed, '\u0000', '\ufffd')
-            = coalesce((replace(payload, '\u0000', '\ufffd')::json -> wanted.key)::text, '')
+        WHERE replace(allowed, E'\\u0000', E'\\ufffd')
+            = coalesce((replace(payload, E'\\u0000', E'\\ufffd')::json -> wanted.key)::text, '')
     )
 );

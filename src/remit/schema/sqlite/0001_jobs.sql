@@ -78,6 +78,7 @@ CREATE TABLE remit_job (
 ) STRICT;
 
 CREATE INDEX remit_job_ready ON remit_job (line, priority, lane, run_at, id) WHERE state = 'ready';
+CREATE INDEX remit_job_suspect ON remit_job (line, priority) WHERE state = 'ready' AND suspect > 0;
 CREATE INDEX remit_job_scheduled ON remit_job (run_at) WHERE state = 'scheduled';
 CREATE INDEX remit_job_running ON remit_job (worker) WHERE state = 'running';
 CREATE INDEX remit_job_final ON remit_job (queue, finished_at) WHERE finished_at IS NOT NULL;

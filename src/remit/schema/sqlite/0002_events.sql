@@ -75,6 +75,7 @@ CREATE TABLE remit_subscription (
     past TEXT NOT NULL DEFAULT '[]',
     created_at INTEGER NOT NULL,
     filling_since INTEGER,
+    filling TEXT,
     retired_at INTEGER
 ) STRICT, WITHOUT ROWID;
 

@@ -1,0 +1,1 @@
+"""No ready job waits while its queue has a free slot."""
