@@ -1,9 +1,10 @@
-"""Django keeps no unit of work: what objects record stays with them until `publish_recorded`, whatever becomes of them."""
+"""Django has no unit of work: what objects record stays with them until `publish_recorded`, whatever happens to them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import pytest
@@ -24,8 +25,13 @@ def app(place: Place) -> Iterator[Remit]:
             yield app
 
 
-@pytest.fixture(scope="module")
-def model() -> Any:
+@pytest.fixture
+def model(app: Remit) -> Any:
+    return order_model()
+
+
+@cache  # Django registers a model once
+def order_model() -> Any:
     from django.db import models
 
     class Order(models.Model):

@@ -45,9 +45,10 @@ def detached(sessions: sessionmaker[Session], id: int = 1) -> Order:
         return session.get_one(Order, id)
 
 
-def held(order: object) -> list[int]:
+def held(order: object) -> list[Any]:
     """The numbers of the events that an object holds."""
-    return [each.number for recorded in recorded_by(order) for each in recorded._events]
+    recordings: list[Any] = recorded_by(order)
+    return [each.number for recorded in recordings for each in recorded._events]
 
 
 # --- merge
