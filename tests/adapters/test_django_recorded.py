@@ -1,4 +1,4 @@
-"""Django has no unit of work: what objects record stays with them until `publish_recorded`, whatever happens to them."""
+"""Django has no unit of work: what an object records stays with it until `publish_recorded`."""
 
 from __future__ import annotations
 
