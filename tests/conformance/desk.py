@@ -189,6 +189,7 @@ class Desk:
     def spell(self, sql: str) -> str:
         postgres = self.store.dialect == "postgres"
         names = {name: f'"{self.store.schema}".{name}' if postgres else f"remit_{name}" for name in TABLES}
+        names["effect"] = "public.effect" if postgres else "effect"  # a table of the application's
         return sql.format(**names).replace("?", "%s" if postgres else "?")
 
     def database(self, role: Role) -> Database:

@@ -84,6 +84,9 @@ WAY = _tables(
         "lock_subscriptions": ONCE,
         "declare": ONCE,
         "declarations": ONCE,
+        "declare_events": ONCE,
+        "recognise": ONCE,
+        "unknown": ONCE,
         "dispatch": TWICE,
         "release": Tries((1, 2, 3), perhaps=(5,)),
         "lanes": ONCE,
@@ -103,6 +106,7 @@ WAY = _tables(
 BY_THEMSELVES = frozenset({
     "beat", "beats", "deliveries_by_state", "elect", "final_queues", "held", "lanes", "lines",
     "pending", "promote", "prune", "prune_beyond", "prune_kept", "purge_events", "rescue", "subscriptions",
+    "unknown",
 })  # fmt: skip
 """Calls of loops and threads that look when they like: a life in which one of them is to be struck waits for it."""
 
@@ -111,7 +115,7 @@ UNSTRUCK = {
         [
             "cancel", "retry", "retry_many", "delete", "delete_many", "purge", "purge_many", "pause",
             "resume", "retire", "retry_event",
-            "begin_filling", "fill", "end_filling", "cancel_many",
+            "begin_filling", "note_filling", "next_to_fill", "fill", "end_filling", "cancel_many",
         ],
         "a person's command: no worker's life sends it, and who gave it hears of the error",
     ),
@@ -120,10 +124,11 @@ UNSTRUCK = {
             "get", "list", "failures", "logs", "matching", "between", "count", "failed_attempts",
             "unfinished", "paused", "waiting", "ended", "dead",
             "workers", "leaders", "outbox", "get_event", "list_events", "event_deliveries", "count_log",
-            "delivering", "cancellable",
+            "delivering", "cancellable", "called",
         ],
         "only reads, for people",
     ),
+    "fillings": "only reads, for the leader, which goes on with a back-fill that a killed process left",
     "left": "only reads, for who drains a worker",
     **dict.fromkeys(["stored", "stored_events"], "only read, where an id of the application's own is there already"),
     "probe": "only reads, where the answer to an outcome was lost or a handler's own connection wrote it",

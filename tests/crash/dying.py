@@ -176,6 +176,10 @@ class DyingStore:
         return self._store.capabilities
 
     @property
+    def url(self) -> str:
+        return self._store.url
+
+    @property
     def schema(self) -> str:
         return self._store.schema
 

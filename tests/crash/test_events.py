@@ -30,7 +30,7 @@ class Way(World):
     async def begin_again(self) -> None:
         bazaar.forget()
         await self.empty(
-            "{job}", "{turn}", "{delivery}", "{event}", "{subscription}", "{worker}", "{leader}", "effect"
+            "{job}", "{turn}", "{delivery}", "{event}", "{subscription}", "{worker}", "{leader}", "{effect}"
         )  # fmt: skip
 
     async def send(self, fate: Fate) -> None:
@@ -68,7 +68,7 @@ class Way(World):
             for by in WANTED[name]:
                 assert bazaar.runs[by, id] >= 1, f"{by} never ran"
         opened = [id for id, name in self.sent.items() if name == "bazaar.opened"]
-        effects = Counter(str(id) for (id,) in await self.desk.execute("SELECT job FROM effect"))
+        effects = Counter(str(id) for (id,) in await self.desk.execute("SELECT job FROM {effect}"))
         assert effects == Counter(opened), "an effect inside the database happens exactly once"
         told = Counter(
             str(id) for (id,) in await self.desk.execute("SELECT causation FROM {job} WHERE event_id IS NULL")
@@ -97,8 +97,8 @@ async def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("remit.runtime.purger.AGAIN", 0.05)
     monkeypatch.setattr("remit.db.fallbacks.PROMOTER", 0.05)
     one = Way(open_store(url), url, monkeypatch)
-    await one.desk.execute("DROP TABLE IF EXISTS effect")
-    await one.desk.execute("CREATE TABLE effect (job text NOT NULL)")
+    await one.desk.execute("DROP TABLE IF EXISTS {effect}")
+    await one.desk.execute("CREATE TABLE {effect} (job text NOT NULL)")
     async with one.desk:
         yield one
 

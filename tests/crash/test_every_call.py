@@ -59,7 +59,7 @@ class World:
 
     async def begin_again(self) -> None:
         shop.forget()
-        await self.empty("{job}", "{worker}", "{leader}", "effect")
+        await self.empty("{job}", "{worker}", "{leader}", "{effect}")
 
     async def empty(self, *tables: str) -> None:
         for table in tables:
@@ -148,7 +148,7 @@ class World:
         assert set(self.sent) <= set(records), "a committed job is lost"
         for job in records.values():
             self.judge_job(job)
-        effects = Counter(str(id) for (id,) in await self.desk.execute("SELECT job FROM effect"))
+        effects = Counter(str(id) for (id,) in await self.desk.execute("SELECT job FROM {effect}"))
         posted = [job.id for job in records.values() if job.name in shop.POSTERS]
         assert effects == Counter(posted), "an effect inside the database happens exactly once"
         told = Counter(job.causation for job in records.values() if job.name == "crashing.told")
@@ -192,8 +192,8 @@ async def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     url: str = request.getfixturevalue(f"empty_{request.param}")
     monkeypatch.setattr("remit.db.fallbacks.PROMOTER", 0.05)
     one = World(open_store(url), url, monkeypatch)
-    await one.desk.execute("DROP TABLE IF EXISTS effect")
-    await one.desk.execute("CREATE TABLE effect (job text NOT NULL)")
+    await one.desk.execute("DROP TABLE IF EXISTS {effect}")
+    await one.desk.execute("CREATE TABLE {effect} (job text NOT NULL)")
     async with one.desk:
         yield one
 

@@ -12,10 +12,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from remit import Event, JobRecord, JobRef, Remit
+from remit.db import fallbacks
 from remit.db.transaction import Role
 from remit.jobs.ids import new_id
 from remit.outbox import operations as outbox
-from remit.runtime import usher, watchdog
+from remit.runtime import watchdog
 from tests.runtime.canal import SHORT, TABLE, Canal, End, Glimpsed, Hidden, Note, Passed, canal, shared
 from tests.runtime.working import ended, opened, until
 
@@ -24,7 +25,7 @@ from tests.runtime.working import ended, opened, until
 async def _fresh(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     shared.__init__()  # type: ignore[misc]
     monkeypatch.setattr(watchdog, "GRACE_AFTER_CANCEL", SHORT)
-    monkeypatch.setattr(usher, "SWEEP", 3600.0)
+    monkeypatch.setattr(fallbacks, "USHER", 3600.0)
     yield
     shared.gate.set()
     shared.thread_gate.set()
