@@ -44,10 +44,11 @@ def test_health_names_what_is_wrong(health: dict[str, Any], words: str, colour: 
 @pytest.mark.parametrize(
     "record, words, loud",
     [
-        (OutboxRecord(0, None, 0), "outbox: nothing pending", []),
-        (OutboxRecord(1, 0.3, 0), "outbox: 1 event pending, the oldest for 0.3 s", [""]),
-        (OutboxRecord(1200, 90.0, 0), "outbox: 1,200 events pending, the oldest for 90 s", ["yellow"]),
-        (OutboxRecord(0, None, 2), "outbox: nothing pending; 2 dead events", ["red"]),
+        (OutboxRecord(0, None, 0, 0), "outbox: nothing pending", []),
+        (OutboxRecord(1, 0.3, 0, 0), "outbox: 1 event pending, the oldest for 0.3 s", [""]),
+        (OutboxRecord(1200, 90.0, 0, 0), "outbox: 1,200 events pending, the oldest for 90 s", ["yellow"]),
+        (OutboxRecord(0, None, 2, 0), "outbox: nothing pending; 2 dead events", ["red"]),
+        (OutboxRecord(0, None, 0, 1), "outbox: nothing pending; 1 unknown event", ["yellow"]),
     ],
 )
 def test_the_outbox_is_loud_when_the_relay_is_late_or_gave_up(

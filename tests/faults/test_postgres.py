@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -295,8 +296,36 @@ def test_fault_25_serialization_failures_in_every_statement(
     assert all(worker.process.poll() is None for worker in workers)
 
 
+def test_fault_25_a_statement_that_is_cancelled_is_repeated(
+    postgres_site: Site, postgres_server: PostgresServer
+) -> None:
+    """As a statement that ran into a time limit is: the server gives both the same error."""
+    site = postgres_site
+    worker = site.worker(lease=5.0).ready()
+    ids = site.send_all([Parent(number=10 * n, children=1, gate="a") for n in range(1, 4)])
+    for id in ids:
+        site.await_line("started", id)
+    waiting = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'remit:complete'"
+    with site.database.connection(transaction=True) as operator:
+        operator.execute("SELECT FROM remit.job FOR UPDATE")
+        site.open("a")
+        site.await_blocked("complete")
+        with psycopg.connect(postgres_server.url(), autocommit=True) as administrator:
+
+            def cancelled_often_enough() -> bool:
+                administrator.execute(waiting)
+                return "completer cannot work" in worker.log
+
+            until(cancelled_often_enough, "it is logged")
+        operator.rollback()
+    site.await_final()
+    rows = site.check()
+    assert {(row.state, row.failures) for row in rows.values()} == {("completed", 0)}
+    assert worker.log.count("completer cannot work") == 1, "once"
+
+
 @pytest.mark.parametrize("setting", ["lock_timeout", "statement_timeout"])
-def test_fault_25_statements_run_into_their_time_limit(
+def test_fault_25_time_limits_of_the_database_do_not_hold_for_workers(
     postgres_site: Site, postgres_server: PostgresServer, setting: str
 ) -> None:
     site = postgres_site
@@ -311,12 +340,13 @@ def test_fault_25_statements_run_into_their_time_limit(
         operator.execute(f"SET LOCAL {setting} = 0")
         operator.execute("SELECT FROM remit.job FOR UPDATE")
         site.open("a")
-        until(lambda: "completer cannot work" in worker.log, "it is told")
+        site.await_blocked("complete")
+        time.sleep(0.2)  # more than the limit: a statement that has it fails meanwhile
         operator.rollback()
     site.await_final()
     rows = site.check()
     assert {(row.state, row.failures) for row in rows.values()} == {("completed", 0)}
-    assert worker.log.count("completer cannot work") == 1, "told once"
+    assert "completer cannot work" not in worker.log
 
 
 def test_fault_25_a_deadlock_with_the_application(postgres_site: Site, postgres_server: PostgresServer) -> None:

@@ -122,7 +122,7 @@ async def test_a_claim_that_is_answered_after_a_fence_is_not_taken(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(store_url, moat) as app, app.worker() as worker:
-        reply = Held(worker.producer.ask, when=lambda answer: bool(answer[0]))
+        reply = Held(worker.producer.ask, when=lambda reply: bool(reply.claims))
         monkeypatch.setattr(worker.producer, "ask", reply)
         ref = await moat.enqueue(Cross(number=1))
         await reply.here.wait()

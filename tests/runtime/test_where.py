@@ -59,6 +59,6 @@ async def test_a_field_that_an_older_publisher_leaves_out_is_compared_by_its_def
             await old_counter.publish(OldSold(number=1))
             await counter.publish_many([Sold(number=2, tier="gold"), Sold(number=3, tier="trial")])
             await app.drain()
-            conditions = [each.condition for each in await app.subscriptions.list()]
-    assert conditions == [None, {"tier": ['"free"', '"trial"']}, {"tier": ['"gold"']}]
+            conditions = [each.conditions for each in await app.subscriptions.list()]
+    assert conditions == [{}, {1: {"tier": ['"free"', '"trial"']}}, {1: {"tier": ['"gold"']}}]
     assert sorted(heard) == [("asked", 1), ("asked", 3), ("compared", 1), ("compared", 3), ("paying", 2)]

@@ -258,7 +258,7 @@ async def test_a_cancellation_that_comes_late_is_a_failure_of_the_run_that_it_me
         assert [error.kind for error in record.errors] == ["asyncio.exceptions.CancelledError"]
         state.gate.set()
         assert (await ended(app, await arena.enqueue(Bow()))).result == "still here"
-    assert f"run failed unexpectedly: arena.bow-in-thread {ref.id}" in caplog.text
+    assert f"job dead: arena.bow-in-thread {ref.id}: failed 1 of 1 attempts" in caplog.text
 
 
 async def test_who_ends_all_tasks_of_the_loop_ends_the_slots(store_url: str) -> None:
