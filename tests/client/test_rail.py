@@ -430,13 +430,17 @@ def test_the_thread_ends_when_nothing_comes_and_an_application_can_be_forgotten(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("remit.client.rail.IDLE", 0.05)
+    others = set(threading.enumerate())
     with application(store_url) as app:
         for number in range(2):
             sales.sync.publish_soon(Sold(number=number))
             sales.sync.flush()
             until(lambda: not rail_of(app).in_use)
         assert written(store_url) == [0, 1]
-    assert not [thread for thread in threading.enumerate() if thread.name == "remit-rail" and thread.is_alive()]
+    own = [thread for thread in set(threading.enumerate()) - others if thread.name == "remit-rail"]
+    for thread in own:
+        thread.join(30)
+    assert not [thread for thread in own if thread.is_alive()]
 
 
 def process(kind: str, url: str, **options: object) -> subprocess.Popen[str]:
