@@ -124,6 +124,19 @@ async def test_an_ordered_subscription_is_delivered_to() -> None:
     assert dead.outcome == "dead"
 
 
+async def test_an_ordered_event_is_delivered_whatever_waits_under_its_key(app: Remit) -> None:
+    earlier = [await billing.publish(InvoiceVoided(invoice_id="1")) for _ in range(2)]
+    done = await deliver(InvoiceVoided(invoice_id="1"), to="catalogue.lock-downloads")
+    assert done.outcome == "completed"
+    assert [(await app.events.get(ref.id)).state for ref in earlier] == ["pending", "pending"]
+    await app.drain()
+    for ref in earlier:
+        assert [each.state for each in (await app.events.get(ref.id)).records] == ["completed"]
+    await billing.publish(InvoiceVoided(invoice_id="broken"))
+    await app.drain()  # its delivery is dead, and blocks its key
+    assert (await deliver(InvoiceVoided(invoice_id="broken"), to="catalogue.lock-downloads")).outcome == "dead"
+
+
 async def test_a_subscription_that_does_not_exist_is_told_with_the_nearest() -> None:
     with pytest.raises(UnknownSubscription, match=r"Did you mean 'catalogue\.unlock-downloads'"):
         await deliver(InvoicePaid(invoice_id="1"), to="catalogue.unlock-download")

@@ -138,10 +138,11 @@ async def deliver(
     context: object = _OPENED,
     attempt: int = 1,
 ) -> Performed:
-    """Publish an event, run the handler of one subscription to it, alone, and tell what became of the delivery.
+    """Publish an event, run the handler of one subscription to it, alone, and return what became of the delivery.
 
     `to` is the whole name of the subscription, or its handler. The event is written to the log and fanned out as the
-    relay does it; the deliveries to others stay where they are. The rest is as in `perform`.
+    relay does it; the deliveries to others stay where they are. An ordered event is delivered at once, whatever waits
+    under its key: it has no place in the order. The rest is as in `perform`.
 
     Raises `UnknownSubscription`, `MissingHandler`, and what `publish` raises for a payload.
 
@@ -157,10 +158,10 @@ async def deliver(
         limit, scope, keep = app.catalog.limit(spec), app.catalog.scope(event), app.catalog.keep(spec)
         request = prepare_event(spec, event, options, limit, scope, keep=keep)
         id = new_id()
-        await outbox.publish(tx, [event_row(request, id)], store=await jobs.store(tx))
-        done = await outbox.dispatch(tx, limit=1, keep=app._settings.log.keep, only=[id])
-        if done.lanes:
-            await outbox.release(tx, done.lanes)
+        row = event_row(request, id)
+        row.pop("lane", None)  # it takes no place among the events of its key, so it waits for none of them
+        await outbox.publish(tx, [row], store=await jobs.store(tx))
+        await outbox.dispatch(tx, limit=1, keep=app._settings.log.keep, only=[id])
         written = await outbox.get_event(tx, id)
         deliveries = written.records if written else ()
         return next((each.job for each in deliveries if each.subscription == subscription.name), None)
