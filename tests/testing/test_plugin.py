@@ -39,6 +39,46 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
+def test_a_fixture_of_the_projects_own_shares_a_store_for_as_long_as_it_lives(project: pytest.Pytester) -> None:
+    module = """
+        import pytest
+        from remit.testing import enqueued, nothing_sent, watching
+        from boutique import SyncInvoice, app, billing
+
+        @pytest.fixture(scope="module")
+        def shop(remit_apps):
+            with remit_apps("sqlite") as make:
+                yield make(app)
+
+        def test_one(shop):
+            nothing_sent()
+            billing.sync.enqueue(SyncInvoice(invoice_id="1"))
+
+        def test_another(shop):
+            enqueued(SyncInvoice).matching(invoice_id="1").once()
+            with watching(shop) as seen:
+                billing.sync.enqueue(SyncInvoice(invoice_id="2"))
+                seen.enqueued(SyncInvoice).matching(invoice_id="2").once()
+
+        def test_with_a_store_of_its_own(shop, remit_app):
+            remit_app(app)
+            nothing_sent()
+            billing.sync.enqueue(SyncInvoice(invoice_id="3"))
+
+        def test_then_the_first_one_has_the_domain_again(shop):
+            billing.sync.enqueue(SyncInvoice(invoice_id="4"))
+            assert sorted(job.invoice_id for job in enqueued(SyncInvoice)) == ["1", "2", "4"]
+
+        def test_an_engine_that_there_is_none_of(remit_apps):
+            with remit_apps("oracle"):
+                pass
+    """
+    project.makepyfile(test_first=module, test_second=module)
+    result = project.runpytest_inprocess("-q", "-p", "no:randomly")
+    result.assert_outcomes(passed=8, failed=2)
+    result.stdout.fnmatch_lines(['*remit_apps takes "sqlite" or "postgresql", not \'oracle\'*'])
+
+
 def test_an_application_gets_a_twin_on_a_fresh_store_for_each_test(project: pytest.Pytester) -> None:
     project.makepyfile(
         """

@@ -1,7 +1,8 @@
 """The fixtures for pytest: a fresh store per test, and applications on it.
 
-`remit_database` is a migrated store that nobody else uses, `remit_app` makes applications on it. Both are plain
-fixtures: they work in blocking tests, and in those of pytest-asyncio and anyio. By default the store is a SQLite file
+`remit_database` is a migrated store that nobody else uses, `remit_app` makes applications on it, `remit_apps` does so
+for fixtures that are wider than a test. All are plain fixtures: they work in blocking tests, and in those of
+pytest-asyncio and anyio. By default the store is a SQLite file
 in memory; `--remit-database`, the environment variable `REMIT_TEST_DATABASE_URL` or the ini option `remit_database`,
 the first of them that is set, name a PostgreSQL database instead, in which every test gets a schema of its own.
 
@@ -11,7 +12,8 @@ This module is imported in every run of pytest, so it imports nothing of remit b
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -63,13 +65,18 @@ def _remit_databases(pytestconfig: pytest.Config) -> dict[str, Databases]:
 def remit_database(request: pytest.FixtureRequest, _remit_databases: dict[str, Databases]) -> Iterator[FreshDatabase]:
     """A migrated store that nobody else uses, gone after the test: `remit_database.url`, `remit_database.schema`."""
     marker = request.node.get_closest_marker(_MARKER)
-    engine = marker.args[0] if marker else next(iter(_remit_databases))
-    if engine not in ("sqlite", "postgresql"):
-        raise pytest.UsageError(f'{_MARKER} takes "sqlite" or "postgresql", not {engine!r}')
-    if engine not in _remit_databases:
-        pytest.skip(f"no PostgreSQL for remit's stores: pass --remit-database, or set {VARIABLE}")
-    with _remit_databases[engine].fresh() as database:
+    with _chosen(_remit_databases, marker.args[0] if marker else None, _MARKER).fresh() as database:
         yield database
+
+
+def _chosen(databases: dict[str, Databases], engine: str | None, taker: str) -> Databases:
+    if engine is None:
+        return next(iter(databases.values()))
+    if engine not in ("sqlite", "postgresql"):
+        raise pytest.UsageError(f'{taker} takes "sqlite" or "postgresql", not {engine!r}')
+    if engine not in databases:
+        pytest.skip(f"no PostgreSQL for remit's stores: pass --remit-database, or set {VARIABLE}")
+    return databases[engine]
 
 
 @pytest.fixture
@@ -83,3 +90,24 @@ def remit_app(remit_database: FreshDatabase) -> Iterator[Applications]:
 
     with Applications(remit_database) as make:
         yield make
+
+
+@pytest.fixture(scope="session")
+def remit_apps(_remit_databases: dict[str, Databases]) -> Callable[..., AbstractContextManager[Applications]]:
+    """Makes what `remit_app` is for fixtures of your own that are wider than a test, on a store for all of its tests.
+
+    `remit_apps()` is a context manager; `remit_apps("postgresql")` and `remit_apps("sqlite")` name the engine.
+
+        @pytest.fixture(scope="module")
+        def app(remit_apps):
+            with remit_apps() as make:
+                yield make(shop.app)
+    """
+    from remit.testing.applications import Applications
+
+    @contextmanager
+    def fresh(engine: str | None = None) -> Iterator[Applications]:
+        with _chosen(_remit_databases, engine, "remit_apps").fresh() as database, Applications(database) as make:
+            yield make
+
+    return fresh
