@@ -45,8 +45,8 @@ from remit.jobs.rows import row
 from remit.jobs.signals import Cancelled
 from remit.jobs.states import Completed, Outcome
 from remit.outbox.rows import event_row
-from remit.runtime.gate import Gate
-from remit.runtime.settlement import settle
+from remit.runtime.handlers.gate import Gate
+from remit.runtime.handlers.settle import settle
 from remit.telemetry import Telemetry, own_logger
 
 LONG_TRANSACTION = 1.0
