@@ -334,7 +334,7 @@ class Executor:
             if isinstance(slot.returned, Raised):
                 error = slot.returned.error
             if error is not None:
-                raise timed_out(run.timeout or 0, run.stood, error) if run.is_late else error
+                raise _too_late(run, error) if run.is_late else error
             _note_result(run, slot.returned)
 
         try:
@@ -411,7 +411,7 @@ class Executor:
             case Interruption.SHUTDOWN:
                 return Interrupted(began=run.began)
             case Interruption.TIMEOUT:
-                error = timed_out(run.timeout or 0, run.stood, error)
+                error = _too_late(run, error)
             case None:
                 pass
         claim = run.claim
@@ -508,6 +508,13 @@ class Executor:
             self._release = None
         self._threads.close()
         await self._processes.close()
+
+
+def _too_late(run: LiveRun, error: BaseException) -> BaseException:
+    """The error of a run that was stopped because its time was up: the one that its hooks have seen, if any has."""
+    if error is not run.too_late:
+        run.too_late = timed_out(run.timeout or 0, run.stood, error)
+    return run.too_late
 
 
 def _note_result(run: LiveRun, returned: object) -> None:

@@ -98,6 +98,8 @@ class LiveRun(Run[Any]):
     """Tells where the handler stands, while that can be known."""
     stood: str | None = None
     """Where it stood when its time was up."""
+    too_late: BaseException | None = None
+    """The error of a run whose time was up, as its hooks see it."""
     told: Callable[[], None] | None = None
     _cancelled = False
     _kept: str | None = None
