@@ -79,9 +79,9 @@ class RemitSqlite(_Remit):
 
 class AloneSqlite(RemitSqlite):
     name = "remit alone"
-    settings = "courtesy=0: workers do not pause for the application"
+    settings = "write_pause=0: workers do not pause for the application"
     measures = frozenset({Measure.DRAIN})
-    options = "?courtesy=0"
+    options = "?write_pause=0"
 
 
 class _Blocking(_Remit):

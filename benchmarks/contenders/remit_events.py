@@ -188,9 +188,9 @@ class RemitEventsSqlite(_RemitEvents, SqliteCallers):
 
 class AloneEventsSqlite(RemitEventsSqlite):
     name = "remit alone"
-    settings = "courtesy=0: workers do not pause for the application; the queue of the five subscriptions is paused"
+    settings = "write_pause=0: workers do not pause for the application; the queue of the five subscriptions is paused"
     measures = frozenset({Measure.FAN_OUT})
-    options = "?courtesy=0"
+    options = "?write_pause=0"
 
 
 class _Rail(_RemitEvents):

@@ -103,9 +103,9 @@ def test_a_worker_pauses_for_as_long_as_it_wrote_not_for_as_long_as_it_waited(
     assert free_at - ended <= ended - released[0]
 
 
-@pytest.mark.parametrize("courtesy", [0, 1, 4])
-def test_the_pause_is_so_many_lengths_of_the_write(tmp_path: Path, courtesy: int) -> None:
-    store = SqliteStore(f"sqlite:///{tmp_path / 'x.db'}?courtesy={courtesy}")
+@pytest.mark.parametrize("share", [0, 1, 4])
+def test_the_pause_is_so_many_lengths_of_the_write(tmp_path: Path, share: int) -> None:
+    store = SqliteStore(f"sqlite:///{tmp_path / 'x.db'}?write_pause={share}")
     schema.migrate(store)
     database = store.blocking(Role.COMPLETE)
     begun = 0.0
@@ -120,7 +120,7 @@ def test_the_pause_is_so_many_lengths_of_the_write(tmp_path: Path, courtesy: int
     ended = time.monotonic()
     database.close()
     [free_at] = struct.unpack("d", (store.sidecar / "turn.lock").read_bytes())
-    assert begun + 0.02 * (1 + courtesy) <= free_at <= ended + (ended - asked) * courtesy
+    assert begun + 0.02 * (1 + share) <= free_at <= ended + (ended - asked) * share
 
 
 def test_what_waited_for_the_lock_is_dated_when_it_had_it(store: SqliteStore, somebody: sqlite3.Connection) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from remit import Remit
 from remit.db.sqlite import place
-from remit.db.sqlite.courtesy import Courtesy
+from remit.db.sqlite.turns import Turns
 from remit.db.transaction import Role
 from remit.errors import ConfigurationError, StoreBusy
 from tests.faults.application import Deposit, Fork, Hold, Note, Parent, yard
@@ -239,16 +239,16 @@ def test_fault_93_a_forked_child_does_not_keep_a_killed_worker_alive(site: Site)
 KILLED_IN_ITS_TURN = """
 import os, signal, sys, time
 from pathlib import Path
-from remit.db.sqlite.courtesy import Courtesy
+from remit.db.sqlite.turns import Turns
 from remit.db.transaction import Role
-with Courtesy(Path(sys.argv[1])).turn():
-    child = os.fork()
-    if child == 0:
-        while not Path(sys.argv[2]).exists():
-            time.sleep(0.01)
-        os._exit(0)
-    os.write(1, str(child).encode())
-    os.kill(os.getpid(), signal.SIGKILL)
+Turns(Path(sys.argv[1])).take()
+child = os.fork()
+if child == 0:
+    while not Path(sys.argv[2]).exists():
+        time.sleep(0.01)
+    os._exit(0)
+os.write(1, str(child).encode())
+os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -263,8 +263,11 @@ def test_fault_93_a_forked_child_does_not_keep_the_turn_of_a_killed_worker(tmp_p
     took = threading.Event()
 
     def take() -> None:
-        with Courtesy(lock).turn():
-            took.set()
+        turns = Turns(lock)
+        turns.take()
+        took.set()
+        turns.give()
+        turns.close()
 
     other = threading.Thread(target=take, daemon=True)
     other.start()

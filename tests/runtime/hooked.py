@@ -125,6 +125,11 @@ async def on_loop(job: OnLoop, run: Run[Opera]) -> str:
     await asyncio.sleep(0)
     if job.how == "late":
         await asyncio.Event().wait()
+    if job.how == "late, and raises then":
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError("while it cleaned up")
     return act(job, run)
 
 

@@ -103,6 +103,15 @@ async def test_a_hook_on_the_loop_sees_a_timeout_as_one(store_url: str, diary: P
     assert lines(diary)[1:] == ["awaiting sees TimeoutError"]
 
 
+async def test_what_a_handler_raises_after_its_timeout_is_kept_within_hooks_too(store_url: str, diary: Path) -> None:
+    async with hooked(store_url, awaiting, outer) as (app, _):
+        job = OnLoop(diary=str(diary), how="late, and raises then")
+        [error] = (await ended(app, await opera.enqueue(job, timeout=0.1))).errors
+    assert error.kind == "TimeoutError"
+    assert (error.traceback or "").count("ValueError: while it cleaned up") == 1
+    assert (error.traceback or "").count("It stood here") == 1
+
+
 async def test_a_hook_counts_towards_the_timeout(store_url: str, diary: Path) -> None:
     async def stuck(_: Run[Any]) -> AsyncIterator[None]:
         await asyncio.Event().wait()

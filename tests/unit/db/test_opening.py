@@ -120,7 +120,10 @@ def test_a_pooler_takes_away_what_needs_a_session() -> None:
             "unknown option 'synchronus' in the SQLite URL. Did you mean 'synchronous'",
         ),
         ("sqlite:///shop.db?synchronous=off", "synchronous in the SQLite URL is"),
-        ("sqlite:///shop.db?courtesy=-1", "courtesy in the SQLite URL is a number of lengths of a write from 0 to 10"),
+        (
+            "sqlite:///shop.db?write_pause=-1",
+            "write_pause in the SQLite URL is a number of lengths of a write from",
+        ),
         ("sqlite:///shop.db?busy_timeout=soon", "busy_timeout in the SQLite URL is a number of seconds"),
         ("sqlite:///shop.db?busy_timeout=-1", "busy_timeout in the SQLite URL is a number of seconds"),
         ("sqlite:///shop.db?busy_timeout=nan", "busy_timeout in the SQLite URL is a number of seconds"),
@@ -245,14 +248,14 @@ def test_a_file_with_two_names_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a?b.db", "a#b.db", "a%b.db", "a%41.db", "ä ☃.db", "a&b=c.db", "back\\slash.db"])
 def test_any_name_of_a_file_can_be_written(name: str, tmp_path: Path) -> None:
-    store = SqliteStore(f"sqlite:///{tmp_path}/{quote(name)}?courtesy=0")
+    store = SqliteStore(f"sqlite:///{tmp_path}/{quote(name)}?write_pause=0")
     assert store.path == tmp_path / name
     assert SqliteStore(store.url).path == store.path
 
 
 def test_another_process_finds_the_file_wherever_it_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    stores = [open_store("sqlite:///shop.db?courtesy=0"), open_store("sqlite://")]
+    stores = [open_store("sqlite:///shop.db?write_pause=0"), open_store("sqlite://")]
     monkeypatch.chdir("/")
     for store in stores:
         assert open_store(store.url).describe() == store.describe()

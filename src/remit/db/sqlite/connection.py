@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from remit.db import forks
-from remit.db.sqlite.courtesy import Courtesy
 from remit.db.sqlite.ferry import Ferry
+from remit.db.sqlite.pacing import WritePacing
 from remit.db.statements import Dialect, Query, render
 from remit.db.transaction import Row, Value, Work, run_blocking
 from remit.errors import LeaseLost, RemitError, StoreBusy, StoreError, StoreUnavailable, WrongSchema
@@ -69,20 +69,20 @@ def fetch(connection: sqlite3.Connection, parts: Sequence[str], params: Mapping[
 class SqliteTransaction:
     """Statements on a connection; they never suspend."""
 
-    __slots__ = ("_clock", "_courtesy", "connection")
+    __slots__ = ("_clock", "_pacing", "connection")
     dialect: Dialect = "sqlite"
     blocking: ClassVar[bool] = True
 
-    def __init__(self, connection: sqlite3.Connection, clock: Clock, courtesy: Courtesy | None = None) -> None:
+    def __init__(self, connection: sqlite3.Connection, clock: Clock, pacing: WritePacing | None = None) -> None:
         self.connection = connection
         self._clock = clock
-        self._courtesy = courtesy
+        self._pacing = pacing
 
     async def fetch(self, query: Query, **params: Value) -> list[Row]:
         parts, writes = _script(query)
         if not writes or self.connection.in_transaction:
             return self._fetch(parts, params)
-        with writing(self.connection, self._courtesy):
+        with writing(self.connection, self._pacing):
             return self._fetch(parts, params)
 
     def _fetch(self, parts: Sequence[str], params: Mapping[str, Value]) -> list[Row]:
@@ -94,14 +94,14 @@ class SqliteTransaction:
 
 
 @contextmanager
-def writing(connection: sqlite3.Connection, courtesy: Courtesy | None = None) -> Iterator[None]:
+def writing(connection: sqlite3.Connection, pacing: WritePacing | None = None) -> Iterator[None]:
     """An immediate transaction: it takes the write lock at once, where waiting for it is allowed."""
-    if courtesy is None:
+    if pacing is None:
         with _immediate(connection):
             yield
     else:
-        with courtesy.turn(), _immediate(connection):
-            courtesy.begins()
+        with pacing.turn(connection), _immediate(connection):
+            pacing.locked()
             yield
 
 
@@ -125,15 +125,14 @@ class BlockingSqlite:
         connect: Callable[[], sqlite3.Connection],
         path: str,
         clock: Clock,
-        manners: Callable[[], Courtesy],
-        *,
-        courteous: bool,
+        pacing: WritePacing | None,
+        session_pacing: Callable[[], WritePacing],
     ) -> None:
         self._connect = connect
         self._path = path
         self._clock = clock
-        self._manners = manners
-        self._courtesy = manners() if courteous else None
+        self._pacing = pacing
+        self._session_pacing = session_pacing
         self._inherited: list[sqlite3.Connection | None] = []
         self._file = Path(path)
         self._opened: tuple[int, int] | None = None
@@ -159,10 +158,10 @@ class BlockingSqlite:
         with self._lock:
             try:
                 connection = self._current()
-                transaction = SqliteTransaction(connection, self._clock, self._courtesy)
+                transaction = SqliteTransaction(connection, self._clock, self._pacing)
                 if not atomic:
                     return run_blocking(work(transaction))
-                with writing(connection, self._courtesy):
+                with writing(connection, self._pacing):
                     return run_blocking(work(transaction))
             except sqlite3.Error as error:
                 word = translate(error)
@@ -183,7 +182,7 @@ class BlockingSqlite:
     def session(self) -> Iterator[SqliteTransaction]:
         connection = self._connect()
         # Several handlers may want to write at once: in a queue, since SQLite's waiters sleep while the lock is free.
-        queue = self._manners()
+        queue = self._session_pacing()
         mark = inside.set(self._path)
         try:
             with writing(connection, queue):
@@ -206,8 +205,8 @@ class BlockingSqlite:
     def close(self) -> None:
         with self._lock:
             self._discard()
-            if self._courtesy is not None:
-                self._courtesy.close()
+            if self._pacing is not None:
+                self._pacing.close()
 
 
 class ThreadedSession:

@@ -22,8 +22,9 @@ from remit.db.sqlite.connection import (
     translate,
     writing,
 )
-from remit.db.sqlite.courtesy import Courtesy
+from remit.db.sqlite.pacing import SENDER_SHARE, SenderPacing, WorkerPacing, WritePacing
 from remit.db.sqlite.place import local_path, obstacle
+from remit.db.sqlite.turns import Turns
 from remit.db.statements import Dialect
 from remit.db.store import Bell, Capability, MigrationTarget, Ring
 from remit.db.transaction import Role, Transaction
@@ -31,18 +32,19 @@ from remit.errors import ConfigurationError, RemitError, nearest
 
 OLDEST = (3, 38, 0)
 LONGEST_BUSY_TIMEOUT = 86_400.0
-MOST_COURTESY = 10.0
-_OPTIONS = {"synchronous": "full", "busy_timeout": "5", "courtesy": "1"}
-_COURTEOUS = frozenset({Role.RAIL, Role.CLAIM, Role.COMPLETE, Role.TURN, Role.RELAY, Role.LEADER})
+LONGEST_WRITE_PAUSE = 10.0
+_OPTIONS = {"synchronous": "full", "busy_timeout": "5", "write_pause": "1"}
+_PACED = frozenset({Role.RAIL, Role.CLAIM, Role.COMPLETE, Role.TURN, Role.RELAY, Role.LEADER})
 
 
 class SqliteStore:
     """A SQLite file: `sqlite:///relative.db`, `sqlite:////absolute.db`, or `sqlite://` for one that is thrown away.
 
     Options in the URL: `synchronous=full` (the default: a commit outlives a power loss) or `normal` (faster; a power
-    loss, not a crash of a process, may take the last commits); `busy_timeout=5` in seconds; `courtesy=1`, how long
-    workers pause after each write, in lengths of that write, so that the application has its turn. With 0 they do more
-    in a file that hardly anybody else writes to; elsewhere they starve the application while they have much to do.
+    loss, not a crash of a process, may take the last commits); `busy_timeout=5` in seconds; `write_pause=1`, how long
+    workers pause after each write, in lengths of that write, so that others can write. A process that sends in a tight
+    loop pauses half as long, and only if others write too. With 0 nothing pauses: faster in a file that hardly anything
+    else writes to, and otherwise the application starves while workers are busy.
     """
 
     dialect: Dialect = "sqlite"
@@ -64,7 +66,7 @@ class SqliteStore:
         self.url = f"sqlite:///{quote(str(self.path))}" + (f"?{query}" if query else "")
         self._synchronous = options["synchronous"]
         self._busy_timeout = _number("busy_timeout", options["busy_timeout"], "seconds", LONGEST_BUSY_TIMEOUT)
-        self._courtesy = _number("courtesy", options["courtesy"], "lengths of a write", MOST_COURTESY)
+        self._write_pause = _number("write_pause", options["write_pause"], "lengths of a write", LONGEST_WRITE_PAUSE)
         self._clock = clock
 
     @property
@@ -92,10 +94,19 @@ class SqliteStore:
             raise _unopened(self.path, error) from error
 
     def blocking(self, role: Role) -> BlockingSqlite:
-        manners = partial(Courtesy, self.sidecar / "turn.lock", self._courtesy)
         return BlockingSqlite(
-            partial(self.connect, role), str(self.path), self._clock, manners, courteous=role in _COURTEOUS
+            partial(self.connect, role), str(self.path), self._clock, self._pacing(role), self._worker_pacing
         )
+
+    def _pacing(self, role: Role) -> WritePacing | None:
+        if role in _PACED:
+            return self._worker_pacing()
+        if role is Role.CLIENT and self._write_pause:
+            return SenderPacing(Turns(self.sidecar / "send.lock"), self._write_pause * SENDER_SHARE)
+        return None
+
+    def _worker_pacing(self) -> WritePacing:
+        return WorkerPacing(Turns(self.sidecar / "turn.lock"), self._write_pause)
 
     def database(self, role: Role) -> AwaitingSqlite:
         return AwaitingSqlite(self.blocking(role), f"remit-{role}")

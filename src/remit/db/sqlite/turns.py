@@ -1,8 +1,6 @@
-"""Workers leave the file to others: a pause after each write, as long as that write, and turns taken in order.
+"""Writers take turns: a queue in a lock file, for all processes of one machine.
 
-Writes back to back starve the application: SQLite's waiters sleep and retry, and a loop without pauses is always there
-first. `flock` queues its waiters, so that all connections of all workers on one machine take turns; the pause is part
-of a turn, or one connection would fill the pauses of another.
+SQLite's own waiters sleep and retry, so a loop without pauses is always there first. `flock` queues its waiters.
 """
 
 from __future__ import annotations
@@ -12,73 +10,69 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from remit.db import forks
 
-LONGEST_PAUSE = 0.25
-_MOMENT = struct.Struct("d")
 LONGEST_WAIT = 5.0
-"""Seconds that a turn is waited for; beyond, its holder may stand still, and SQLite's own lock has the word."""
+"""Seconds that a turn is waited for. Beyond that its holder may be stopped, and SQLite's own lock decides."""
+_TIME = struct.Struct("d")
 
 
-class Courtesy:
-    """The manners of one connection of a worker. `share` is how long it pauses, in lengths of its writes."""
+class Turns:
+    """One connection's access to the queue. The file holds a time by the clock that a machine's processes share."""
 
-    def __init__(self, lock_file: Path, share: float = 1.0) -> None:
-        self._path = lock_file
-        self._share = share
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._file: int | None = None
         self._pid = 0
-        self._begun = self._free_at = 0.0
         self._place: _Place | None = None
+        self._mine = False
+        self.waited = False
+        """Whether another connection had the turn when it was last asked for."""
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for this connection's turn and for the pause after the last write, whoever made it; write inside."""
+    def take(self, retry: float | None = None) -> None:
+        """Wait for this connection's turn, for `LONGEST_WAIT` at most: in the queue, or by a retry after so many
+        seconds, which costs no thread.
+        """
         file = self._open()
-        mine = self._take(file)
-        pause = self._pause_left(file)
-        if pause > 0:
-            time.sleep(pause)
-        self._begun = time.monotonic()
-        try:
-            yield
-        finally:
-            ended = time.monotonic()
-            self._free_at = ended + min((ended - self._begun) * self._share, LONGEST_PAUSE)
-            if mine:
-                os.pwrite(file, _MOMENT.pack(self._free_at), 0)
-                fcntl.flock(file, fcntl.LOCK_UN)
+        self.waited = not self._try(file)
+        if self.waited and retry is not None and self._place is None:
+            end = time.monotonic() + LONGEST_WAIT
+            while not self._try(file) and time.monotonic() < end:
+                time.sleep(retry)
+        elif self.waited:
+            self._place = self._place or _Place(file)
+            if self._place.wait(LONGEST_WAIT):
+                self._mine, self._place = True, None
 
-    def begins(self) -> None:
-        """The write begins now: SQLite's lock is taken. Waiting for it was the application's time, not ours."""
-        self._begun = time.monotonic()
-
-    def _pause_left(self, file: int) -> float:
-        """The lock file says until when the others pause, on the clock that all processes of a machine share."""
-        written = os.pread(file, _MOMENT.size, 0)
-        free_at = _MOMENT.unpack(written)[0] if len(written) == _MOMENT.size else 0.0
-        return min(max(free_at, self._free_at) - time.monotonic(), LONGEST_PAUSE)  # it may be from before a reboot
-
-    def _take(self, file: int) -> bool:
+    def _try(self, file: int) -> bool:
         if self._place is None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return True
+                self._mine = True
             except BlockingIOError:
-                self._place = _Place(file)
-        mine = self._place.wait(LONGEST_WAIT)
-        if mine:
-            self._place = None
-        return mine
+                pass
+        return self._mine
+
+    def read(self) -> float:
+        """The time in the file, or 0."""
+        written = os.pread(self._open(), _TIME.size, 0)
+        return float(_TIME.unpack(written)[0]) if len(written) == _TIME.size else 0.0
+
+    def give(self, note: float | None = None) -> None:
+        """End the turn; leave this time in the file."""
+        if self._mine and self._file is not None:
+            self._mine = False
+            if note is not None:
+                os.pwrite(self._file, _TIME.pack(note), 0)
+            fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Give the file back."""
         file, place = self._file, self._place
         self._file = self._place = None
+        self._mine = False
         if file is None or self._pid != os.getpid():
             return
         if place is None:
@@ -92,6 +86,7 @@ class Courtesy:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             self._pid = os.getpid()
             self._place = None
+            self._mine = False
             forks.close_in_children(self._file)
         return self._file
 

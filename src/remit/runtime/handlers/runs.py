@@ -48,8 +48,8 @@ from remit.jobs.rows import row
 from remit.jobs.signals import Cancelled
 from remit.jobs.states import Completed, Outcome
 from remit.outbox.rows import event_row
-from remit.runtime.gate import Gate
-from remit.runtime.settlement import settle
+from remit.runtime.handlers.gate import Gate
+from remit.runtime.handlers.settle import settle
 from remit.telemetry import Telemetry, own_logger
 
 LONG_TRANSACTION = 1.0
@@ -101,6 +101,8 @@ class LiveRun(Run[Any]):
     """Tells where the handler stands, while that can be known."""
     stood: str | None = None
     """Where it stood when its time was up."""
+    too_late: BaseException | None = None
+    """The error of a run whose time was up, as its hooks see it."""
     told: Callable[[], None] | None = None
     _cancelled = False
     _kept: str | None = None

@@ -30,20 +30,21 @@ from remit.errors import StoreBusy, StoreUnavailable, UndecodablePayload
 from remit.jobs import operations
 from remit.jobs.model import Claim
 from remit.jobs.states import Completed, Failed, Failure, GaveUp, Interrupted, Outcome, Skipped, State
-from remit.runtime import stacks
-from remit.runtime.completer import Completer
-from remit.runtime.hooks import Hooks, around, around_blocking
-from remit.runtime.intake import Intake
-from remit.runtime.isolation import begin, contain
-from remit.runtime.ledger import Ledger
-from remit.runtime.outcomes import describe, outcome_of, storable, timed_out
-from remit.runtime.prober import Prober
-from remit.runtime.processes import ProcessPool
-from remit.runtime.returned import PLAIN, finished, finished_in_thread
-from remit.runtime.runs import Completion, Interruption, LiveRun, Services
-from remit.runtime.settlement import Settlement, settle
-from remit.runtime.threads import Raised, ThreadCrew
-from remit.runtime.watchdog import Watchdog
+from remit.runtime.handlers import stacks
+from remit.runtime.handlers.hooks import Hooks, around, around_blocking
+from remit.runtime.handlers.isolation import begin, contain
+from remit.runtime.handlers.outcomes import describe, outcome_of, storable, timed_out
+from remit.runtime.handlers.processes import ProcessPool
+from remit.runtime.handlers.returned import PLAIN, finished, finished_in_thread
+from remit.runtime.handlers.runs import Completion, Interruption, LiveRun, Services
+from remit.runtime.handlers.settle import settle
+from remit.runtime.handlers.threads import Raised, ThreadCrew
+from remit.runtime.path.completer import Completer
+from remit.runtime.path.ledger import Ledger
+from remit.runtime.path.prefetch import Intake
+from remit.runtime.path.prober import Prober
+from remit.runtime.path.settlement import Settlement
+from remit.runtime.path.watchdog import Watchdog
 
 AFTER_A_BUG = 5.0
 """Seconds after which a job is tried again whose run failed by a bug of remit's own."""
@@ -334,7 +335,7 @@ class Executor:
             if isinstance(slot.returned, Raised):
                 error = slot.returned.error
             if error is not None:
-                raise timed_out(run.timeout or 0, run.stood, error) if run.is_late else error
+                raise _too_late(run, error) if run.is_late else error
             _note_result(run, slot.returned)
 
         try:
@@ -411,7 +412,7 @@ class Executor:
             case Interruption.SHUTDOWN:
                 return Interrupted(began=run.began)
             case Interruption.TIMEOUT:
-                error = timed_out(run.timeout or 0, run.stood, error)
+                error = _too_late(run, error)
             case None:
                 pass
         claim = run.claim
@@ -508,6 +509,13 @@ class Executor:
             self._release = None
         self._threads.close()
         await self._processes.close()
+
+
+def _too_late(run: LiveRun, error: BaseException) -> BaseException:
+    """The error of a run that was stopped because its time was up: the one that its hooks have seen, if any has."""
+    if error is not run.too_late:
+        run.too_late = timed_out(run.timeout or 0, run.stood, error)
+    return run.too_late
 
 
 def _note_result(run: LiveRun, returned: object) -> None:
