@@ -206,7 +206,7 @@ class Telemetry:
             extra=fields(job=name, job_id=id, state=state, worker=worker, charged=crashed),
         )  # fmt: skip
 
-    def buried(self, worker: str) -> None:
+    def declared_dead(self, worker: str) -> None:
         self.counts["buried"] += 1
         log.warning("worker declared dead: %s", worker, extra=fields(worker=worker))
 

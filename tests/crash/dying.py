@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from remit.db.statements import Dialect, Query
-from remit.db.store import Bell, Capability, MigrationTarget, Ring, Store
+from remit.db.store import Capability, MigrationTarget, Notify, Store, Wakeup
 from remit.db.transaction import BlockingDatabase, Database, Role, Row, Session, Transaction, Value, Work
 from remit.errors import StoreUnavailable
 
@@ -196,8 +196,8 @@ class DyingStore:
     def blocking(self, role: Role) -> BlockingDatabase:
         return DyingBlockingDatabase(self._store.blocking(role), self._fate)
 
-    def bell(self, ring: Ring) -> Bell:
-        return self._store.bell(ring)
+    def wakeup(self, notify: Notify) -> Wakeup:
+        return self._store.wakeup(notify)
 
     def migrate(self, steps: Callable[[MigrationTarget], None]) -> None:
         self._store.migrate(steps)

@@ -136,7 +136,7 @@ class World:
     async def funeral(self) -> None:
         """As when a lease has passed: nobody counts on the dead any more."""
         for worker, beat in (await self.desk(workers.beats)).items():
-            assert await self.desk(workers.bury, worker, beat=beat)
+            assert await self.desk(workers.declare_dead, worker, beat=beat)
         await self.desk.execute("DELETE FROM {leader}")
 
     # --- what must be true

@@ -187,13 +187,13 @@ class Sleepers:
         monkeypatch.setattr(Loop, "sleep", observed)
 
     async def await_idle(self, *workers: Worker) -> None:
-        """Wait until both parts that share the bell sleep on it, in one of these workers.
+        """Wait until both parts that share the wakeup sleep on it, in one of these workers.
 
-        On PostgreSQL one worker at a time sleeps on the bell; the others look for themselves.
+        On PostgreSQL one worker at a time sleeps on the wakeup; the others look for themselves.
         """
         await until(
             lambda: any({worker.producer, worker.relay} <= self.now for worker in workers),
-            "a worker sleeps on its bell",
+            "a worker sleeps on its wakeup",
         )
 
 
@@ -266,7 +266,7 @@ async def test_a_job_that_came_while_all_slots_were_busy_is_run_when_one_is_free
             refs.append(await beacon.enqueue(One()))
             await until(
                 lambda: sleepers.times[worker.producer] > slept and worker.producer in sleepers.now,  # noqa: B023
-                "the producer was woken, and refused by the intake",
+                "the producer was woken, and refused by the prefetch",
             )
             shared.gate.set()
             await all_complete(app, *refs)

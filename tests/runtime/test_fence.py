@@ -89,12 +89,12 @@ async def test_claims_that_wait_for_a_slot_do_not_start_after_a_fence(store_url:
         refs = await moat.enqueue_many([Cross(number=n, blocks=n == blocking) for n in range(count)])
         async with app.worker() as worker:
             await shared.blocked.wait()
-            intake = worker._intakes["moat.bridge"]
+            prefetch = worker._prefetches["moat.bridge"]
             await worker.completer.flushed()  # an outcome that is not written by then is lost, and its job runs again
-            await until(lambda: intake.waiting, "some are claimed ahead")
+            await until(lambda: prefetch.waiting, "some are claimed ahead")
             before, life = len(shared.starts), worker.id
             worker._lost("so says the test")
-            assert intake.waiting == 0, "what waited is not ours any more"
+            assert prefetch.waiting == 0, "what waited is not ours any more"
             shared.gate.set()
             await rescue_from(app, worker, life)
             records = await all_ended(app, *refs)
@@ -109,9 +109,9 @@ async def test_a_claim_that_is_not_in_the_ledger_does_not_start(store_url: str) 
         ref = await moat.enqueue(Cross(number=1))
         [line] = [number for number, line in worker.catalog.lines.items() if line.name == "moat.cross"]
         claim = Claim(ref.id, new_token(), line, 0, 3, False, "json", '{"number":1}', None, ref.id, "moat.cross")
-        intake = worker._intakes["moat.bridge"]
-        intake.put([claim])
-        await until(lambda: not intake.waiting and not intake.running, "a slot has taken it")
+        prefetch = worker._prefetches["moat.bridge"]
+        prefetch.put([claim])
+        await until(lambda: not prefetch.waiting and not prefetch.running, "a slot has taken it")
         assert shared.starts == []
         await app.queues.resume("moat.bridge")
         await ended(app, ref)

@@ -25,7 +25,7 @@ from tests.runtime.working import ended, opened, until
 async def _fresh(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     shared.__init__()  # type: ignore[misc]
     monkeypatch.setattr(watchdog, "GRACE_AFTER_CANCEL", SHORT)
-    monkeypatch.setattr(fallbacks, "USHER", 3600.0)
+    monkeypatch.setattr(fallbacks, "SEQUENCER", 3600.0)
     yield
     shared.gate.set()
     shared.thread_gate.set()
@@ -176,7 +176,7 @@ async def forget_worker(app: Remit, worker: str) -> None:
 
 
 async def released(app: Remit, *events: Event[Canal]) -> list[str]:
-    """Publish events, and make the jobs of the first of each lane, as the relay and the usher do."""
+    """Publish events, and make the jobs of the first of each lane, as the relay and the sequencer do."""
     ids = [ref.id for ref in await canal.publish_many(events)]
     database = app.store.database(Role.RELAY)
     lanes = (await database.run(lambda tx: outbox.dispatch(tx, limit=100, keep=3600.0))).lanes

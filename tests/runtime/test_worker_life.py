@@ -321,12 +321,12 @@ async def test_what_a_worker_says_of_itself_stands_in_the_store(store_url: str) 
             return (await health()).get("ok") is True
 
         async def unwell() -> bool:
-            return (await health()).get("trouble") == {"pruner": "out of order"}
+            return (await health()).get("trouble") == {"job-pruner": "out of order"}
 
         await until(well)
-        worker.pruner.trouble = "out of order"
+        worker.job_pruner.trouble = "out of order"
         await until(unwell)
-        worker.pruner.trouble = None
+        worker.job_pruner.trouble = None
         await until(well)
 
 
@@ -336,7 +336,7 @@ async def test_what_it_could_not_say_while_others_wrote_it_says_later(store_url:
         beats = lambda: worker.heartbeat._good  # noqa: E731 - there is no other sign of a beat that cannot write
         with contextlib.closing(sqlite3.connect(store_url.removeprefix("sqlite:///"))) as application:
             application.execute("BEGIN IMMEDIATE")
-            worker.pruner.trouble = "out of order"
+            worker.job_pruner.trouble = "out of order"
             for _ in range(3):
                 before = beats()
                 await until(lambda before=before: beats() > before)
@@ -344,10 +344,10 @@ async def test_what_it_could_not_say_while_others_wrote_it_says_later(store_url:
 
         async def told() -> bool:
             [record] = await app.workers.list()
-            return record.health.get("trouble") == {"pruner": "out of order"}
+            return record.health.get("trouble") == {"job-pruner": "out of order"}
 
         await until(told)
-        worker.pruner.trouble = None
+        worker.job_pruner.trouble = None
 
 
 # Retention

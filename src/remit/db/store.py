@@ -25,23 +25,23 @@ class Capability(StrEnum):
 
 
 ANYTHING, JOBS, EVENTS = "", "jobs", "events"
-"""What a bell rings for, as far as it knows."""
+"""What a wakeup notifies of, as far as it knows."""
 
-Ring: TypeAlias = Callable[[str], None]
+Notify: TypeAlias = Callable[[str], None]
 
 
-class Bell(Protocol):
+class Wakeup(Protocol):
     """Wakes the parts of a worker when work may be ready.
 
-    It may ring in vain; it never stays silent for longer than it said.
+    It may notify in vain; it never stays silent for longer than `arm` answered.
     """
 
-    async def settle(self) -> float:
+    async def arm(self) -> float:
         """Prepare to sleep; answers how many seconds a sleep may last, *after one more scan found nothing*."""
         ...
 
-    async def rouse(self) -> None:
-        """Awake again: until the next `settle`, nobody needs to ring."""
+    async def disarm(self) -> None:
+        """Awake again: until the next `arm`, nobody needs to notify."""
         ...
 
     async def close(self) -> None: ...
@@ -92,8 +92,8 @@ class Store(Protocol):
 
     def blocking(self, role: Role) -> BlockingDatabase: ...
 
-    def bell(self, ring: Ring) -> Bell:
-        """A bell that calls `ring` on the running event loop, with what it rings for."""
+    def wakeup(self, notify: Notify) -> Wakeup:
+        """A wakeup that calls `notify` on the running event loop, with what it notifies of."""
         ...
 
     @property

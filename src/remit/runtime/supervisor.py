@@ -159,9 +159,9 @@ class Supervisor:
                 return
             for place in self._places:
                 if place.process is not None and place.process.pid == pid:
-                    self._buried(place, os.waitstatus_to_exitcode(status))
+                    self._reaped(place, os.waitstatus_to_exitcode(status))
 
-    def _buried(self, place: _Place, code: int) -> None:
+    def _reaped(self, place: _Place, code: int) -> None:
         assert place.process is not None
         name, lived = f"worker process {place.number} (pid {place.process.pid})", time.monotonic() - place.started
         place.process.returncode = code  # it was waited for here, not by Popen

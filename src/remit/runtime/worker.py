@@ -28,35 +28,35 @@ from remit.db.transaction import BlockingDatabase, Database, Role
 from remit.errors import HandlerShape, InvalidArgument, StoreError, nearest
 from remit.jobs import operations as jobs
 from remit.runtime import operations
-from remit.runtime.duties.event_pruner import Purger
+from remit.runtime.duties.event_pruner import EventPruner
 from remit.runtime.duties.filler import Filler
-from remit.runtime.duties.job_pruner import Pruner
+from remit.runtime.duties.job_pruner import JobPruner
 from remit.runtime.duties.leader import Leader
 from remit.runtime.duties.promoter import Promoter
 from remit.runtime.duties.registrar import Registrar
 from remit.runtime.duties.relay import Relay
 from remit.runtime.duties.rescuer import Rescuer
-from remit.runtime.duties.sequencer import Usher
+from remit.runtime.duties.sequencer import Sequencer
 from remit.runtime.handlers import django, logcontext
 from remit.runtime.handlers.frames import ChildConfig
 from remit.runtime.handlers.gate import Gate
 from remit.runtime.handlers.hooks import Hooks
 from remit.runtime.handlers.processes import ProcessPool
-from remit.runtime.handlers.runlog import Journal
+from remit.runtime.handlers.runlog import RunLog
 from remit.runtime.handlers.runs import Interruption, Services
 from remit.runtime.lease.heartbeat import BEATS_PER_LEASE, Heartbeat
-from remit.runtime.lease.liveness import pulse_of
+from remit.runtime.lease.liveness import liveness_of
 from remit.runtime.loop import Loop
 from remit.runtime.path.completer import Completer, OrderedCompleter
 from remit.runtime.path.executor import Entry, Executor
 from remit.runtime.path.ledger import Ledger
-from remit.runtime.path.prefetch import Intake
+from remit.runtime.path.prefetch import Prefetch
 from remit.runtime.path.prober import Prober
 from remit.runtime.path.producer import Producer
 from remit.runtime.path.reconciler import Reconciler
 from remit.runtime.path.settlement import Settlement
 from remit.runtime.signals import give_back, take
-from remit.runtime.wakeup import Watch
+from remit.runtime.wakeup import SharedWakeup
 from remit.telemetry import Refusals, Telemetry, enable
 
 LAST_MOMENTS = 3.0
@@ -69,8 +69,8 @@ class WorkerSettings:
 
     `lease`: seconds after which a worker that shows no life may be declared dead (default 30). It beats five times as
     often, and stops itself a fifth earlier. `grace`: seconds that runs may take to end at a shutdown (default 30);
-    then they are interrupted, at no cost in attempts. `prune_every`: seconds between two rounds of the pruner and the
-    purger (60). `log`: how long events are kept. `max_hops`: how many events may follow from one cause (100).
+    then they are interrupted, at no cost in attempts. `prune_every`: seconds between two rounds of the
+    pruners (60). `log`: how long events are kept. `max_hops`: how many events may follow from one cause (100).
     `max_tasks_per_child`: after how many jobs the child process of a process-mode handler is replaced (never, by
     default), because its memory grows, say. `queues`: the whole names of the queues that it serves (all, by default);
     `exclude`: of queues that it does not serve. `hooks`: what is done around each run, see `Remit.around_run`.
@@ -106,7 +106,7 @@ class _Databases:
     complete: Database
     turn: Database
     relay: Database
-    usher: Database
+    sequencer: Database
     leader: Database
     handler: Database
     handler_blocking: BlockingDatabase
@@ -118,7 +118,7 @@ class _Databases:
             complete=store.database(Role.COMPLETE),
             turn=store.database(Role.TURN),
             relay=store.database(Role.RELAY),
-            usher=store.database(Role.RELAY),
+            sequencer=store.database(Role.RELAY),
             leader=store.database(Role.LEADER),
             handler=store.database(Role.HANDLER),
             handler_blocking=store.blocking(Role.HANDLER),
@@ -126,7 +126,7 @@ class _Databases:
 
     async def close(self) -> None:
         for database in (
-            self.claim, self.complete, self.turn, self.relay, self.usher, self.leader, self.handler,
+            self.claim, self.complete, self.turn, self.relay, self.sequencer, self.leader, self.handler,
         ):  # fmt: skip
             await database.close()
         await asyncio.to_thread(self.handler_blocking.close)
@@ -158,7 +158,7 @@ class Worker:
         self._known: dict[tuple[str, int], Entry] = {}
         self._left: set[tuple[str, int]] = set()
         """What the application knows and this worker leaves to others, since it does not serve the queue."""
-        self._intakes: dict[str, Intake] = {}
+        self._prefetches: dict[str, Prefetch] = {}
         self._contexts: dict[str, object] = {}
         self._stack = AsyncExitStack()
         self._unknown: set[str] = set()
@@ -229,8 +229,8 @@ class Worker:
         self._started = False
         self._stop.set()
         await _within(self.producer.stop(), LAST_MOMENTS)
-        for intake in self._intakes.values():
-            self.executor.give_back(intake.empty())
+        for prefetch in self._prefetches.values():
+            self.executor.give_back(prefetch.empty())
         self.executor.wind_down()
         deadline = time.monotonic() + self.settings.grace
         await self._wait_for_runs(max(0.0, deadline - time.monotonic()))
@@ -255,9 +255,9 @@ class Worker:
         await _within(self.prober.settled(), LAST_MOMENTS)
         written = asyncio.gather(self.completer.flushed(), self.ordered_completer.flushed())
         await _within(written, self.settings.lease * 0.8)
-        await _within(self.journal.stop(), LAST_MOMENTS)
+        await _within(self.run_log.stop(), LAST_MOMENTS)
         try:
-            await _within(self.journal.flush(), LAST_MOMENTS)
+            await _within(self.run_log.flush(), LAST_MOMENTS)
         except StoreError as error:
             self.telemetry.log_lost(error)
 
@@ -268,7 +268,7 @@ class Worker:
         served = self.settings.served(self.catalog.queues)
         for queue in self.catalog.queues.values():
             if queue.name in served:
-                self._intakes[queue.name] = Intake(queue.name, queue.concurrency, self._wake_producer)
+                self._prefetches[queue.name] = Prefetch(queue.name, queue.concurrency, self._wake_producer)
         for number, line in self.catalog.lines.items():
             if line.queue.name not in served:
                 self._left.add((line.name, line.version))
@@ -284,7 +284,7 @@ class Worker:
             )
             self._known[line.name, line.version] = entry
             self._entries[number] = entry
-            self._intakes[line.queue.name].lines.append(number)
+            self._prefetches[line.queue.name].lines.append(number)
 
     @property
     def _hooks(self) -> list[Hook]:
@@ -329,43 +329,43 @@ class Worker:
 
     def _build(self) -> None:
         self._databases = databases = _Databases.of(self.store)
-        watch = Watch(self.store.bell)
-        self._build_path(databases, watch)
+        wakeup = SharedWakeup(self.store.wakeup)
+        self._build_path(databases, wakeup)
         keep = self.settings.log.keep
-        self.relay = Relay(self.store, databases.relay, watch, self.usher.tell, keep, self.telemetry)
+        self.relay = Relay(self.store, databases.relay, wakeup, self.sequencer.tell, keep, self.telemetry)
         self._build_duties(databases.leader)
         self.heartbeat = self._heartbeat()
         self._loops: list[Loop] = [
-            self.completer, self.ordered_completer, self.promoter, self.journal, self.leader, self.rescuer,
-            self.pruner, self.purger, self.registrar, self.filler, self.reconciler, self.usher, self.relay,
-            self.producer,
+            self.completer, self.ordered_completer, self.promoter, self.run_log, self.leader, self.rescuer,
+            self.job_pruner, self.event_pruner, self.registrar, self.filler, self.reconciler, self.sequencer,
+            self.relay, self.producer,
         ]  # fmt: skip
         self._built = True
 
-    def _build_path(self, databases: _Databases, watch: Watch) -> None:
+    def _build_path(self, databases: _Databases, wakeup: SharedWakeup) -> None:
         """What a job goes through: producer, executor, completer, and what they tell."""
         telemetry = self.telemetry
-        self.usher = Usher(databases.usher, self._wake_producer, telemetry)
+        self.sequencer = Sequencer(databases.sequencer, self._wake_producer, telemetry)
         self.promoter = Promoter(databases.leader, self._wake_producer, telemetry)
         self.settlement = Settlement(
-            self._ledger, telemetry, self.promoter.wake_in, self.usher.tell, self.usher.tell_any
+            self._ledger, telemetry, self.promoter.wake_in, self.sequencer.tell, self.sequencer.tell_any
         )
         self.completer = Completer(databases.complete, self._ledger, self.settlement, telemetry)
         self.ordered_completer = OrderedCompleter(databases.turn, self._ledger, self.settlement, telemetry)
         self.prober = Prober(databases.handler, self.completer, self._ledger, self.settlement)
-        self.journal = Journal(databases.leader, telemetry)
+        self.run_log = RunLog(databases.leader, telemetry)
         services = Services(
             store=self.store,
             database=lambda: databases.handler,
             blocking=lambda: databases.handler_blocking,
             telemetry=telemetry,
             gate=Gate(self.catalog, self._refusals.count, self.settings.max_hops),
-            journal=self.journal.write,
+            run_log=self.run_log.write,
         )
         child_config = replace(self._child_config, hooks=self._paths_of_hooks())
         self.executor = Executor(
             self._entries,
-            self._intakes,
+            self._prefetches,
             self._contexts,
             self.completer,
             self.ordered_completer,
@@ -375,11 +375,11 @@ class Worker:
             databases.complete,
             services,
             Hooks(self._hooks),
-            ProcessPool(child_config, self._refusals, self.journal.write, self.settings.max_tasks_per_child),
+            ProcessPool(child_config, self._refusals, self.run_log.write, self.settings.max_tasks_per_child),
             self._wake_producer,
         )
         self.producer = Producer(
-            self.store, databases.claim, self._intakes, self._ledger, self.executor, watch, telemetry
+            self.store, databases.claim, self._prefetches, self._ledger, self.executor, wakeup, telemetry
         )
 
     def _build_duties(self, database: Database) -> None:
@@ -399,14 +399,14 @@ class Worker:
         )
         retentions = {q.name: self.catalog.queue_policy(q).keep for q in self.catalog.queues.values()}
         otherwise = self.catalog.application_policy.keep
-        self.pruner = Pruner(database, self.leader, retentions, otherwise, settings.prune_every, telemetry)
-        self.purger = Purger(database, self.leader, settings.log, settings.prune_every, telemetry)
+        self.job_pruner = JobPruner(database, self.leader, retentions, otherwise, settings.prune_every, telemetry)
+        self.event_pruner = EventPruner(database, self.leader, settings.log, settings.prune_every, telemetry)
         self.registrar = Registrar(database, self.catalog, self.leader, telemetry)
         self.filler = Filler(database, self.leader, telemetry)
         self.reconciler = Reconciler(
             database, self._ledger, self.executor.active, self._adopt, self.settlement, interval, telemetry
         )
-        self.leader.on_elected += [self.rescuer.wake, self.pruner.wake, self.purger.wake, self.registrar.wake]
+        self.leader.on_elected += [self.rescuer.wake, self.job_pruner.wake, self.event_pruner.wake, self.registrar.wake]
 
     def _ledger(self) -> Ledger:
         return self.ledger
@@ -415,7 +415,7 @@ class Worker:
         about = {
             "version": _version(),
             "lease": self.settings.lease,
-            "queues": {name: intake.concurrency for name, intake in self._intakes.items()},
+            "queues": {name: prefetch.concurrency for name, prefetch in self._prefetches.items()},
             "jobs": sorted({f"{name} v{number}" for name, number in self._known}),
             "subscriptions": sorted({each.name for each in self.catalog.subscriptions}),
         }
@@ -428,7 +428,7 @@ class Worker:
 
     def _heartbeat(self) -> Heartbeat:
         return Heartbeat(
-            pulse_of(self.store, self.ledger.worker),
+            liveness_of(self.store, self.ledger.worker),
             self.settings.lease,
             self.telemetry,
             lost=self._lost,
@@ -448,9 +448,9 @@ class Worker:
             if entry is None:
                 unknown.add(f"{name} v{known_version}")
                 continue
-            into = queue if queue in self._intakes else entry.spec.queue.name
+            into = queue if queue in self._prefetches else entry.spec.queue.name
             self._entries[number] = entry
-            self._intakes[into].lines.append(number)
+            self._prefetches[into].lines.append(number)
             self.telemetry.adopted(name, queue, into)
             self.producer.wake()
         if unknown - self._unknown:
@@ -483,8 +483,8 @@ class Worker:
             self.ledger.fence()
             self.completer.forget()
             self.ordered_completer.forget()
-            for intake in self._intakes.values():
-                intake.empty()
+            for prefetch in self._prefetches.values():
+                prefetch.empty()
             self.executor.interrupt_all(Interruption.LOST)
             self._fencing = asyncio.create_task(self._live_again(), name="remit-fencing")
 
@@ -539,7 +539,7 @@ class Worker:
         """
         database, worker = self._databases.leader, self.ledger.worker
         while not self._stop.is_set():
-            lines = [(line, name) for name, intake in self._intakes.items() for line in intake.lines]
+            lines = [(line, name) for name, prefetch in self._prefetches.items() for line in prefetch.lines]
             promoted, _ = await database.run(lambda tx: jobs.promote(tx, limit=1000), atomic=False)
             is_left = await database.run(lambda tx: operations.left(tx, worker, lines), atomic=False)  # noqa: B023
             if not (promoted or is_left or self.ledger.busy):

@@ -232,7 +232,7 @@ class _Stage(Worker):
         await self._register(self.ledger)
         self.heartbeat.start()
         self.executor.start()
-        for loop in (self.completer, self.ordered_completer, self.journal):
+        for loop in (self.completer, self.ordered_completer, self.run_log):
             loop.start()
 
     async def take(self, work: Work, send: Callable[[Transaction], Any], attempt: int) -> str | None:
@@ -257,7 +257,7 @@ class _Stage(Worker):
         for each in claims:
             if each.id == id:
                 each.failures = attempt - 1
-                self._intakes[line.queue.name].put([each])
+                self._prefetches[line.queue.name].put([each])
             else:
                 self.executor.give_back([each])
         await self.ended()

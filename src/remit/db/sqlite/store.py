@@ -11,7 +11,6 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote
 
 from remit.db import handles
-from remit.db.sqlite.bell import VersionBell
 from remit.db.sqlite.connection import (
     AwaitingSqlite,
     BlockingSqlite,
@@ -25,8 +24,9 @@ from remit.db.sqlite.connection import (
 from remit.db.sqlite.pacing import SENDER_SHARE, SenderPacing, WorkerPacing, WritePacing
 from remit.db.sqlite.place import local_path, obstacle
 from remit.db.sqlite.turns import Turns
+from remit.db.sqlite.wakeup import VersionWakeup
 from remit.db.statements import Dialect
-from remit.db.store import Bell, Capability, MigrationTarget, Ring
+from remit.db.store import Capability, MigrationTarget, Notify, Wakeup
 from remit.db.transaction import Role, Transaction
 from remit.errors import ConfigurationError, RemitError, nearest
 
@@ -111,8 +111,8 @@ class SqliteStore:
     def database(self, role: Role) -> AwaitingSqlite:
         return AwaitingSqlite(self.blocking(role), f"remit-{role}")
 
-    def bell(self, ring: Ring) -> Bell:
-        return VersionBell(self.connect, self.path.with_name(f"{self.path.name}-wal"), ring)
+    def wakeup(self, notify: Notify) -> Wakeup:
+        return VersionWakeup(self.connect, self.path.with_name(f"{self.path.name}-wal"), notify)
 
     def adopt(self, handle: object) -> Transaction:
         return handles.adopt(handle, "sqlite", self.schema, lambda params: {"now": self._clock(), **params})

@@ -18,10 +18,10 @@ AGAIN = 600.0
 """Seconds until an event is looked at again whose deliveries have not all ended."""
 
 
-class Purger(StoreLoop):
+class EventPruner(StoreLoop):
     """An event stays until its last delivery has ended, and for its time since."""
 
-    name = "purger"
+    name = "event-pruner"
 
     def __init__(
         self, database: Database, leader: Leader, retention: LogRetention, interval: float, telemetry: Telemetry

@@ -17,10 +17,10 @@ BETWEEN_BATCHES = 0.02
 """Seconds left to others between two batches."""
 
 
-class Pruner(StoreLoop):
+class JobPruner(StoreLoop):
     """By age and by count, per queue; a queue that is declared no more falls under the application's own rule."""
 
-    name = "pruner"
+    name = "job-pruner"
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ BATCH = 500
 
 
 class Rescuer(StoreLoop):
-    """On every sweep: bury the silent, then take every running row whose worker is not registered.
+    """On every sweep: declare the silent dead, then take every running row whose worker is not registered.
 
     The second is not tied to the first: a row that an open transaction pinned, or that a claim in flight brought in
     late, is found by the next sweep.
@@ -50,19 +50,19 @@ class Rescuer(StoreLoop):
     async def turn(self) -> float:
         if not self._leader.leading:
             return self._interval
-        buried = False
+        any_dead = False
         for worker, beat in self._heartbeat().silent():
-            if await self._bury(worker, beat):
-                buried = True
-                self._telemetry.buried(worker)
-        if buried and self._sidecar is not None:
+            if await self._declare_dead(worker, beat):
+                any_dead = True
+                self._telemetry.declared_dead(worker)
+        if any_dead and self._sidecar is not None:
             sweep_files(self._sidecar, set(await self.ask(operations.beats)))
         while await self._sweep() >= BATCH:
             pass
         return self._interval
 
-    async def _bury(self, worker: str, beat: int) -> bool:
-        return await self.ask(lambda tx: operations.bury(tx, worker, beat=beat))
+    async def _declare_dead(self, worker: str, beat: int) -> bool:
+        return await self.ask(lambda tx: operations.declare_dead(tx, worker, beat=beat))
 
     async def _sweep(self) -> int:
         rescued = await self.ask(lambda tx: jobs.rescue(tx, token=new_token(), limit=BATCH))

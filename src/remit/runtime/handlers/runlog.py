@@ -19,10 +19,10 @@ MOST_WAITING = 20_000
 """Lines that wait at the most; beyond, the oldest are not kept."""
 
 
-class Journal(StoreLoop):
+class RunLog(StoreLoop):
     """`write` may be called from any thread."""
 
-    name = "journal"
+    name = "run-log"
 
     def __init__(self, database: Database, telemetry: Telemetry) -> None:
         super().__init__(database, telemetry)

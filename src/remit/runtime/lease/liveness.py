@@ -22,7 +22,7 @@ from remit.errors import StoreError
 from remit.runtime import operations
 
 
-class Pulse(Protocol):
+class Liveness(Protocol):
     """How a worker shows that it lives, and sees who else does."""
 
     def beat(self, health: str) -> bool:
@@ -40,15 +40,15 @@ class Pulse(Protocol):
     def close(self) -> None: ...
 
 
-def pulse_of(store: Store, worker: str) -> Pulse:
-    """The pulse of a worker, in the way that its store allows."""
+def liveness_of(store: Store, worker: str) -> Liveness:
+    """The liveness of a worker, in the way that its store allows."""
     database = store.blocking(Role.HEARTBEAT)
     if store.sidecar is None:
-        return RowPulse(database, worker)
-    return FilePulse(store.sidecar, database, worker)
+        return RowLiveness(database, worker)
+    return FileLiveness(store.sidecar, database, worker)
 
 
-class RowPulse:
+class RowLiveness:
     """The counter in the worker's row, on a connection that waits for nobody."""
 
     def __init__(self, database: BlockingDatabase, worker: str) -> None:
@@ -68,7 +68,7 @@ class RowPulse:
         self._database.close()
 
 
-class FilePulse:
+class FileLiveness:
     """The counter in a file of the worker's own, locked for as long as its process lives.
 
     A free lock proves a death only within the same boot and for the same file; a stopped process keeps its lock, so its

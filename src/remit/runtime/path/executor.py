@@ -38,10 +38,10 @@ from remit.runtime.handlers.processes import ProcessPool
 from remit.runtime.handlers.returned import PLAIN, finished, finished_in_thread
 from remit.runtime.handlers.runs import Completion, Interruption, LiveRun, Services
 from remit.runtime.handlers.settle import settle
-from remit.runtime.handlers.threads import Raised, ThreadCrew
+from remit.runtime.handlers.threads import Raised, ThreadPool
 from remit.runtime.path.completer import Completer
 from remit.runtime.path.ledger import Ledger
-from remit.runtime.path.prefetch import Intake
+from remit.runtime.path.prefetch import Prefetch
 from remit.runtime.path.prober import Prober
 from remit.runtime.path.settlement import Settlement
 from remit.runtime.path.watchdog import Watchdog
@@ -64,10 +64,10 @@ class Entry:
 class Slot:
     """One task that runs jobs of one queue."""
 
-    __slots__ = ("abandoned", "intake", "returned", "run", "task")
+    __slots__ = ("abandoned", "prefetch", "returned", "run", "task")
 
-    def __init__(self, intake: Intake) -> None:
-        self.intake = intake
+    def __init__(self, prefetch: Prefetch) -> None:
+        self.prefetch = prefetch
         self.task: asyncio.Task[None] | None = None
         self.run: LiveRun | None = None
         self.abandoned = False
@@ -81,7 +81,7 @@ class Executor:
     def __init__(
         self,
         entries: Mapping[int, Entry],
-        intakes: Mapping[str, Intake],
+        prefetches: Mapping[str, Prefetch],
         contexts: Mapping[str, object],
         completer: Completer,
         ordered_completer: Completer,
@@ -95,7 +95,7 @@ class Executor:
         suspect_gone: Callable[[], None],
     ) -> None:
         self._entries = entries
-        self._intakes = intakes
+        self._prefetches = prefetches
         self._contexts = contexts
         self._completer = completer
         self._ordered_completer = ordered_completer
@@ -109,7 +109,7 @@ class Executor:
         self._processes = processes
         self._suspect_gone = suspect_gone
         self._pid, self._thread = os.getpid(), threading.get_ident()
-        self._threads = ThreadCrew()
+        self._threads = ThreadPool()
         self.suspect: LiveRun | None = None
         """The suspect that runs, or is about to: one at a time, see `Ledger.suspect`. It may outlive its lease."""
         self._starting = False
@@ -131,13 +131,13 @@ class Executor:
         self._release = contain(self._loop)
         forks.in_children(self)
         self.watchdog.start()
-        for intake in self._intakes.values():
-            for _ in range(intake.concurrency):
-                self._open_slot(intake)
+        for prefetch in self._prefetches.values():
+            for _ in range(prefetch.concurrency):
+                self._open_slot(prefetch)
 
-    def _open_slot(self, intake: Intake) -> None:
-        slot = Slot(intake)
-        slot.task = asyncio.create_task(self._work(slot), name=f"remit-slot {intake.queue}")
+    def _open_slot(self, prefetch: Prefetch) -> None:
+        slot = Slot(prefetch)
+        slot.task = asyncio.create_task(self._work(slot), name=f"remit-slot {prefetch.queue}")
         self._slots[slot.task] = slot
         slot.task.add_done_callback(self._closed_slot)
 
@@ -146,7 +146,7 @@ class Executor:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._telemetry.crashed("slot", error)
         if not (slot.abandoned or self._torn_down):
-            self._open_slot(slot.intake)
+            self._open_slot(slot.prefetch)
 
     @property
     def _torn_down(self) -> bool:
@@ -156,10 +156,10 @@ class Executor:
     # --- one job after the other
 
     async def _work(self, slot: Slot) -> None:
-        task, intake = slot.task, slot.intake
+        task, prefetch = slot.task, slot.prefetch
         assert task is not None
         while not (slot.abandoned or task.cancelling() or _is_doomed(task)):
-            claim = await intake.take()
+            claim = await prefetch.take()
             try:
                 await self._handle(claim, slot)
             except BaseException as error:
@@ -168,7 +168,7 @@ class Executor:
                 self._failed(claim, slot, error)
             finally:
                 if not slot.abandoned:
-                    intake.done()
+                    prefetch.done()
 
     def _failed(self, claim: Claim, slot: Slot, error: BaseException) -> None:
         """A bug of our own, or a cancellation that an earlier handler left behind, costs the job no more than a try."""
@@ -462,8 +462,8 @@ class Executor:
         self._leave(run, slot)
         self._leave_suspect(run)
         self._settle(run, outcome, asyncio.CancelledError())
-        slot.intake.done()
-        self._open_slot(slot.intake)
+        slot.prefetch.done()
+        self._open_slot(slot.prefetch)
 
     def expired(self, claim: Claim) -> None:
         """The statement that claimed it found that its time was up, and ended it."""
