@@ -107,8 +107,8 @@ class World:
         """
         async with asyncio.timeout(PATIENCE):
             while not fate.dead and (
-                len(worker.ledger)
-                or len(worker.completer)
+                len(worker.claims.ledger)
+                or len(worker.parts.completer)
                 or (fate.name in BY_THEMSELVES and fate.calls[fate.name] < fate.number)
                 or await self.left()
             ):
@@ -184,7 +184,7 @@ W = TypeVar("W", bound=World)
 
 async def end(worker: Worker) -> None:
     """End what is left of a worker whose process has died: every call of it is refused, so nothing is written."""
-    await worker._close()
+    await worker.close()
 
 
 @pytest.fixture

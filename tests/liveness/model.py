@@ -3,8 +3,8 @@
 Everything that decides is real: `Producer`, `Prefetch`, `Ledger`, `SharedWakeup`, `Poller`. What stands around them
 promises no more than the real parts do. A wakeup notifies only of what is committed while it is armed, some time later,
 and, as on SQLite, perhaps once only until it is armed again; an enqueue that began before that holds it back, as the
-gate of PostgreSQL does. A statement takes a while before and after the moment at which it takes effect. Heads and claims are
-two statements, so other workers come between them.
+gate of PostgreSQL does. A statement takes a while before and after the moment at which it takes effect. Heads and
+claims are two statements, so other workers come between them.
 
 Fallbacks are an hour, so that a lost wake-up is a wait of an hour.
 """
@@ -29,7 +29,7 @@ from remit.jobs import queries
 from remit.runtime.path import ledger as ledgers
 from remit.runtime.path import prefetch as prefetches
 from remit.runtime.path.executor import Executor
-from remit.runtime.path.ledger import Ledger
+from remit.runtime.path.ledger import Claims
 from remit.runtime.path.prefetch import Prefetch
 from remit.runtime.path.producer import Producer
 from remit.runtime.wakeup import Found, Poller, SharedWakeup
@@ -227,9 +227,12 @@ class Table:
         for worker in self.workers:
             prefetch = worker.prefetches[queue]
             is_free = (
-                prefetch.running + prefetch.waiting < prefetch.concurrency and len(worker.ledger) < ledgers.MOST_HELD
+                prefetch.running + prefetch.waiting < prefetch.concurrency
+                and len(worker.claims.ledger) < ledgers.MOST_HELD
             )
-            if is_free and (plain or (ready and worker.ledger.suspect is None and worker.executor.suspect is None)):
+            if is_free and (
+                plain or (ready and worker.claims.ledger.suspect is None and worker.executor.suspect is None)
+            ):
                 return True
         return False
 
@@ -265,7 +268,7 @@ class ModelWorker:
     def __init__(self, table: Table) -> None:
         self.table = table
         self.executor = SimpleNamespace(suspect=None)
-        self.ledger = Ledger(self._wake)
+        self.claims = Claims(self._wake)
         self.prefetches = {
             f"q{number}": Prefetch(f"q{number}", slots, self._wake) for number, slots in enumerate(table.world.slots)
         }
@@ -277,7 +280,7 @@ class ModelWorker:
             cast("Store", SimpleNamespace(capabilities=frozenset(capabilities))),
             cast("Database", _Database(table)),
             self.prefetches,
-            lambda: self.ledger,
+            self.claims,
             cast("Executor", self.executor),
             self.wakeup,
             Telemetry(),
@@ -318,7 +321,7 @@ class ModelWorker:
     async def _complete(self, row: Stored, token: int) -> None:
         await self.table.delay()
         del self.table.rows[row.id]
-        self.ledger.drop(row.id, token)
+        self.claims.ledger.drop(row.id, token)
         self.table.watch()
 
 

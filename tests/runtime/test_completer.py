@@ -20,7 +20,7 @@ from remit.jobs.model import Allotment, Claim, Ended
 from remit.jobs.states import Completed, GaveUp, Snoozed, State, decide
 from remit.runtime import operations as workers
 from remit.runtime.path.completer import Completer
-from remit.runtime.path.ledger import Ledger
+from remit.runtime.path.ledger import Claims, Ledger
 from remit.runtime.path.settlement import Settlement
 from remit.telemetry import Telemetry
 
@@ -67,8 +67,10 @@ def ended(claim: Claim, outcome: Completed | Snoozed | GaveUp) -> Ended:
 
 
 def the_completer(database: Database, ledger: Ledger, telemetry: Telemetry) -> Completer:
-    settlement = Settlement(lambda: ledger, telemetry, lambda _: None, lambda _: None, lambda: None)
-    return Completer(database, lambda: ledger, settlement, telemetry)
+    claims = Claims()
+    claims.ledger = ledger
+    settlement = Settlement(claims, telemetry, lambda _: None, lambda _: None, lambda: None)
+    return Completer(database, claims, settlement, telemetry)
 
 
 async def complete(store: Store, ledger: Ledger, batch: list[Ended]) -> Telemetry:

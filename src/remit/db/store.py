@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import StrEnum
-from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from remit.db.statements import Dialect
-from remit.db.transaction import BlockingDatabase, Database, Role, Transaction
+from remit.db.transaction import BlockingDatabase, Database, Role, Transaction, Work
 
 
 class Capability(StrEnum):
@@ -45,6 +44,32 @@ class Wakeup(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+Beat: TypeAlias = Callable[[str], Work[bool]]
+Counters: TypeAlias = Work[dict[str, int]]
+
+
+class Liveness(Protocol):
+    """How a worker shows that it lives, and sees which others do. It blocks, and is used from one thread."""
+
+    def beat(self, health: str) -> bool:
+        """Show life; False if the registration is gone, which ends that incarnation. `health` is JSON."""
+        ...
+
+    def observe(self) -> dict[str, int]:
+        """The counter of every registered worker."""
+        ...
+
+    def may_be_alive(self, worker: str) -> bool:
+        """Whether there is a sign of life of a worker whose counter stands still."""
+        ...
+
+    def sweep(self, registered: Collection[str]) -> None:
+        """Remove what dead workers left; these are registered. May be called from any thread."""
+        ...
+
+    def close(self) -> None: ...
 
 
 class MigrationTarget(Protocol):
@@ -96,9 +121,12 @@ class Store(Protocol):
         """A wakeup that calls `notify` on the running event loop, with what it notifies of."""
         ...
 
-    @property
-    def sidecar(self) -> Path | None:
-        """A folder beside the database for files of this machine's processes; None where machines share the store."""
+    def liveness(self, database: BlockingDatabase, worker: str, beat: Beat, counters: Counters) -> Liveness:
+        """The liveness of a worker, on a database that nobody else uses.
+
+        `beat` makes the operation that moves the counter in the worker's row, and writes its health there; `counters`
+        reads the counters of all rows.
+        """
         ...
 
     def migrate(self, steps: Callable[[MigrationTarget], None]) -> None:

@@ -6,11 +6,11 @@ import hashlib
 import re
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import psycopg
 
 from remit.db import handles
+from remit.db.liveness import RowLiveness
 from remit.db.postgres.address import Address
 from remit.db.postgres.connecting import Connecting
 from remit.db.postgres.connection import AwaitingPostgres, BlockingPostgres, StatementContext, translate
@@ -19,8 +19,8 @@ from remit.db.postgres.sessions import BlockingSession
 from remit.db.postgres.settings import BY_INDEX, PINNED, REQUIRED, REQUIRED_OF_POOLERS, as_statement, settings_of
 from remit.db.postgres.wakeup import ListeningWakeup, PollingWakeup
 from remit.db.statements import Dialect
-from remit.db.store import Capability, MigrationTarget, Notify, Wakeup
-from remit.db.transaction import Role, Transaction
+from remit.db.store import Beat, Capability, Counters, Liveness, MigrationTarget, Notify, Wakeup
+from remit.db.transaction import BlockingDatabase, Role, Transaction
 from remit.errors import ConfigurationError
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,40}")
@@ -32,7 +32,6 @@ class PostgresStore:
     """A PostgreSQL database. `pooler=True`: behind a transaction pooler, so no session state and no LISTEN."""
 
     dialect: Dialect = "postgres"
-    sidecar: Path | None = None
 
     def __init__(
         self, url: str, *, schema: str = "remit", pooler: bool = False, now: int | None = None, patience: float = 10.0
@@ -85,6 +84,9 @@ class PostgresStore:
         if Capability.NOTIFY not in self.capabilities:
             return PollingWakeup()
         return ListeningWakeup(partial(self._connecting.awaiting, Role.LISTEN), self.context, notify)
+
+    def liveness(self, database: BlockingDatabase, worker: str, beat: Beat, counters: Counters) -> Liveness:
+        return RowLiveness(database, beat, counters)
 
     def adopt(self, handle: object) -> Transaction:
         return handles.adopt(handle, "postgres", self.schema, self.context.fill_params)

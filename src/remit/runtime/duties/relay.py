@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from remit.catalog import exponential
 from remit.db.store import EVENTS, Capability, Store
-from remit.db.transaction import Database
+from remit.db.transaction import Database, Role
 from remit.errors import StoreError
 from remit.outbox import operations
 from remit.outbox.model import NOT_THE_EVENT, Dispatched, EventState, Lane
@@ -33,6 +33,7 @@ class Relay(Poller):
     """
 
     name = "relay"
+    role = Role.RELAY
 
     def __init__(
         self,

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from remit.db.transaction import Database
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_token
 from remit.runtime import operations
-from remit.runtime.duties.leader import Leader
+from remit.runtime.duties.leader import Leader, LeaderDuty
 from remit.runtime.lease.heartbeat import Heartbeat
-from remit.runtime.lease.liveness import sweep_files
-from remit.runtime.loop import StoreLoop
 from remit.runtime.path.settlement import Settlement
 from remit.telemetry import Telemetry
 
 BATCH = 500
 
 
-class Rescuer(StoreLoop):
+class Rescuer(LeaderDuty):
     """On every sweep: declare the silent dead, then take every running row whose worker is not registered.
 
     The second is not tied to the first: a row that an open transaction pinned, or that a claim in flight brought in
@@ -37,26 +34,20 @@ class Rescuer(StoreLoop):
         rescued: Callable[[], None],
         settlement: Settlement,
         telemetry: Telemetry,
-        sidecar: Path | None,
     ) -> None:
-        super().__init__(database, telemetry)
+        super().__init__(database, leader, interval, telemetry)
         self._heartbeat = heartbeat
-        self._leader = leader
-        self._interval = interval
         self._rescued = rescued
         self._settlement = settlement
-        self._sidecar = sidecar
 
-    async def turn(self) -> float:
-        if not self._leader.leading:
-            return self._interval
-        any_dead = False
-        for worker, beat in self._heartbeat().silent():
+    async def lead(self) -> float:
+        heartbeat, any_dead = self._heartbeat(), False
+        for worker, beat in heartbeat.silent():
             if await self._declare_dead(worker, beat):
                 any_dead = True
                 self._telemetry.declared_dead(worker)
-        if any_dead and self._sidecar is not None:
-            sweep_files(self._sidecar, set(await self.ask(operations.beats)))
+        if any_dead:
+            heartbeat.sweep(await self.ask(operations.beats))
         while await self._sweep() >= BATCH:
             pass
         return self._interval

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 
 from remit.db import fallbacks
-from remit.db.transaction import Database
+from remit.db.transaction import Database, Role
 from remit.outbox import operations
 from remit.outbox.model import Lane
 from remit.runtime.loop import StoreLoop
@@ -26,6 +26,8 @@ class Sequencer(StoreLoop):
     """
 
     name = "sequencer"
+    role = Role.RELAY
+    shares_connection = False
 
     def __init__(self, database: Database, released: Callable[[], None], telemetry: Telemetry) -> None:
         super().__init__(database, telemetry)

@@ -14,11 +14,11 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
+from remit.db.store import Liveness
 from remit.errors import RemitError
-from remit.runtime.lease.liveness import Liveness
 from remit.runtime.lease.observer import Observer
 from remit.telemetry import Telemetry
 
@@ -81,6 +81,10 @@ class Heartbeat:
         """(worker, counter) of workers that may be declared dead."""
         with self._lock:
             return list(self._silent)
+
+    def sweep(self, registered: Collection[str]) -> None:
+        """Remove what dead workers left; these are registered."""
+        self._liveness.sweep(registered)
 
     @property
     def failing(self) -> str | None:

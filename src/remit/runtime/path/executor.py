@@ -17,12 +17,11 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextvars import Context, copy_context
-from dataclasses import dataclass
 from functools import partial
 from types import CoroutineType
 from typing import Any
 
-from remit.catalog import Handler, Hook, Owner, Policy, Subscription, Work, current_origin, running_domain
+from remit.catalog import Hook, Owner, Subscription, Work, current_origin, running_domain
 from remit.codec import ENCODING, decode
 from remit.db import forks
 from remit.db.transaction import Database
@@ -40,7 +39,8 @@ from remit.runtime.handlers.runs import Completion, Interruption, LiveRun, Servi
 from remit.runtime.handlers.settle import settle
 from remit.runtime.handlers.threads import Raised, ThreadPool
 from remit.runtime.path.completer import Completer
-from remit.runtime.path.ledger import Ledger
+from remit.runtime.path.ledger import Claims, Ledger
+from remit.runtime.path.lines import Entry, Lines
 from remit.runtime.path.prefetch import Prefetch
 from remit.runtime.path.prober import Prober
 from remit.runtime.path.settlement import Settlement
@@ -48,17 +48,6 @@ from remit.runtime.path.watchdog import Watchdog
 
 AFTER_A_BUG = 5.0
 """Seconds after which a job is tried again whose run failed by a bug of remit's own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What a worker does with the jobs of one line."""
-
-    spec: Work
-    policy: Policy
-    handler: Handler
-    domain: Owner[Any]
-    load: Callable[[str], Any]
 
 
 class Slot:
@@ -80,28 +69,27 @@ class Executor:
 
     def __init__(
         self,
-        entries: Mapping[int, Entry],
-        prefetches: Mapping[str, Prefetch],
+        lines: Lines,
         contexts: Mapping[str, object],
         completer: Completer,
         ordered_completer: Completer,
         prober: Prober,
         settlement: Settlement,
-        ledger: Callable[[], Ledger],
+        claims: Claims,
         database: Database,
         services: Services,
         hooks: Hooks,
         processes: ProcessPool,
         suspect_gone: Callable[[], None],
     ) -> None:
-        self._entries = entries
-        self._prefetches = prefetches
+        self._entries = lines.entries
+        self._prefetches = lines.prefetches
         self._contexts = contexts
         self._completer = completer
         self._ordered_completer = ordered_completer
         self._prober = prober
         self._settlement = settlement
-        self._ledger = ledger
+        self._claims = claims
         self._database = database
         self._services = services
         self._telemetry = services.telemetry
@@ -173,11 +161,11 @@ class Executor:
     def _failed(self, claim: Claim, slot: Slot, error: BaseException) -> None:
         """A bug of our own, or a cancellation that an earlier handler left behind, costs the job no more than a try."""
         self._telemetry.broken(claim.name, claim.id, error)
-        if not slot.abandoned and self._ledger().knows(claim.id, claim.token):
+        if not slot.abandoned and self._claims.ledger.knows(claim.id, claim.token):
             self._put(claim, Failed(describe(error), AFTER_A_BUG))
 
     async def _handle(self, claim: Claim, slot: Slot) -> None:
-        ledger = self._ledger()
+        ledger = self._claims.ledger
         if not ledger.knows(claim.id, claim.token):
             return  # fenced, or released, while it waited
         entry = self._entries[claim.line]

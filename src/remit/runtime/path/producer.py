@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from remit.catalog.policies import LAST_PRIORITY
 from remit.db import fallbacks
 from remit.db.store import JOBS, Capability, Store
-from remit.db.transaction import Database, Transaction
+from remit.db.transaction import Database, Role, Transaction
 from remit.jobs import operations
 from remit.jobs.model import Allotment, Claim
 from remit.jobs.shares import by_priority, even
+from remit.runtime.loop import Signal
 from remit.runtime.path.executor import Executor
-from remit.runtime.path.ledger import Ledger
+from remit.runtime.path.ledger import Claims, Ledger
 from remit.runtime.path.prefetch import Prefetch
 from remit.runtime.wakeup import Found, Poller, SharedWakeup
 from remit.telemetry import Telemetry
@@ -40,38 +41,39 @@ class Producer(Poller):
     """
 
     name = "producer"
+    role = Role.CLAIM
+    woken_by = frozenset({Signal.WORK})
 
     def __init__(
         self,
         store: Store,
         database: Database,
         prefetches: Mapping[str, Prefetch],
-        ledger: Callable[[], Ledger],
+        claims: Claims,
         executor: Executor,
         wakeup: SharedWakeup,
         telemetry: Telemetry,
     ) -> None:
         super().__init__(database, wakeup, telemetry, hears=JOBS)
         self._prefetches = prefetches
-        self._ledger = ledger
+        self._claims = claims
         self._executor = executor
         self._looks_first = Capability.SEVERAL_WRITERS not in store.capabilities
         self._turns = 0
-        self.claims = 0
 
     async def turn(self) -> float:
         return fallbacks.SATURATED if self._is_saturated() else await super().turn()
 
     def _is_saturated(self) -> bool:
         """Whether everything refuses: then a look would be in vain."""
-        if not self._ledger().has_room():
+        if not self._claims.ledger.has_room():
             return True
         prefetches = [prefetch for prefetch in self._prefetches.values() if prefetch.lines]
         return bool(prefetches) and not any(prefetch.room() for prefetch in prefetches)
 
     async def poll(self) -> Found:
         """Claim for every queue that has room."""
-        ledger = self._ledger()
+        ledger = self._claims.ledger
         if not ledger.has_room():
             return Found.NOTHING
         rooms = {
@@ -98,7 +100,6 @@ class Producer(Poller):
             reply = await self.ask(lambda tx: self._take(tx, rooms, in_vain, ledger.worker, token, suspects=suspects))
             if not ledger.fenced:
                 ledger.take(reply.claims)
-        self.claims += 1
         return reply
 
     async def _take(
