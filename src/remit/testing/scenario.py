@@ -145,7 +145,7 @@ class Waits:
     # --- looking
 
     def _is_settled(self) -> bool:
-        """Whether nothing is under way. The second look at the events sees what a run has published between the others."""
+        """Whether nothing is under way. The second look at events sees what a run published between the others."""
         before = self._dispatched()
         return before is not None and not self._has_work() and self._dispatched() == before
 
