@@ -76,9 +76,9 @@ class Load:
             takes = self._random.choice(TAKES)
             rate = min(MOST_PER_SECOND, self._random.uniform(0.2, 0.6) * SLOTS[queue] / max(takes, 0.001))
             burst = self._random.choice((1, 1, 1, 5, 20))
-            while at < min(ends, self.seconds):
-                at += self._random.expovariate(rate / burst)
+            while (at := at + self._random.expovariate(rate / burst)) < min(ends, self.seconds):
                 yield self._sending(at, queue, burst, takes)
+            at = ends
 
     def _sending(self, at: float, queue: str, burst: int, takes: float) -> Sending:
         fails = self._random.choice((0,) * 9 + (1,)) if queue != "processes" else 0
