@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,10 +16,10 @@ from tests.liveness.fleet import BACKOFF, SLOTS, Few, InProcess, InThread, Many,
 from tests.liveness.judge import Fleet, Span, Wait
 
 JOBS = {"one": One, "few": Few, "many": Many, "threads": InThread, "processes": InProcess}
-TAKES = (0.0, 0.001, 0.005, 0.03, 0.2)
+TAKES = (0.0, 0.001, 0.005, 0.03, 0.1)
 """Seconds that a handler takes."""
-MOST_PER_SECOND = 60
-"""Of one queue: what the two cores of a small machine send and run beside other tests."""
+MOST_PER_SECOND = 200
+"""Of all queues: what the two cores of a small machine send and run beside other tests."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class Load:
     seconds: float
     trace: Path
     queues: tuple[str, ...] = ()
-    sendings: list[Sending] = field(default_factory=list)
+    rounds: list[list[Sending]] = field(default_factory=list)
+    """Each begins when all of the one before has ended: a signal that is lost at an end is made up for by nothing."""
     pauses: list[Pause] = field(default_factory=list)
     sent: dict[int, float] = field(default_factory=dict)
     """By number of a message: when its sender knew that it was committed, or when it was due."""
@@ -58,25 +59,29 @@ class Load:
         self._numbers = count()
         self.trace.touch()
         self.queues = tuple(self._random.sample(sorted(SLOTS), self._random.choice((1, 2, 3, len(SLOTS)))))
-        for queue in self.queues:
-            self.sendings += self._stream(queue)
-        self.sendings.sort(key=lambda sending: sending.at)
+        planned = 0.0
+        while planned < self.seconds:
+            seconds = self._random.choice((0.1, 0.2, 0.3, 0.3, 1.0))
+            self.rounds.append(self._round(seconds))
+            planned += seconds
         if self._random.random() < 0.5:
             at = self._random.uniform(0.1, 0.6) * self.seconds
             self.pauses.append(Pause(at, self._random.choice(self.queues), self._random.uniform(0.05, 0.4)))
 
-    def _stream(self, queue: str) -> Iterator[Sending]:
+    def _round(self, seconds: float) -> list[Sending]:
+        sendings = [sending for queue in self.queues for sending in self._stream(queue, seconds)]
+        return sorted(sendings, key=lambda sending: sending.at)
+
+    def _stream(self, queue: str, seconds: float) -> Iterator[Sending]:
         """Phases of a steady rate, of bursts and of silence."""
         at = 0.0
-        while at < self.seconds:
-            ends = at + self._random.uniform(0.2, 1.0)
-            if self._random.random() < 0.2:
-                at = ends
-                continue
+        while at < seconds:
+            ends = min(seconds, at + self._random.uniform(0.1, 0.6))
             takes = self._random.choice(TAKES)
-            rate = min(MOST_PER_SECOND, self._random.uniform(0.2, 0.6) * SLOTS[queue] / max(takes, 0.001))
-            burst = self._random.choice((1, 1, 1, 5, 20))
-            while (at := at + self._random.expovariate(rate / burst)) < min(ends, self.seconds):
+            share = self._random.choice((0.0, 0.2, 0.5, 0.8))
+            burst = self._random.choice((1, 1, 1, 1, 5))
+            rate = min(MOST_PER_SECOND / len(self.queues), share * SLOTS[queue] / max(takes, 0.001)) / burst
+            while rate and (at := at + self._random.expovariate(rate)) < ends:
                 yield self._sending(at, queue, burst, takes)
             at = ends
 
@@ -94,24 +99,33 @@ class Load:
         return Sending(at, queue, tuple(JOBS[queue](number=number, **common) for number in numbers), delay)
 
     @property
-    def messages(self) -> int:
-        return sum(len(sending.messages) for sending in self.sendings)
+    def sendings(self) -> Iterator[Sending]:
+        return chain.from_iterable(self.rounds)
+
+    @property
+    def messages(self) -> Iterator[Message]:
+        return chain.from_iterable(sending.messages for sending in self.sendings)
 
     # --- what is done
 
-    async def run(self, app: Remit) -> None:
-        """Send, pause and resume as planned."""
+    async def run(self, app: Remit, patience: float) -> None:
+        """Send, pause and resume as planned; `patience` is how long a round may take to end."""
+        begin = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for pause in self.pauses:
+                group.create_task(self._pause(begin, pause, app))
+            for sendings in self.rounds:
+                await self._play(sendings)
+                await self._ended(patience)
+
+    async def _play(self, sendings: list[Sending]) -> None:
         begin = time.monotonic()
         async with asyncio.TaskGroup() as group:
             for queue in self.queues:
-                group.create_task(self._send(begin, queue))
-            for pause in self.pauses:
-                group.create_task(self._pause(begin, pause, app))
+                group.create_task(self._send(begin, [sending for sending in sendings if sending.queue == queue]))
 
-    async def _send(self, begin: float, queue: str) -> None:
-        for sending in self.sendings:
-            if sending.queue != queue:
-                continue
+    async def _send(self, begin: float, sendings: list[Sending]) -> None:
+        for sending in sendings:
             await asyncio.sleep(begin + sending.at - time.monotonic())
             match sending.messages[0]:
                 case Seen() | Turned():
@@ -129,15 +143,14 @@ class Load:
         await app.queues.resume(f"fleet.{pause.queue}")
         self.paused.setdefault(pause.queue, []).append(Span(start, time.time()))
 
-    async def ended(self, patience: float) -> None:
-        """Wait until all has ended, or for so long that what has not is late for sure."""
+    async def _ended(self, patience: float) -> None:
+        """Wait until all that was sent has ended, or for so long that what has not is late for sure."""
         deadline = time.monotonic() + patience
-        while time.monotonic() < deadline and not self._has_ended():
+        expected = sum(1 + message.fails for message in self.messages if message.number in self.sent)
+        while time.monotonic() < deadline:
+            if sum(line.startswith("end ") for line in self.trace.read_text().splitlines()) >= expected:
+                return
             await asyncio.sleep(0.02)
-
-    def _has_ended(self) -> bool:
-        ends = sum(line.startswith("end ") for line in self.trace.read_text().splitlines())
-        return ends >= sum(1 + message.fails for sending in self.sendings for message in sending.messages)
 
     # --- what was seen
 
