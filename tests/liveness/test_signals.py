@@ -20,8 +20,8 @@ import remit
 from remit import Domain, Event, Job, JobRef, Remit, Retry, RetryAfter, Run, Snooze, fixed
 from remit.db import fallbacks
 from remit.db.transaction import Role
-from remit.runtime import ledger as ledgers
-from remit.runtime.service import Loop
+from remit.runtime.loop import Loop
+from remit.runtime.path import ledger as ledgers
 from remit.runtime.worker import Worker
 from tests.runtime.canal import complete
 from tests.runtime.working import all_ended, ended, in_state, opened, until
@@ -356,7 +356,7 @@ async def test_events_that_come_while_a_worker_is_idle_are_delivered(store_url: 
 async def test_more_events_than_one_batch_of_the_relay_are_delivered(
     store_url: str, sleepers: Sleepers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("remit.runtime.relay.BATCH", 10)
+    monkeypatch.setattr("remit.runtime.duties.relay.BATCH", 10)
     async with working(store_url, sleepers):
         await beacon.publish_many([Lit(number=number) for number in range(55)])
         await until(lambda: len(shared.delivered) == 55, "all are delivered")
@@ -365,7 +365,7 @@ async def test_more_events_than_one_batch_of_the_relay_are_delivered(
 async def test_an_event_that_could_not_be_dispatched_is_dispatched_when_its_next_try_is_due(
     store_url: str, sleepers: Sleepers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("remit.runtime.relay._BACKOFF", fixed(0.1))
+    monkeypatch.setattr("remit.runtime.duties.relay._BACKOFF", fixed(0.1))
     async with opened(store_url, beacon) as app:
         ref = await beacon.publish(Flickered(number=1))
         await change(app, "event", "payload = '{'")

@@ -1,0 +1,166 @@
+"""Claims jobs for the queues that have room, and sleeps on the bell when there is nothing to claim."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from remit.catalog.policies import LAST_PRIORITY
+from remit.db import fallbacks
+from remit.db.store import JOBS, Capability, Store
+from remit.db.transaction import Database, Transaction
+from remit.jobs import operations
+from remit.jobs.model import Allotment, Claim
+from remit.jobs.shares import by_priority, even
+from remit.runtime.path.executor import Executor
+from remit.runtime.path.ledger import Ledger
+from remit.runtime.path.prefetch import Intake
+from remit.runtime.wakeup import Look, Lookout, Watch
+from remit.telemetry import Telemetry
+
+
+@dataclass(slots=True)
+class _Reply:
+    """What one claim asked for, and what it got."""
+
+    heads: dict[str, dict[int, int]] = field(default_factory=dict)
+    """Of the queues whose heads were read: the best priority of each line."""
+    allotments: list[Allotment] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+    expired: list[Claim] = field(default_factory=list)
+
+
+class Producer(Lookout):
+    """One statement claims for all queues. While a queue's backlog is known to be longer than the room, or writers
+    exclude each other, the heads of its lines are read first, so that priorities hold between lines too.
+
+    It sleeps without a look only where every queue, or the ledger, refused it: each refusal is followed by a call when
+    there is room (`Intake.room`, `Ledger.has_room`).
+    """
+
+    name = "producer"
+
+    def __init__(
+        self,
+        store: Store,
+        database: Database,
+        intakes: Mapping[str, Intake],
+        ledger: Callable[[], Ledger],
+        executor: Executor,
+        watch: Watch,
+        telemetry: Telemetry,
+    ) -> None:
+        super().__init__(database, watch, telemetry, hears=JOBS)
+        self._intakes = intakes
+        self._ledger = ledger
+        self._executor = executor
+        self._looks_first = Capability.SEVERAL_WRITERS not in store.capabilities
+        self._turns = 0
+        self.claims = 0
+
+    async def turn(self) -> float:
+        return fallbacks.SATURATED if self._is_saturated() else await super().turn()
+
+    def _is_saturated(self) -> bool:
+        """Whether everything refuses: then a look would be in vain."""
+        if not self._ledger().has_room():
+            return True
+        intakes = [intake for intake in self._intakes.values() if intake.lines]
+        return bool(intakes) and not any(intake.room() for intake in intakes)
+
+    async def look(self) -> Look:
+        """Claim for every queue that has room."""
+        ledger = self._ledger()
+        if not ledger.has_room():
+            return Look.NOTHING
+        rooms = {name: room for name, intake in self._intakes.items() if intake.lines and (room := intake.room())}
+        found, in_vain = Look.NOTHING, Counter[int]()
+        while rooms:
+            reply = await self._claim(ledger, rooms, in_vain)
+            if ledger.fenced:
+                return Look.NOTHING
+            for claim in reply.expired:
+                self._executor.expired(claim)
+            if self._distribute(reply, rooms) or reply.expired:
+                found = Look.MORE
+            elif reply.claims and found is Look.NOTHING:
+                found = Look.ALL
+            rooms = self._outrun(reply, rooms, in_vain)
+        return found
+
+    async def _claim(self, ledger: Ledger, rooms: dict[str, int], in_vain: Counter[int]) -> _Reply:
+        self._turns += 1
+        suspects = ledger.suspect is None and self._executor.suspect is None
+        with ledger.claiming() as token:
+            reply = await self.ask(lambda tx: self._take(tx, rooms, in_vain, ledger.worker, token, suspects=suspects))
+            if not ledger.fenced:
+                ledger.take(reply.claims)
+        self.claims += 1
+        return reply
+
+    async def _take(
+        self, tx: Transaction, rooms: dict[str, int], in_vain: Counter[int], worker: str, token: int, *, suspects: bool
+    ) -> _Reply:
+        reply = _Reply()
+        await self._allot(tx, reply, rooms, in_vain, suspects=suspects)
+        if reply.allotments:
+            reply.claims, reply.expired = await operations.claim(
+                tx, reply.allotments, worker=worker, token=token, suspects=suspects
+            )
+        return reply
+
+    async def _allot(
+        self, tx: Transaction, reply: _Reply, rooms: dict[str, int], in_vain: Counter[int], *, suspects: bool
+    ) -> None:
+        look: list[str] = []
+        for name, room in rooms.items():
+            lines = self._intakes[name].lines
+            crowded = len(lines) > 1 and (self._intakes[name].more or room < len(lines))
+            if self._looks_first or crowded:
+                look.append(name)
+            else:
+                reply.allotments += even(name, lines, room)
+        if look:
+            wanted = [(line, name) for name in look for line in self._intakes[name].lines]
+            heads = await operations.heads(tx, wanted, suspects=suspects)
+            for name in look:
+                own = {
+                    line: LAST_PRIORITY if in_vain[line] else heads[line]
+                    for line in self._intakes[name].lines
+                    if line in heads and in_vain[line] < 2
+                }
+                reply.heads[name] = own
+                reply.allotments += by_priority(name, own, rooms[name], self._turns)
+
+    def _distribute(self, reply: _Reply, rooms: dict[str, int]) -> bool:
+        """Give the queues their jobs; answers whether some line may hold more."""
+        taken = Counter(claim.line for claim in reply.claims)
+        claims_of: dict[str, list[Claim]] = {name: [] for name in rooms}
+        queue_of = {line: name for name in rooms for line in self._intakes[name].lines}
+        for claim in reply.claims:
+            claims_of[queue_of[claim.line]].append(claim)
+        partly = {each.queue for each in reply.allotments if taken[each.line] and each.may_leave(taken[each.line])}
+        for name, batch in claims_of.items():
+            intake = self._intakes[name]
+            intake.more = name in partly
+            if batch:
+                intake.put(batch)
+        return bool(partly)
+
+    def _outrun(self, reply: _Reply, rooms: dict[str, int], in_vain: Counter[int]) -> dict[str, int]:
+        """The queues, with their room, that got nothing although not all that their heads showed was asked for.
+
+        Another worker was faster, or a transaction holds the head of a line. That hides no other job: the next claim
+        takes such a line last and without a ceiling, and the one after that leaves it out.
+        """
+        if reply.expired:
+            return {}
+        got = {claim.line for claim in reply.claims}
+        outrun: dict[str, int] = {}
+        for name, heads in reply.heads.items():
+            asked = [each for each in reply.allotments if each.queue == name]
+            if got.isdisjoint(heads) and (len(asked) < len(heads) or any(each.may_leave(0) for each in asked)):
+                in_vain.update(each.line for each in asked)
+                outrun[name] = rooms[name]
+        return outrun
