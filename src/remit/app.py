@@ -12,7 +12,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from remit import schema
-from remit.catalog import Binding, Catalog, Defaults, Domain, Outbox, Rail, RunHook, examine_hook, stated
+from remit.catalog import (
+    MAX_HOPS,
+    Binding,
+    Catalog,
+    Defaults,
+    Domain,
+    Outbox,
+    Rail,
+    RunHook,
+    examine_hook,
+    hop_limit,
+    stated,
+)
 from remit.client import (
     Ambient,
     DirectRail,
@@ -57,7 +69,9 @@ class Remit:
     for every job that says nothing else. `schema` names the PostgreSQL schema (default `remit`); `pooler=True` says
     that a transaction pooler stands before the server: no session state, polling instead of LISTEN. `lease`, `grace`
     and `prune_every` are seconds; see `WorkerSettings`. `max_tasks_per_child` is after how many jobs the child process
-    of a process-mode handler is replaced (default: never). `name` stands in messages about this application.
+    of a process-mode handler is replaced (default: never). `max_hops` is how many events may follow from one cause,
+    each published by a handler of the one before (default 100; None for no limit): a guard against loops.
+    `name` stands in messages about this application.
 
     `outbox` says how long events are kept; see `Outbox`. `rail` says how `publish_soon` buffers; see `Rail`. `scope`
     names the keys of a tenant, which every message must carry (`remit check` sees to it). `require_tx=True` refuses to
@@ -88,6 +102,7 @@ class Remit:
         grace: float = 30.0,
         prune_every: float = 60.0,
         max_tasks_per_child: int | None = None,
+        max_hops: int | None = MAX_HOPS,
         name: str | None = None,
         outbox: Outbox | None = None,
         rail: Rail | None = None,
@@ -101,7 +116,7 @@ class Remit:
             raise ConfigurationError("no database: pass a URL to Remit(…), or set REMIT_DATABASE_URL")
         settings = WorkerSettings(log=(stated("outbox", outbox, Outbox) or Outbox()).resolve())
         self._settings = _set(settings, lease=lease, grace=grace, prune_every=prune_every)
-        self._settings = _limited(self._settings, max_tasks_per_child)
+        self._settings = replace(_limited(self._settings, max_tasks_per_child), max_hops=hop_limit(max_hops))
         self.store = open_store(url, schema=schema, pooler=pooler)
         self.catalog = Catalog(domains, defaults, scope, log=settings.log)
         self.name = name or f"Remit({self.store.describe()})"
@@ -113,6 +128,7 @@ class Remit:
             "grace": grace,
             "prune_every": prune_every,
             "max_tasks_per_child": max_tasks_per_child,
+            "max_hops": max_hops,
             "outbox": outbox,
             "rail": rail,
             "scope": self.catalog.scope_keys,
@@ -120,7 +136,9 @@ class Remit:
             "ambient": ambient,
             "boundaries": boundaries,
         }
-        self._child_config = ChildConfig.of(self.catalog, self.store.url, schema=schema, pooler=pooler)
+        self._child_config = ChildConfig.of(
+            self.catalog, self.store.url, schema=schema, pooler=pooler, max_hops=max_hops
+        )
         self._connections = _Connections(self, stated("rail", rail, Rail) or Rail())
         self.refusals = Refusals()
         sender = StoreSender(
@@ -132,6 +150,7 @@ class Remit:
             refusals=self.refusals,
             ambient=ambient,
             require_tx=require_tx,
+            max_hops=max_hops,
         )
         self._binding = Binding(self.name, sender, self.catalog)
         runs = _Runs(self._connections)

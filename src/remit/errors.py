@@ -177,6 +177,12 @@ class IdTaken(RemitError):
         return IdTaken, (self.id, self.stored, self.refused)
 
 
+class TooManyHops(RemitError):
+    """A run would go on with a chain of events that is too long, probably a loop: its message was not sent."""
+
+    code = "too-many-hops"
+
+
 class JobNotFound(RemitError, LookupError):
     """No job has that id: it never existed, its transaction was rolled back, or it was pruned."""
 

@@ -19,6 +19,7 @@ from remit.catalog.events import Event
 from remit.catalog.faces import SyncFace
 from remit.catalog.handlers import Handler, Mode
 from remit.catalog.hooks import Hook, RunHook, examine_hook
+from remit.catalog.hops import MAX_HOPS, event_hops, hop_limit, job_hops
 from remit.catalog.ids import AnyId, id_text
 from remit.catalog.later import kind_of, later_message
 from remit.catalog.messages import Job
@@ -87,6 +88,7 @@ __all__ = [
     "JobSpec",
     "Line",
     "LogRetention",
+    "MAX_HOPS",
     "MessageSpec",
     "Origin",
     "Owner",
@@ -102,9 +104,12 @@ __all__ = [
     "delivery_line",
     "kind_of",
     "later_message",
+    "event_hops",
     "event_spec_of",
     "examine_hook",
+    "hop_limit",
     "id_text",
+    "job_hops",
     "line",
     "on_use",
     "parse_backoff",

@@ -12,13 +12,18 @@ from msgspec import Struct
 
 
 class Origin(Struct, frozen=True):
-    """What a message inherits from the run that sends it. `causation` is the id of its job, `job` the name of that."""
+    """What a message inherits from the run that sends it. `causation` is the id of its job, `job` the name of that.
+
+    `hops` is the depth of the run, see `remit.catalog.hops`; `envelope` what came with the event, if it is a delivery.
+    """
 
     correlation: str
     causation: str
     traceparent: str | None = None
     job: str = ""
     attempt: int = 0
+    hops: int = 0
+    envelope: str | None = None
 
 
 current_origin: Final[ContextVar[Origin | None]] = ContextVar("remit_origin", default=None)

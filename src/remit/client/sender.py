@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeAlias
 
-from remit.catalog import EnqueueRequest, EventRef, JobRef, PublishRequest, current_origin, traceparent
+from remit.catalog import (
+    MAX_HOPS,
+    EnqueueRequest,
+    EventRef,
+    JobRef,
+    PublishRequest,
+    current_origin,
+    event_hops,
+    job_hops,
+    traceparent,
+)
 from remit.client.rail import DirectRail
 from remit.db.handles import is_blocking, type_name
 from remit.db.store import Store
@@ -37,7 +47,7 @@ class StoreSender:
     `database` and `blocking` give the open database of each calling style. Everything that is sent names the store's
     identity, which a foreign transaction does not find: then nothing is written, and the identity is read again, since
     the database may have been dropped and made anew. `ambient` knows of transactions that callers do not pass;
-    `require_tx` refuses to send outside any.
+    `require_tx` refuses to send outside any. `max_hops` is the limit for what handlers send; see `remit.catalog.hops`.
     """
 
     def __init__(
@@ -51,6 +61,7 @@ class StoreSender:
         refusals: Refusals,
         ambient: Sequence[Ambient] = (),
         require_tx: bool = False,
+        max_hops: int | None = MAX_HOPS,
     ) -> None:
         self._store = store
         self._database = database
@@ -60,6 +71,7 @@ class StoreSender:
         self._refusals = refusals
         self._ambient = tuple(ambient)
         self._require_tx = require_tx
+        self._max_hops = max_hops
         self._identity: str | None = None
 
     @property
@@ -69,30 +81,30 @@ class StoreSender:
     # --- jobs
 
     async def send(self, requests: Sequence[EnqueueRequest], *, tx: object | None) -> list[JobRef]:
-        rows = _job_rows(requests)
+        rows = self._job_rows(requests)
         return _job_refs(requests, rows, await self._write(jobs.enqueue, rows, tx))
 
     def send_blocking(self, requests: Sequence[EnqueueRequest], *, tx: object | None) -> list[JobRef]:
-        rows = _job_rows(requests)
+        rows = self._job_rows(requests)
         return _job_refs(requests, rows, self._write_blocking(jobs.enqueue, rows, tx))
 
     # --- events
 
     async def publish(self, requests: Sequence[PublishRequest], *, tx: object | None) -> list[EventRef]:
-        rows = _event_rows(requests)
+        rows = self._event_rows(requests)
         return _event_refs(requests, rows, await self._write(outbox.publish, rows, tx))
 
     def publish_blocking(self, requests: Sequence[PublishRequest], *, tx: object | None) -> list[EventRef]:
-        rows = _event_rows(requests)
+        rows = self._event_rows(requests)
         return _event_refs(requests, rows, self._write_blocking(outbox.publish, rows, tx))
 
     async def publish_soon(self, request: PublishRequest) -> EventRef:
-        [event] = _event_rows([request])
+        [event] = self._event_rows([request])
         await self._rail.put(event)
         return EventRef(event["id"])
 
     def publish_soon_blocking(self, request: PublishRequest) -> EventRef:
-        [event] = _event_rows([request])
+        [event] = self._event_rows([request])
         self._rail.put_blocking(event)
         return EventRef(event["id"])
 
@@ -108,6 +120,22 @@ class StoreSender:
         self._refusals.count(domain, message, kind)
 
     # --- writing
+
+    def _job_rows(self, requests: Sequence[EnqueueRequest]) -> _Rows:
+        origin, cause, limit = current_origin.get(), _cause(), self._max_hops
+        return [
+            row(each, each.id or new_id(), hops=job_hops(origin, limit, each) if origin else 0, **cause)
+            for each in requests
+        ]
+
+    def _event_rows(self, requests: Sequence[PublishRequest]) -> _Rows:
+        origin, cause, limit = current_origin.get(), _cause(), self._max_hops
+        return [
+            event_row(
+                each, each.id or new_id(), hops=event_hops(origin, limit, each.spec.name) if origin else 0, **cause
+            )
+            for each in requests
+        ]
 
     async def _write(self, insert: _Insert, rows: _Rows, tx: object | None) -> int:
         handle = self._transaction(tx)
@@ -199,22 +227,12 @@ _REQUIRED = (
 _IN_A_HANDLER = "; in a handler, run.enqueue(…) and run.publish(…) send in the commit that completes the run"
 
 
-def _origin() -> dict[str, str | None]:
+def _cause() -> dict[str, str | None]:
     """Where what is sent here comes from: the run whose handler sends it, if one does."""
     origin, trace = current_origin.get(), traceparent()
     if origin is None:
         return {"traceparent": trace}
     return {"correlation": origin.correlation, "causation": origin.causation, "traceparent": trace}
-
-
-def _job_rows(requests: Sequence[EnqueueRequest]) -> _Rows:
-    origin = _origin()
-    return [row(request, request.id or new_id(), **origin) for request in requests]
-
-
-def _event_rows(requests: Sequence[PublishRequest]) -> _Rows:
-    origin = _origin()
-    return [event_row(request, request.id or new_id(), **origin) for request in requests]
 
 
 def _job_refs(requests: Sequence[EnqueueRequest], rows: _Rows, written: int) -> list[JobRef]:

@@ -208,6 +208,8 @@ class Claim(Struct):
     """Of a delivery: what came with the event, as the JSON text of an array."""
     timeout: float | None = None
     """Seconds that a run may take, where the call that sent the job said so."""
+    hops: int = 0
+    """Events in the chain of its causes; see `remit.catalog.hops`."""
 
     @property
     def attempt(self) -> int:

@@ -121,7 +121,7 @@ async def claim(
     for row in rows:
         id, state, line, failures, attempts, suspect, encoding, payload, backoff, correlation, name, trace, *rest = row
         held = id, token, line, failures, attempts, suspect > 0, encoding, payload, backoff, correlation, name
-        (claims if state == State.RUNNING else expired).append(Claim(*held, trace, rest[0], rest[4]))
+        (claims if state == State.RUNNING else expired).append(Claim(*held, trace, rest[0], rest[4], rest[5] or 0))
     return claims, expired
 
 

@@ -13,7 +13,7 @@ from remit.jobs.model import micros
 NOT_SAID: dict[str, None] = dict.fromkeys(
     [
         "lane", "run_at", "delay", "expires_at", "expires", "backoff", "timeout", "keep", "correlation", "causation",
-        "scope", "traceparent", "label", "requested_by", "attachment",
+        "hops", "scope", "traceparent", "label", "requested_by", "attachment",
     ]
 )  # fmt: skip
 """What a row may leave out.
@@ -23,9 +23,9 @@ where it is stored already. See `check_ids` in `remit.jobs.operations`.
 """
 
 
-def row(request: EnqueueRequest, id: str, **origin: str | None) -> dict[str, Any]:
-    """One job, ready to be written; what was not said is left out. `origin` are correlation, causation and
-    trace.
+def row(request: EnqueueRequest, id: str, *, hops: int = 0, **origin: str | None) -> dict[str, Any]:
+    """One job, ready to be written; what was not said is left out. `hops` is its depth, `origin` are correlation,
+    causation and trace.
     """
     spec = request.spec
     queue = spec.queue
@@ -52,6 +52,7 @@ def row(request: EnqueueRequest, id: str, **origin: str | None) -> dict[str, Any
         "label": request.label,
         "requested_by": request.requested_by,
         "attachment": request.attachment,
+        "hops": hops or None,
         "scope": request.scope,
         **origin,
     }

@@ -14,13 +14,15 @@ from remit.jobs.ids import new_id
 from remit.jobs.model import micros
 
 NOT_SAID: dict[str, None] = dict.fromkeys(
-    ["lane", "occurred_at", "correlation", "causation", "keep", "scope", "traceparent"]
+    ["lane", "occurred_at", "correlation", "causation", "hops", "keep", "scope", "traceparent"]
 )
 """What a row of an event may leave out. `kinds` is as in a row of a job."""
 
 
-def event_row(request: PublishRequest, id: str, **origin: str | None) -> dict[str, Any]:
-    """One event, ready to be written; what was not said is left out. `origin` are correlation, causation and trace."""
+def event_row(request: PublishRequest, id: str, *, hops: int = 0, **origin: str | None) -> dict[str, Any]:
+    """One event, ready to be written; what was not said is left out. `hops` is its depth, `origin` are correlation,
+    causation and trace.
+    """
     spec = request.spec
     event: dict[str, Any] = {
         "id": id,
@@ -34,6 +36,7 @@ def event_row(request: PublishRequest, id: str, **origin: str | None) -> dict[st
         "lane": request.lane,
         "occurred_at": None if request.occurred_at is None else micros(request.occurred_at),
         "keep": request.keep,
+        "hops": hops or None,
         "scope": request.scope,
         **origin,
     }

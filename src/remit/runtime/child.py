@@ -25,7 +25,6 @@ from typing import Any, NoReturn
 from remit.catalog import (
     DomainSpec,
     Hook,
-    Origin,
     Owner,
     Subscription,
     Work,
@@ -89,7 +88,7 @@ class Child:
         logcontext.install()
         self._config = setup.config
         self._catalog = self._config.catalog()
-        self._gate = Gate(self._catalog, self._refuse)
+        self._gate = Gate(self._catalog, self._refuse, self._config.max_hops)
         self._store: Store | None = None
         self._database: BlockingDatabase | None = None
         self._telemetry = Telemetry()
@@ -167,7 +166,7 @@ class Child:
             raise CatalogError(f"no instance of {call.domain} was made by importing it: write `x = {owner.__name__}()`")
         claim = Claim(
             call.id, call.token, 0, call.failures, call.attempts, False, "json", call.payload, None, call.correlation,
-            call.name, call.traceparent, call.envelope,
+            call.name, call.traceparent, call.envelope, hops=call.hops,
         )  # fmt: skip
         policy = self._catalog.policy(work)
         self._telemetry.worker = call.worker
@@ -324,7 +323,7 @@ def _not_prepared(call: Call, error: BaseException) -> NotPrepared:
 def _call(function: Callable[[Any, Any], Any], message: object, run: LiveRun, hooks: Sequence[Hook]) -> object:
     """Call a handler within its hooks, in the context of its run."""
     running_domain.set(run.domain)
-    current_origin.set(Origin(run.claim.correlation, run.job_id, run.claim.traceparent, run.name, run.attempt))
+    current_origin.set(run.origin)
 
     def handle() -> object:
         returned = finished_without_loop(function(message, run))

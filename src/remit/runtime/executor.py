@@ -22,7 +22,7 @@ from functools import partial
 from types import CoroutineType
 from typing import Any
 
-from remit.catalog import Handler, Hook, Origin, Owner, Policy, Subscription, Work, current_origin, running_domain
+from remit.catalog import Handler, Hook, Owner, Policy, Subscription, Work, current_origin, running_domain
 from remit.codec import ENCODING, decode
 from remit.db import forks
 from remit.db.transaction import Database
@@ -318,7 +318,7 @@ class Executor:
         self, hooks: Sequence[Hook], handler: Coroutine[Any, Any, None], run: LiveRun, slot: Slot
     ) -> None:
         """Call a handler within hooks on the loop. They see how it ended: what it raised, or `run.result`."""
-        current_origin.set(_origin(run))
+        current_origin.set(run.origin)
         task = slot.task
         assert task is not None
         run.stop = task.cancel
@@ -346,7 +346,7 @@ class Executor:
             handler.close()  # a hook may have raised before it began
 
     async def _call_async(self, entry: Entry, message: Any, run: LiveRun, slot: Slot) -> None:
-        current_origin.set(_origin(run))
+        current_origin.set(run.origin)
         task = slot.task
         assert task is not None
         run.stop = task.cancel
@@ -362,7 +362,7 @@ class Executor:
         slot.returned = returned
 
     async def _call_thread(self, entry: Entry, message: Any, run: LiveRun, slot: Slot) -> None:
-        current_origin.set(_origin(run))
+        current_origin.set(run.origin)
         loop = asyncio.get_running_loop()
         awaited: list[Future[Any]] = []
 
@@ -523,11 +523,6 @@ def _note_result(run: LiveRun, returned: object) -> None:
         returned = None if returned.result is None else decode(returned.result)
     if returned is not None:
         run.result = returned
-
-
-def _origin(run: LiveRun) -> Origin:
-    claim = run.claim
-    return Origin(claim.correlation, claim.id, claim.traceparent, run.name, run.attempt)
 
 
 def _is_doomed(task: asyncio.Task[Any]) -> bool:

@@ -43,10 +43,11 @@ class ChildConfig:
     priority: int | None
     expires: float | None
     max_payload: int | None
+    max_hops: int | None
     hooks: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, catalog: Catalog, url: str, *, schema: str, pooler: bool) -> Self:
+    def of(cls, catalog: Catalog, url: str, *, schema: str, pooler: bool, max_hops: int | None) -> Self:
         defaults = catalog.defaults
         attempts = None if defaults.retry is None else defaults.retry.attempts
         expires = None if defaults.expires is None else in_seconds_or_forever("expires", defaults.expires)
@@ -60,6 +61,7 @@ class ChildConfig:
             defaults.priority,
             expires,
             defaults.max_payload,
+            max_hops,
         )
 
     def catalog(self) -> Catalog:
@@ -105,6 +107,7 @@ class Call(msgspec.Struct, frozen=True, tag=True):
     traceparent: str | None
     envelope: str | None
     cancelled: bool
+    hops: int
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from remit.catalog import (
+    MAX_HOPS,
     Catalog,
     EnqueueOptions,
     EnqueueRequest,
@@ -25,9 +26,15 @@ from remit.errors import OwnershipError
 
 
 class Gate:
-    """Checks and prepares messages. `refused` is told of (domain, message, kind) that may not pass."""
+    """Checks and prepares messages. `refused` is called with (domain, message, kind) of what may not pass.
 
-    def __init__(self, catalog: Catalog, refused: Callable[[str, str, str], None]) -> None:
+    `max_hops` is the limit for what runs send; see `remit.catalog.hops`.
+    """
+
+    def __init__(
+        self, catalog: Catalog, refused: Callable[[str, str, str], None], max_hops: int | None = MAX_HOPS
+    ) -> None:
+        self.max_hops = max_hops
         self._catalog = catalog
         self._refused = refused
 

@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from remit.catalog import Policy, exponential, parse_backoff, retry_delay
+from remit.errors import TooManyHops
 from remit.jobs.signals import Cancelled, DeadLetter, RetryAfter, Signal, Skip, Snooze
 from remit.jobs.states import Failed, Failure, GaveUp, Outcome, Skipped, Snoozed, Stopped
 from remit.telemetry import Telemetry
@@ -60,6 +61,8 @@ def ending(error: BaseException) -> Outcome | Raised:
     failures = [each for each in parts if not isinstance(each, Signal)]
     if dead := _reasons(parts, DeadLetter):
         return GaveUp(dead, describe(error) if failures else None)
+    if loops := [describe(each).message for each in failures if isinstance(each, TooManyHops)]:
+        return GaveUp("; ".join(dict.fromkeys(loops)), describe(error))  # the next attempt would be as deep
     if failures:
         kinds = tuple(dict.fromkeys(name for each in (error, *failures) for name in lineage(type(each))))
         return Raised(describe(error), kinds, max(waits, default=None))

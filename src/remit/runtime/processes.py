@@ -101,7 +101,7 @@ class ProcessPool:
         call = Call(
             path, run.domain.__remit__.path, run.spec.path, claim.id, claim.token, run.worker, run.name,
             claim.payload or "", claim.failures, claim.attempts, claim.correlation, claim.traceparent, claim.envelope,
-            run.cancelled,
+            run.cancelled, claim.hops,
         )  # fmt: skip
         run.stop = child.kill
         run.told = lambda: child.send(Cancel(claim.token))

@@ -22,6 +22,7 @@ from remit.catalog import (
     EventRef,
     Job,
     JobRef,
+    Origin,
     Owner,
     Policy,
     PublishOptions,
@@ -29,6 +30,8 @@ from remit.catalog import (
     SyncRun,
     SyncRunTransaction,
     Work,
+    event_hops,
+    job_hops,
     later_message,
     traceparent,
 )
@@ -162,14 +165,16 @@ class LiveRun(Run[Any]):
         self._check_open("send")
         request = self._services.gate.job(self.domain, job, options)
         id = request.id or new_id()
-        self.messages.append(row(request, id, **self._origin()))
+        hops = job_hops(self.origin, self._services.gate.max_hops, request)
+        self.messages.append(row(request, id, hops=hops, **self._cause()))
         return JobRef(id)
 
     def publish(self, event: Event[Any], **options: Unpack[PublishOptions]) -> EventRef:
         self._check_open("publish")
         request = self._services.gate.event(self.domain, event, options)
         id = request.id or new_id()
-        self.events.append(event_row(request, id, **self._origin()))
+        hops = event_hops(self.origin, self._services.gate.max_hops, request.spec.name)
+        self.events.append(event_row(request, id, hops=hops, **self._cause()))
         return EventRef(id)
 
     def publish_later(self, event: Event[Any], **options: Unpack[EnqueueOptions]) -> JobRef:
@@ -177,7 +182,7 @@ class LiveRun(Run[Any]):
         request = self._services.gate.event(self.domain, event, {})  # its owner and its size are checked here
         return self.enqueue(later_message(self.domain.__remit__, event, len(request.payload.encode())), **options)
 
-    def _origin(self) -> dict[str, str | None]:
+    def _cause(self) -> dict[str, str | None]:
         return {"causation": self.claim.id, "correlation": self.claim.correlation, "traceparent": traceparent()}
 
     async def complete(self, result: object = None, *, tx: object | None = None) -> None:
@@ -209,6 +214,14 @@ class LiveRun(Run[Any]):
         return _SyncRun(self, self._services)
 
     # --- what the executor uses
+
+    @cached_property
+    def origin(self) -> Origin:
+        """What messages inherit from this run, however its handler sends them."""
+        claim = self.claim
+        return Origin(
+            claim.correlation, claim.id, claim.traceparent, self.name, self.attempt, claim.hops, claim.envelope
+        )
 
     @property
     def timeout(self) -> float | None:

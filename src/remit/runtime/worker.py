@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from remit import schema
 from remit.catalog import (
+    MAX_HOPS,
     Catalog,
     Hook,
     LogRetention,
@@ -68,16 +69,17 @@ class WorkerSettings:
     `lease`: seconds after which a worker that shows no life may be declared dead (default 30). It beats five times as
     often, and stops itself a fifth earlier. `grace`: seconds that runs may take to end at a shutdown (default 30);
     then they are interrupted, at no cost in attempts. `prune_every`: seconds between two rounds of the pruner and the
-    purger (60). `log`: how long events are kept. `max_tasks_per_child`: after how many jobs the child process of a
-    process-mode handler is replaced (never, by default), because its memory grows, say. `queues`: the whole names of
-    the queues that it serves (all, by default); `exclude`: of queues that it does not serve. `hooks`: what is done
-    around each run, see `Remit.around_run`.
+    purger (60). `log`: how long events are kept. `max_hops`: how many events may follow from one cause (100).
+    `max_tasks_per_child`: after how many jobs the child process of a process-mode handler is replaced (never, by
+    default), because its memory grows, say. `queues`: the whole names of the queues that it serves (all, by default);
+    `exclude`: of queues that it does not serve. `hooks`: what is done around each run, see `Remit.around_run`.
     """
 
     log: LogRetention = field(default_factory=Outbox().resolve)
     lease: float = 30.0
     grace: float = 30.0
     prune_every: float = 60.0
+    max_hops: int | None = MAX_HOPS
     max_tasks_per_child: int | None = None
     hooks: tuple[Hook, ...] = ()
     queues: frozenset[str] = frozenset()
@@ -356,7 +358,7 @@ class Worker:
             database=lambda: databases.handler,
             blocking=lambda: databases.handler_blocking,
             telemetry=telemetry,
-            gate=Gate(self.catalog, self._refusals.count),
+            gate=Gate(self.catalog, self._refusals.count, self.settings.max_hops),
             journal=self.journal.write,
         )
         child_config = replace(self._child_config, hooks=self._paths_of_hooks())

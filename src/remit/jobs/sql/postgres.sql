@@ -16,8 +16,8 @@ WITH here AS MATERIALIZED (
 sent AS (
     INSERT INTO remit.job (
         id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name,
-        encoding, payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by,
-        attachment
+        encoding, payload, backoff, timeout, keep, correlation, causation, hops, scope, traceparent, label,
+        requested_by, attachment
     )
     SELECT
         id, line, coalesce(lane, 0), CASE WHEN due.at <= here.now THEN 'ready' ELSE 'scheduled' END, due.at, here.now,
@@ -26,14 +26,15 @@ sent AS (
             greatest(due.at, here.now) + expires * interval '1 second'
         ),
         version, coalesce(priority, 0), attempts, domain, queue, name,
-        encoding, payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by,
-        attachment
+        encoding, payload, backoff, timeout, keep, correlation, causation, hops, scope, traceparent, label,
+        requested_by, attachment
     FROM here
     CROSS JOIN json_to_recordset(:jobs::text::json) AS job (
         id uuid, line bigint, lane bigint, run_at bigint, delay double precision, expires_at bigint,
         expires double precision, version integer, priority smallint, attempts integer, domain text, queue text,
         name text, encoding text, payload text, backoff text, timeout double precision, keep double precision,
-        correlation uuid, causation uuid, scope text, traceparent text, label text, requested_by text, attachment text
+        correlation uuid, causation uuid, hops smallint, scope text, traceparent text, label text, requested_by text,
+        attachment text
     )
     CROSS JOIN LATERAL (
         SELECT coalesce(
@@ -56,7 +57,7 @@ WITH here AS MATERIALIZED (
 )
 INSERT INTO remit.job (
     id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name,
-    encoding, payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by,
+    encoding, payload, backoff, timeout, keep, correlation, causation, hops, scope, traceparent, label, requested_by,
     attachment
 )
 SELECT
@@ -68,7 +69,7 @@ SELECT
     ),
     :version::integer, :priority::smallint, :attempts::integer, :domain::text, :queue::text, :name::text,
     :encoding::text, :payload::text, :backoff::text, :timeout::double precision, :keep::double precision,
-    :correlation::text::uuid, :causation::text::uuid, :scope::text, :traceparent::text, :label::text,
+    :correlation::text::uuid, :causation::text::uuid, :hops::smallint, :scope::text, :traceparent::text, :label::text,
     :requested_by::text, :attachment::text
 FROM here
 CROSS JOIN LATERAL (
@@ -164,7 +165,7 @@ SELECT
         remit.micros(event.published_at), event.scope, event.correlation, event.causation, event.traceparent,
         claimed.subscription, event.lane
     )::text END,
-    claimed.priority, claimed.lane, remit.micros(claimed.run_at), claimed.timeout, (
+    claimed.priority, claimed.lane, remit.micros(claimed.run_at), claimed.timeout, claimed.hops, (
         SELECT CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
             THEN pg_notify(:channel::text, 'jobs') END IS NOT NULL
         FROM suspect WHERE id NOT IN (SELECT id FROM head)
@@ -205,8 +206,8 @@ landed AS (
     WHERE job.id = outcome.id AND job.token = outcome.token
     RETURNING
         job.id, job.state, outcome.token, outcome.attempt, outcome.kind, outcome.message, outcome.traceback, clock.now,
-        job.name, job.domain, job.queue, job.attempts, job.failures, job.reason, job.event_id, job.correlation, job.label,
-        job.payload
+        job.name, job.domain, job.queue, job.attempts, job.failures, job.reason, job.event_id, job.correlation,
+        job.hops, job.label, job.payload
 ),
 failed AS (
     INSERT INTO remit.failure (job, token, attempt, failed_at, worker, kind, message, traceback)
@@ -215,8 +216,8 @@ failed AS (
 sent AS (
     INSERT INTO remit.job (
         id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name,
-        encoding, payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by,
-        attachment
+        encoding, payload, backoff, timeout, keep, correlation, causation, hops, scope, traceparent, label,
+        requested_by, attachment
     )
     SELECT
         job.id, line, coalesce(lane, 0), CASE WHEN due.at <= clock.now THEN 'ready' ELSE 'scheduled' END, due.at,
@@ -226,14 +227,15 @@ sent AS (
             greatest(due.at, clock.now) + expires * interval '1 second'
         ),
         version, coalesce(priority, 0), attempts, domain, queue, name,
-        encoding, payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by,
-        attachment
+        encoding, payload, backoff, timeout, keep, correlation, causation, hops, scope, traceparent, label,
+        requested_by, attachment
     FROM clock
     CROSS JOIN json_to_recordset(:jobs::text::json) AS job (
         id uuid, line bigint, lane bigint, run_at bigint, delay double precision, expires_at bigint,
         expires double precision, version integer, priority smallint, attempts integer, domain text, queue text,
         name text, encoding text, payload text, backoff text, timeout double precision, keep double precision,
-        correlation uuid, causation uuid, scope text, traceparent text, label text, requested_by text, attachment text
+        correlation uuid, causation uuid, hops smallint, scope text, traceparent text, label text, requested_by text,
+        attachment text
     )
     CROSS JOIN LATERAL (
         SELECT coalesce(
@@ -250,29 +252,29 @@ turns AS MATERIALIZED (
 ),
 published AS (
     INSERT INTO remit.event (
-        id, lane, due_at, published_at, occurred_at, correlation, causation, version, domain, name, encoding, payload,
-        keep, scope, traceparent
+        id, lane, due_at, published_at, occurred_at, correlation, causation, hops, version, domain, name, encoding,
+        payload, keep, scope, traceparent
     )
     SELECT
         id, lane, clock.now, clock.now,
         coalesce('epoch'::timestamptz + occurred_at * interval '1 microsecond', clock.now),
-        correlation, causation, version, domain, name, encoding, payload, keep, scope, traceparent
+        correlation, causation, hops, version, domain, name, encoding, payload, keep, scope, traceparent
     FROM clock
     CROSS JOIN turns
     CROSS JOIN json_to_recordset(:events::text::json) AS event (
-        id uuid, lane bigint, occurred_at bigint, correlation uuid, causation uuid, version integer, domain text,
-        name text, encoding text, payload text, keep double precision, scope text, traceparent text
+        id uuid, lane bigint, occurred_at bigint, correlation uuid, causation uuid, hops smallint, version integer,
+        domain text, name text, encoding text, payload text, keep double precision, scope text, traceparent text
     )
     WHERE turns.taken >= 0 AND (event.causation IN (SELECT id FROM landed)) IS TRUE
     ON CONFLICT (id) DO NOTHING
 ),
 died AS (
     INSERT INTO remit.event (
-        id, due_at, published_at, occurred_at, correlation, causation, version, domain, name, encoding, payload
+        id, due_at, published_at, occurred_at, correlation, causation, hops, version, domain, name, encoding, payload
     )
     SELECT
-        remit.new_id(now), now, now, now, correlation, landed.id, 1, 'remit', 'remit.job-died', 'json',
-        json_build_object(
+        remit.new_id(now), now, now, now, correlation, landed.id, least(coalesce(hops, 0) + 1, 32000), 1, 'remit',
+        'remit.job-died', 'json', json_build_object(
             'job', landed.id, 'name', name, 'domain', domain, 'queue', queue, 'attempts', attempts, 'failures', failures,
             'reason', coalesce(reason, ''), 'event', event_id, 'label', label, 'payload', payload
         )::text
@@ -374,7 +376,7 @@ rescued AS (
     WHERE job.id = lost.id
     RETURNING
         job.id, job.state, lost_token, lost_worker, crashed, charged, job.name, job.domain, job.queue, job.attempts,
-        job.failures, job.reason, job.event_id, job.correlation, job.label, job.payload
+        job.failures, job.reason, job.event_id, job.correlation, job.hops, job.label, job.payload
 ),
 failed AS (
     INSERT INTO remit.failure (job, token, attempt, failed_at, worker, kind, message)
@@ -383,11 +385,11 @@ failed AS (
 ),
 died AS (
     INSERT INTO remit.event (
-        id, due_at, published_at, occurred_at, correlation, causation, version, domain, name, encoding, payload
+        id, due_at, published_at, occurred_at, correlation, causation, hops, version, domain, name, encoding, payload
     )
     SELECT
-        remit.new_id(now), now, now, now, correlation, rescued.id, 1, 'remit', 'remit.job-died', 'json',
-        json_build_object(
+        remit.new_id(now), now, now, now, correlation, rescued.id, least(coalesce(hops, 0) + 1, 32000), 1, 'remit',
+        'remit.job-died', 'json', json_build_object(
             'job', rescued.id, 'name', name, 'domain', domain, 'queue', queue, 'attempts', attempts, 'failures', failures,
             'reason', coalesce(reason, ''), 'event', event_id, 'label', label, 'payload', payload
         )::text

@@ -8,7 +8,7 @@ SELECT store FROM remit_meta;
 -- No row comes back from a store that is not ours.
 INSERT INTO remit_job (
     id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name, encoding,
-    payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+    payload, backoff, timeout, keep, correlation, causation, hops, scope, traceparent, label, requested_by, attachment
 )
 SELECT
     j.value ->> 'id', j.value ->> 'line', coalesce(j.value ->> 'lane', 0),
@@ -22,7 +22,8 @@ SELECT
     ) AS INTEGER),
     j.value ->> 'version', coalesce(j.value ->> 'priority', 0), j.value ->> 'attempts', j.value ->> 'domain',
     j.value ->> 'queue', j.value ->> 'name', j.value ->> 'encoding', j.value ->> 'payload', j.value ->> 'backoff',
-    j.value ->> 'timeout', j.value ->> 'keep', j.value ->> 'correlation', j.value ->> 'causation', j.value ->> 'scope',
+    j.value ->> 'timeout', j.value ->> 'keep', j.value ->> 'correlation', j.value ->> 'causation', j.value ->> 'hops',
+    j.value ->> 'scope',
     j.value ->> 'traceparent', j.value ->> 'label', j.value ->> 'requested_by', j.value ->> 'attachment'
 FROM remit_meta CROSS JOIN json_each(:jobs) AS j
 WHERE store = :store
@@ -34,12 +35,12 @@ SELECT changes(), :ring FROM remit_meta WHERE store = :store;
 -- the two apart.
 INSERT INTO remit_job (
     id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name, encoding,
-    payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+    payload, backoff, timeout, keep, correlation, causation, hops, scope, traceparent, label, requested_by, attachment
 )
 SELECT
     :id, :line, coalesce(:lane, 0), CASE WHEN due.at <= :now THEN 'ready' ELSE 'scheduled' END, due.at, :now,
     CAST(coalesce(:expires_at, max(due.at, :now) + :expires * 1000000) AS INTEGER), :version, :priority, :attempts,
-    :domain, :queue, :name, :encoding, :payload, :backoff, :timeout, :keep, :correlation, :causation, :scope,
+    :domain, :queue, :name, :encoding, :payload, :backoff, :timeout, :keep, :correlation, :causation, :hops, :scope,
     :traceparent, :label, :requested_by, :attachment
 FROM remit_meta CROSS JOIN (
     SELECT CAST(coalesce(:run_at, :now + coalesce(:delay, 0) * 1000000) AS INTEGER) AS at
@@ -124,7 +125,7 @@ RETURNING
         )
         FROM remit_event AS event WHERE event.id = remit_job.event_id
     ) END,
-    priority, lane, run_at, timeout;
+    priority, lane, run_at, timeout, hops;
 
 -- name: finish
 -- Compare-and-set on the token. What waits again although its cancellation was asked for is cancelled instead. An expiry
@@ -161,7 +162,7 @@ FROM json_each(:outcomes) JOIN remit_job ON remit_job.id = (value ->> 'id') AND 
 WHERE value ->> 'kind' IS NOT NULL;
 INSERT INTO remit_job (
     id, line, lane, state, run_at, created_at, expires_at, version, priority, attempts, domain, queue, name, encoding,
-    payload, backoff, timeout, keep, correlation, causation, scope, traceparent, label, requested_by, attachment
+    payload, backoff, timeout, keep, correlation, causation, hops, scope, traceparent, label, requested_by, attachment
 )
 SELECT
     j.value ->> 'id', j.value ->> 'line', coalesce(j.value ->> 'lane', 0),
@@ -175,34 +176,36 @@ SELECT
     ) AS INTEGER),
     j.value ->> 'version', coalesce(j.value ->> 'priority', 0), j.value ->> 'attempts', j.value ->> 'domain',
     j.value ->> 'queue', j.value ->> 'name', j.value ->> 'encoding', j.value ->> 'payload', j.value ->> 'backoff',
-    j.value ->> 'timeout', j.value ->> 'keep', j.value ->> 'correlation', j.value ->> 'causation', j.value ->> 'scope',
+    j.value ->> 'timeout', j.value ->> 'keep', j.value ->> 'correlation', j.value ->> 'causation', j.value ->> 'hops',
+    j.value ->> 'scope',
     j.value ->> 'traceparent', j.value ->> 'label', j.value ->> 'requested_by', j.value ->> 'attachment'
 FROM json_each(:jobs) AS j
 JOIN remit_job AS parent ON parent.id = (j.value ->> 'causation') AND parent.token = :stamp
 WHERE true
 ON CONFLICT (id) DO NOTHING;
 INSERT INTO remit_event (
-    id, lane, due_at, published_at, occurred_at, correlation, causation, version, domain, name, encoding, payload, keep,
-    scope, traceparent
+    id, lane, due_at, published_at, occurred_at, correlation, causation, hops, version, domain, name, encoding,
+    payload, keep, scope, traceparent
 )
 SELECT
     e.value ->> 'id', e.value ->> 'lane', :now, :now, coalesce(e.value ->> 'occurred_at', :now),
-    e.value ->> 'correlation', e.value ->> 'causation', e.value ->> 'version', e.value ->> 'domain', e.value ->> 'name',
+    e.value ->> 'correlation', e.value ->> 'causation', e.value ->> 'hops', e.value ->> 'version',
+    e.value ->> 'domain', e.value ->> 'name',
     e.value ->> 'encoding', e.value ->> 'payload', e.value ->> 'keep', e.value ->> 'scope', e.value ->> 'traceparent'
 FROM json_each(:events) AS e
 JOIN remit_job AS parent ON parent.id = (e.value ->> 'causation') AND parent.token = :stamp
 WHERE :lanes IS NOT NULL  -- for stores where writers do not exclude each other
 ON CONFLICT (id) DO NOTHING;
 INSERT INTO remit_event (
-    id, due_at, published_at, occurred_at, correlation, causation, version, domain, name, encoding, payload
+    id, due_at, published_at, occurred_at, correlation, causation, hops, version, domain, name, encoding, payload
 )
 SELECT
     printf(
         '%s-%s-7%s-8%s-%s', substr(printf('%012x', :now / 1000), 1, 8), substr(printf('%012x', :now / 1000), 9),
         substr(lower(hex(randomblob(2))), 2), substr(lower(hex(randomblob(2))), 2), lower(hex(randomblob(6)))
     ),
-    :now, :now, :now, job.correlation, job.id, 1, 'remit', 'remit.job-died', 'json',
-    json_object(
+    :now, :now, :now, job.correlation, job.id, min(coalesce(job.hops, 0) + 1, 32000), 1, 'remit', 'remit.job-died',
+    'json', json_object(
         'job', job.id, 'name', job.name, 'domain', job.domain, 'queue', job.queue, 'attempts', job.attempts,
         'failures', job.failures, 'reason', coalesce(job.reason, ''), 'event', job.event_id, 'label', job.label,
         'payload', job.payload
@@ -279,15 +282,15 @@ WHERE rowid IN (
     )
     AND suspect = 2;
 INSERT INTO remit_event (
-    id, due_at, published_at, occurred_at, correlation, causation, version, domain, name, encoding, payload
+    id, due_at, published_at, occurred_at, correlation, causation, hops, version, domain, name, encoding, payload
 )
 SELECT
     printf(
         '%s-%s-7%s-8%s-%s', substr(printf('%012x', :now / 1000), 1, 8), substr(printf('%012x', :now / 1000), 9),
         substr(lower(hex(randomblob(2))), 2), substr(lower(hex(randomblob(2))), 2), lower(hex(randomblob(6)))
     ),
-    :now, :now, :now, job.correlation, job.id, 1, 'remit', 'remit.job-died', 'json',
-    json_object(
+    :now, :now, :now, job.correlation, job.id, min(coalesce(job.hops, 0) + 1, 32000), 1, 'remit', 'remit.job-died',
+    'json', json_object(
         'job', job.id, 'name', job.name, 'domain', job.domain, 'queue', job.queue, 'attempts', job.attempts,
         'failures', job.failures + 1, 'event', job.event_id, 'label', job.label, 'payload', job.payload,
         'reason', 'killed its worker in ' || (job.failures + 1) || ' of ' || job.attempts || ' attempts'

@@ -16,17 +16,17 @@ WITH here AS MATERIALIZED (
 ),
 sent AS (
     INSERT INTO remit.event (
-        id, lane, due_at, published_at, occurred_at, correlation, causation, version, domain, name, encoding, payload,
-        keep, scope, traceparent
+        id, lane, due_at, published_at, occurred_at, correlation, causation, hops, version, domain, name, encoding,
+        payload, keep, scope, traceparent
     )
     SELECT
         id, lane, here.now, here.now,
         coalesce('epoch'::timestamptz + occurred_at * interval '1 microsecond', here.now),
-        correlation, causation, version, domain, name, encoding, payload, keep, scope, traceparent
+        correlation, causation, hops, version, domain, name, encoding, payload, keep, scope, traceparent
     FROM here
     CROSS JOIN json_to_recordset(:events::text::json) AS event (
-        id uuid, lane bigint, occurred_at bigint, correlation uuid, causation uuid, version integer, domain text,
-        name text, encoding text, payload text, keep double precision, scope text, traceparent text
+        id uuid, lane bigint, occurred_at bigint, correlation uuid, causation uuid, hops smallint, version integer,
+        domain text, name text, encoding text, payload text, keep double precision, scope text, traceparent text
     )
     ON CONFLICT (id) DO NOTHING
     RETURNING 1
@@ -45,14 +45,14 @@ WITH here AS MATERIALIZED (
     WHERE store = :store::text::uuid AND turn.taken IS NOT NULL
 )
 INSERT INTO remit.event (
-    id, lane, due_at, published_at, occurred_at, correlation, causation, version, domain, name, encoding, payload, keep,
-    scope, traceparent
+    id, lane, due_at, published_at, occurred_at, correlation, causation, hops, version, domain, name, encoding,
+    payload, keep, scope, traceparent
 )
 SELECT
     :id::text::uuid, :lane::bigint, here.now, here.now,
     coalesce('epoch'::timestamptz + :occurred_at::bigint * interval '1 microsecond', here.now),
-    :correlation::text::uuid, :causation::text::uuid, :version::integer, :domain::text, :name::text, :encoding::text,
-    :payload::text, :keep::double precision, :scope::text, :traceparent::text
+    :correlation::text::uuid, :causation::text::uuid, :hops::smallint, :version::integer, :domain::text, :name::text,
+    :encoding::text, :payload::text, :keep::double precision, :scope::text, :traceparent::text
 FROM here
 ON CONFLICT (id) DO NOTHING
 RETURNING CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
@@ -95,8 +95,8 @@ listener AS MATERIALIZED (
 ),
 chosen AS MATERIALIZED (
     SELECT
-        event.id, seq, lane, version, encoding, scope, traceparent, coalesce(correlation, event.id) AS correlation,
-        heard.listeners
+        event.id, seq, lane, hops, version, encoding, scope, traceparent,
+        coalesce(correlation, event.id) AS correlation, heard.listeners
     FROM taken
     CROSS JOIN LATERAL (SELECT * FROM remit.event WHERE event.id = taken.id OFFSET 0) AS event
     CROSS JOIN LATERAL (
@@ -110,21 +110,21 @@ chosen AS MATERIALIZED (
 ),
 wanted AS MATERIALIZED (
     SELECT
-        chosen.id AS event_id, chosen.seq, chosen.lane, chosen.version, chosen.encoding, chosen.scope, chosen.traceparent,
-        chosen.correlation, listener.id AS subscription, listener.name, listener.line,
+        chosen.id AS event_id, chosen.seq, chosen.lane, chosen.hops, chosen.version, chosen.encoding, chosen.scope,
+        chosen.traceparent, chosen.correlation, listener.id AS subscription, listener.name, listener.line,
         listener.attempts, listener.priority, listener.domain, listener.queue, listener.expires, listener.keep,
         listener.ordered_by IS NOT NULL AND chosen.lane IS NOT NULL AS ordered
     FROM chosen CROSS JOIN LATERAL unnest(listeners) AS one (id) JOIN listener ON listener.id = one.id
 ),
 sent AS (
     INSERT INTO remit.job (
-        id, line, state, run_at, created_at, expires_at, event_id, subscription, correlation, causation, version,
+        id, line, state, run_at, created_at, expires_at, event_id, subscription, correlation, causation, hops, version,
         priority, attempts, domain, queue, name, encoding, keep, scope, traceparent
     )
     SELECT
         remit.derived_id(event_id, subscription), line | version, 'ready', clock.now, clock.now,
-        clock.now + expires * interval '1 second', event_id, subscription, correlation, event_id, version, priority,
-        attempts, domain, queue, name, encoding, keep, scope, traceparent
+        clock.now + expires * interval '1 second', event_id, subscription, correlation, event_id, hops, version,
+        priority, attempts, domain, queue, name, encoding, keep, scope, traceparent
     FROM wanted, clock
     WHERE NOT ordered
     ORDER BY seq, subscription  -- as a back-fill does, since each waits for what the other inserts
@@ -219,14 +219,14 @@ free AS MATERIALIZED (
 ),
 sent AS (
     INSERT INTO remit.job (
-        id, line, state, run_at, created_at, expires_at, event_id, subscription, correlation, causation, version,
+        id, line, state, run_at, created_at, expires_at, event_id, subscription, correlation, causation, hops, version,
         priority, attempts, domain, queue, name, encoding, keep, scope, traceparent
     )
     SELECT
         remit.derived_id(event.id, free.id), free.line | event.version, 'ready', clock.now, clock.now,
         clock.now + free.expires * interval '1 second', event.id, free.id,
-        coalesce(event.correlation, event.id), event.id, event.version, free.priority, free.attempts, free.domain,
-        free.queue, free.name, event.encoding, free.keep, event.scope, event.traceparent
+        coalesce(event.correlation, event.id), event.id, event.hops, event.version, free.priority, free.attempts,
+        free.domain, free.queue, free.name, event.encoding, free.keep, event.scope, event.traceparent
     FROM free JOIN remit.event ON event.id = free.event CROSS JOIN clock
     ON CONFLICT (id) DO NOTHING
     RETURNING id
@@ -629,13 +629,14 @@ forgotten AS (
 ),
 sent AS (
     INSERT INTO remit.job (
-        id, line, state, run_at, created_at, expires_at, event_id, subscription, correlation, causation, version,
+        id, line, state, run_at, created_at, expires_at, event_id, subscription, correlation, causation, hops, version,
         priority, attempts, domain, queue, name, encoding, keep, scope, traceparent
     )
     SELECT
         remit.derived_id(wanted.id, listener.id), listener.line | wanted.version, 'ready', clock.now, clock.now,
         clock.now + listener.expires * interval '1 second', wanted.id, listener.id,
-        coalesce(wanted.correlation, wanted.id), wanted.id, wanted.version, listener.priority, listener.attempts,
+        coalesce(wanted.correlation, wanted.id), wanted.id, wanted.hops, wanted.version, listener.priority,
+        listener.attempts,
         listener.domain, listener.queue, listener.name, wanted.encoding, listener.keep, wanted.scope, wanted.traceparent
     FROM wanted, listener, clock
     WHERE NOT wanted.ordered

@@ -7,12 +7,13 @@
 -- name: publish
 -- No row comes back from a store that is not ours. :lanes is for stores where writers do not exclude each other.
 INSERT INTO remit_event (
-    id, lane, due_at, published_at, occurred_at, correlation, causation, version, domain, name, encoding, payload, keep,
-    scope, traceparent
+    id, lane, due_at, published_at, occurred_at, correlation, causation, hops, version, domain, name, encoding,
+    payload, keep, scope, traceparent
 )
 SELECT
     e.value ->> 'id', e.value ->> 'lane', :now, :now, coalesce(e.value ->> 'occurred_at', :now),
-    e.value ->> 'correlation', e.value ->> 'causation', e.value ->> 'version', e.value ->> 'domain', e.value ->> 'name',
+    e.value ->> 'correlation', e.value ->> 'causation', e.value ->> 'hops', e.value ->> 'version',
+    e.value ->> 'domain', e.value ->> 'name',
     e.value ->> 'encoding', e.value ->> 'payload', e.value ->> 'keep', e.value ->> 'scope', e.value ->> 'traceparent'
 FROM remit_meta CROSS JOIN json_each(:events) AS e
 WHERE store = :store AND :lanes IS NOT NULL
@@ -23,12 +24,12 @@ SELECT changes(), 1 FROM remit_meta WHERE store = :store;
 -- The same for one event, in plain parameters. No row comes back where the id is there already, either; `stored_events`
 -- tells the two apart.
 INSERT INTO remit_event (
-    id, lane, due_at, published_at, occurred_at, correlation, causation, version, domain, name, encoding, payload, keep,
-    scope, traceparent
+    id, lane, due_at, published_at, occurred_at, correlation, causation, hops, version, domain, name, encoding,
+    payload, keep, scope, traceparent
 )
 SELECT
-    :id, :lane, :now, :now, coalesce(:occurred_at, :now), :correlation, :causation, :version, :domain, :name, :encoding,
-    :payload, :keep, :scope, :traceparent
+    :id, :lane, :now, :now, coalesce(:occurred_at, :now), :correlation, :causation, :hops, :version, :domain, :name,
+    :encoding, :payload, :keep, :scope, :traceparent
 FROM remit_meta
 WHERE store = :store
 ON CONFLICT (id) DO NOTHING
@@ -96,13 +97,14 @@ WHERE (subscription.condition IS NULL OR NOT EXISTS (
         WHERE delivery.event = event.id AND delivery.subscription = subscription.id
     );
 INSERT INTO remit_job (
-    id, line, state, run_at, created_at, expires_at, event_id, subscription, correlation, causation, version, priority,
-    attempts, domain, queue, name, encoding, keep, scope, traceparent
+    id, line, state, run_at, created_at, expires_at, event_id, subscription, correlation, causation, hops, version,
+    priority, attempts, domain, queue, name, encoding, keep, scope, traceparent
 )
 SELECT
     remit_derived_id(event.id, subscription.id), subscription.line | event.version, 'ready', :now, :now,
     CAST(:now + subscription.expires * 1000000 AS INTEGER), event.id, subscription.id,
-    coalesce(event.correlation, event.id), event.id, event.version, subscription.priority, subscription.attempts,
+    coalesce(event.correlation, event.id), event.id, event.hops, event.version, subscription.priority,
+    subscription.attempts,
     subscription.domain, subscription.queue, subscription.name, event.encoding, subscription.keep, event.scope,
     event.traceparent
 FROM temp.remit_wanted AS wanted
@@ -184,13 +186,14 @@ WHERE NOT EXISTS (
     SELECT 1 FROM remit_turn AS one WHERE one.subscription = turn.subscription AND one.lane = turn.lane AND one.released
 );
 INSERT INTO remit_job (
-    id, line, state, run_at, created_at, expires_at, event_id, subscription, correlation, causation, version, priority,
-    attempts, domain, queue, name, encoding, keep, scope, traceparent
+    id, line, state, run_at, created_at, expires_at, event_id, subscription, correlation, causation, hops, version,
+    priority, attempts, domain, queue, name, encoding, keep, scope, traceparent
 )
 SELECT
     remit_derived_id(event.id, subscription.id), subscription.line | event.version, 'ready', :now, :now,
     CAST(:now + subscription.expires * 1000000 AS INTEGER), event.id, subscription.id,
-    coalesce(event.correlation, event.id), event.id, event.version, subscription.priority, subscription.attempts,
+    coalesce(event.correlation, event.id), event.id, event.hops, event.version, subscription.priority,
+    subscription.attempts,
     subscription.domain, subscription.queue, subscription.name, event.encoding, subscription.keep, event.scope,
     event.traceparent
 FROM temp.remit_next AS next
@@ -558,13 +561,14 @@ WHERE subscription = :subscription AND event IN (
     SELECT id FROM temp.remit_wanted AS wanted CROSS JOIN remit_event AS event ON event.seq = wanted.seq
 );
 INSERT INTO remit_job (
-    id, line, state, run_at, created_at, expires_at, event_id, subscription, correlation, causation, version, priority,
-    attempts, domain, queue, name, encoding, keep, scope, traceparent
+    id, line, state, run_at, created_at, expires_at, event_id, subscription, correlation, causation, hops, version,
+    priority, attempts, domain, queue, name, encoding, keep, scope, traceparent
 )
 SELECT
     remit_derived_id(event.id, subscription.id), subscription.line | event.version, 'ready', :now, :now,
     CAST(:now + subscription.expires * 1000000 AS INTEGER), event.id, subscription.id,
-    coalesce(event.correlation, event.id), event.id, event.version, subscription.priority, subscription.attempts,
+    coalesce(event.correlation, event.id), event.id, event.hops, event.version, subscription.priority,
+    subscription.attempts,
     subscription.domain, subscription.queue, subscription.name, event.encoding, subscription.keep, event.scope,
     event.traceparent
 FROM temp.remit_wanted AS wanted

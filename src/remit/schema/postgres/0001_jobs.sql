@@ -69,6 +69,7 @@ CREATE TABLE remit.job (
     causation uuid,
     version integer NOT NULL,
     priority smallint NOT NULL DEFAULT 0,
+    hops smallint,                      -- events in the chain of its causes; NULL: none
     failures integer NOT NULL DEFAULT 0,
     attempts integer NOT NULL CHECK (attempts > 0),
     suspect smallint NOT NULL DEFAULT 0,  -- 1: was running when its worker died; 2: as such, it has started again

@@ -12,6 +12,7 @@ CREATE TABLE remit.event (
     causation uuid,
     version integer NOT NULL,
     attempts smallint NOT NULL DEFAULT 0,  -- failures of the relay
+    hops smallint,                      -- events before it in the chain of its causes; NULL: none
     deliveries integer,                 -- to how many subscriptions it went
     state text NOT NULL DEFAULT 'pending',
     domain text NOT NULL,

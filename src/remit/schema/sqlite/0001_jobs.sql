@@ -49,6 +49,7 @@ CREATE TABLE remit_job (
     causation TEXT,
     version INTEGER NOT NULL,
     priority INTEGER NOT NULL DEFAULT 0,
+    hops INTEGER,
     failures INTEGER NOT NULL DEFAULT 0,
     attempts INTEGER NOT NULL CHECK (attempts > 0),
     suspect INTEGER NOT NULL DEFAULT 0,

@@ -13,6 +13,7 @@ CREATE TABLE remit_event (
     causation TEXT,
     version INTEGER NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
+    hops INTEGER,
     deliveries INTEGER,
     state TEXT NOT NULL DEFAULT 'pending',
     domain TEXT NOT NULL,
