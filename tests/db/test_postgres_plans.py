@@ -14,10 +14,10 @@ from remit.db.opening import open_store
 from remit.db.postgres import connection as postgres_connection
 from remit.db.postgres.store import PostgresStore
 from remit.db.transaction import Role, Transaction
-from remit.jobs import operations as jobs
+from remit.execution import operations as execution
+from remit.execution.model import Ended
 from remit.jobs import queries
 from remit.jobs.ids import new_token
-from remit.jobs.model import Ended
 from remit.jobs.states import State, Transition
 
 FILL = """
@@ -39,7 +39,7 @@ def store(postgres_url: str) -> PostgresStore:
 
 async def finish_nothing(tx: Transaction) -> None:
     transition = Transition(State.COMPLETED, 0)
-    await jobs.finish(tx, [Ended(str(uuid4()), 1, 1, transition, [])], worker=str(uuid4()), stamp=new_token())
+    await execution.finish(tx, [Ended(str(uuid4()), 1, 1, transition, [])], worker=str(uuid4()), stamp=new_token())
 
 
 async def kept_plan(tx: Transaction) -> str:

@@ -25,7 +25,7 @@ from remit.db import fallbacks
 from remit.db.statements import Query
 from remit.db.store import ANYTHING, EVENTS, JOBS, Capability, Ring, Store
 from remit.db.transaction import Database, Row, Value, Work
-from remit.jobs import queries
+from remit.execution import queries as execution_queries
 from remit.runtime import intake as intakes
 from remit.runtime import ledger as ledgers
 from remit.runtime.executor import Executor
@@ -164,10 +164,10 @@ class Table:
 
     async def fetch(self, query: Query, **params: Value) -> list[Row]:
         await self.delay()
-        if query == queries.HEADS:
+        if query == execution_queries.HEADS:
             rows = self._heads(json.loads(str(params["lines"])), bool(params["suspects"]))
         else:
-            assert query == queries.CLAIM
+            assert query == execution_queries.CLAIM
             rows = self._claim(json.loads(str(params["lines"])), bool(params["suspects"]))
         await self.delay()
         return rows

@@ -27,8 +27,8 @@ from remit.codec import ENCODING, decode
 from remit.db import forks
 from remit.db.transaction import Database
 from remit.errors import StoreBusy, StoreUnavailable, UndecodablePayload
-from remit.jobs import operations
-from remit.jobs.model import Claim
+from remit.execution import operations as execution
+from remit.execution.model import Claim
 from remit.jobs.states import Completed, Failed, Failure, GaveUp, Interrupted, Outcome, Skipped, State
 from remit.runtime import stacks
 from remit.runtime.completer import Completer
@@ -241,7 +241,7 @@ class Executor:
         while not ledger.fenced:
             try:
                 if await self._database.run(
-                    lambda tx: operations.start_suspect(tx, claim.id, token=claim.token), atomic=False
+                    lambda tx: execution.start_suspect(tx, claim.id, token=claim.token), atomic=False
                 ):
                     return True
                 self._telemetry.lease_lost(claim.name, claim.id)

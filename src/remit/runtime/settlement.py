@@ -11,7 +11,7 @@ from typing import Any
 
 from remit.catalog import Subscription, Work
 from remit.codec import decode
-from remit.jobs.model import Claim, Ended
+from remit.execution.model import Claim, Ended
 from remit.jobs.states import Completed, Interrupted, Outcome, State, decide
 from remit.outbox.model import Lane
 from remit.runtime.ledger import Ledger
