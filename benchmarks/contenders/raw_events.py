@@ -24,7 +24,7 @@ from benchmarks.contenders.contender import (
 from benchmarks.contenders.remit_events import Noop, bench
 from remit import Remit
 from remit.jobs.ids import new_id
-from remit.runtime.relay import BATCH
+from remit.runtime.duties.relay import BATCH
 
 _COLUMNS = (
     "id", "lane", "due_at", "published_at", "occurred_at", "correlation", "causation", "version", "domain", "name",

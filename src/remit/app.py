@@ -47,8 +47,8 @@ from remit.db.transaction import BlockingDatabase, Database, Role, T, Transactio
 from remit.errors import AlreadyBound, ConfigurationError, InvalidArgument, RunningLoop
 from remit.outbox.model import Differences
 from remit.outbox.operations import recognise
-from remit.runtime.frames import ChildConfig
-from remit.runtime.registrar import RECOGNISED, declare, differences
+from remit.runtime.duties.registrar import RECOGNISED, declare, differences
+from remit.runtime.handlers.frames import ChildConfig
 from remit.runtime.worker import Worker, WorkerSettings
 from remit.telemetry import Refusals
 

@@ -69,7 +69,7 @@ async def test_a_connection_whose_time_is_over_is_given_up_when_the_run_ends(url
 
 def test_nothing_of_django_is_imported_where_it_is_not_used() -> None:
     program = (
-        "import sys; from remit import Remit; import remit.runtime.worker; from remit.runtime import django; "
+        "import sys; from remit import Remit; import remit.runtime.worker; from remit.runtime.handlers import django; "
         "assert django.hook() is None; assert not any(name.partition('.')[0] == 'django' for name in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

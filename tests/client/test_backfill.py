@@ -16,7 +16,7 @@ import pytest
 
 from remit import Domain, Event, Remit, Run
 from remit.errors import DamagedEvents, StoreError
-from remit.runtime import filler
+from remit.runtime.duties import filler
 from tests.runtime.working import until
 from tests.servers import PostgresServer
 

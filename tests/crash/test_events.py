@@ -94,7 +94,7 @@ UNION ALL SELECT event, subscription FROM {delivery}
 @pytest.fixture
 async def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Way]:
     url: str = request.getfixturevalue(f"empty_{request.param}")
-    monkeypatch.setattr("remit.runtime.purger.AGAIN", 0.05)
+    monkeypatch.setattr("remit.runtime.duties.event_pruner.AGAIN", 0.05)
     monkeypatch.setattr("remit.db.fallbacks.PROMOTER", 0.05)
     one = Way(open_store(url), url, monkeypatch)
     await one.desk.execute("DROP TABLE IF EXISTS {effect}")

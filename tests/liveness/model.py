@@ -26,13 +26,13 @@ from remit.db.statements import Query
 from remit.db.store import ANYTHING, EVENTS, JOBS, Capability, Ring, Store
 from remit.db.transaction import Database, Row, Value, Work
 from remit.execution import queries as execution_queries
-from remit.runtime import intake as intakes
-from remit.runtime import ledger as ledgers
-from remit.runtime.executor import Executor
-from remit.runtime.intake import Intake
-from remit.runtime.ledger import Ledger
-from remit.runtime.producer import Producer
-from remit.runtime.watch import Look, Lookout, Watch
+from remit.runtime.path import ledger as ledgers
+from remit.runtime.path import prefetch as intakes
+from remit.runtime.path.executor import Executor
+from remit.runtime.path.ledger import Ledger
+from remit.runtime.path.prefetch import Intake
+from remit.runtime.path.producer import Producer
+from remit.runtime.wakeup import Look, Lookout, Watch
 from remit.telemetry import Telemetry
 from tests.liveness.clock import VirtualLoop
 
@@ -202,7 +202,7 @@ class Table:
         self.watch()
         return [
             (row.id, "running", row.line, 0, 3, int(row.arrival.suspect), "json", "{}", None, row.id, "d.j", None, None,
-             row.arrival.priority, 0, row.id, None)
+             row.arrival.priority, 0, row.id, None, 0)
             for row in taken
         ]  # fmt: skip
 

@@ -51,7 +51,7 @@ class Flour(Job[Mill], max_payload=2**26):
     text: str
 
 
-IN_CHILD = "remit.runtime.child" in sys.orig_argv
+IN_CHILD = "remit.runtime.handlers.child" in sys.orig_argv
 
 
 @mill.context

@@ -21,9 +21,9 @@ from remit.jobs import operations
 from remit.jobs.ids import new_id
 from remit.jobs.states import Completed, GaveUp, Snoozed, State, decide
 from remit.runtime import operations as workers
-from remit.runtime.completer import Completer
-from remit.runtime.ledger import Ledger
-from remit.runtime.settlement import Settlement
+from remit.runtime.path.completer import Completer
+from remit.runtime.path.ledger import Ledger
+from remit.runtime.path.settlement import Settlement
 from remit.telemetry import Telemetry
 
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from remit.errors import StoreUnavailable
-from remit.runtime.heartbeat import Heartbeat
+from remit.runtime.lease.heartbeat import Heartbeat
 from remit.telemetry import Telemetry
 
 LEASE = 10.0

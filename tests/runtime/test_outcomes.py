@@ -10,7 +10,7 @@ import pytest
 from remit import Cancelled, DeadLetter, Retry, RetryAfter, Skip, Snooze, fixed
 from remit.catalog.policies import Defaults, resolve
 from remit.jobs.states import Failed, GaveUp, Outcome, Skipped, Snoozed, Stopped
-from remit.runtime.outcomes import Raised, RemoteError, ending, outcome_of
+from remit.runtime.handlers.outcomes import Raised, RemoteError, ending, outcome_of
 from remit.telemetry import Telemetry
 
 

@@ -17,12 +17,7 @@ from remit import DeadLetter, Retry, RetryAfter, Skip, Snooze, fixed
 from remit.catalog import Defaults, Policy, resolve
 from remit.execution.model import Claim
 from remit.jobs.states import Failed, GaveUp, Outcome, Skipped, Snoozed
-from remit.runtime import intake as intakes
-from remit.runtime import ledger as ledgers
-from remit.runtime.heartbeat import Observer
-from remit.runtime.intake import Intake
-from remit.runtime.ledger import Ledger
-from remit.runtime.outcomes import (
+from remit.runtime.handlers.outcomes import (
     LONGEST_MESSAGE,
     LONGEST_TRACEBACK,
     Raised,
@@ -32,6 +27,11 @@ from remit.runtime.outcomes import (
     outcome_of,
     storable,
 )
+from remit.runtime.lease.observer import Observer
+from remit.runtime.path import ledger as ledgers
+from remit.runtime.path import prefetch as intakes
+from remit.runtime.path.ledger import Ledger
+from remit.runtime.path.prefetch import Intake
 from remit.telemetry import Telemetry
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from remit import JobRecord, JobRef, Remit
 from remit.errors import InvalidArgument
-from remit.runtime import processes
+from remit.runtime.handlers import processes
 from remit.runtime.worker import Worker
 from tests.runtime.mill import Broken, Grind, Heavy, Hurry, mill
 from tests.runtime.working import all_ended, ended, opened, until, working
@@ -209,7 +209,7 @@ async def test_a_handler_that_spoils_the_socket_fails_with_a_reason(
         after = await ground(app, "pid", tmp_path)
         assert worker.health() == {"ok": True}
     [error] = record.errors
-    assert error.kind == "remit.runtime.processes.ProcessDied"
+    assert error.kind == "remit.runtime.handlers.processes.ProcessDied"
     assert f"the process of the handler {why}" in error.message
     assert after.state == "completed"
     if how == "replace":
@@ -290,7 +290,7 @@ async def test_an_import_that_fails_says_so_and_the_next_attempt_has_a_fresh_pro
         await gone(used)
     assert (record.state, record.failures, record.result != used) == ("completed", 1, True)
     [error] = record.errors
-    assert error.kind == "remit.runtime.processes.NotPrepared"
+    assert error.kind == "remit.runtime.handlers.processes.NotPrepared"
     assert error.message == (
         "the process could not prepare tests.runtime.mill_broken:broken for mill.broken: "
         "ImportError: libmill.so.3: cannot open shared object file"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from remit import Domain, Event, Remit, Run
-from remit.runtime import registrar
+from remit.runtime.duties import registrar
 from tests.runtime.working import until
 
 

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from remit import Domain, Event, Remit, Retry, Run, fixed
-from remit.runtime import relay as relays
+from remit.runtime.duties import relay as relays
 from tests.runtime.working import opened, until, working
 
 AGAIN = Retry(attempts=3, backoff=fixed(0.01))

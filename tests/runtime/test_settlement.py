@@ -16,7 +16,7 @@ from remit.db import fallbacks
 from remit.db.transaction import Role
 from remit.jobs.ids import new_id
 from remit.outbox import operations as outbox
-from remit.runtime import watchdog
+from remit.runtime.path import watchdog
 from tests.runtime.canal import SHORT, TABLE, Canal, End, Glimpsed, Hidden, Note, Passed, canal, shared
 from tests.runtime.working import ended, opened, until
 

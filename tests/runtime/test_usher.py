@@ -11,7 +11,7 @@ from remit import Domain, Event, Remit, Retry, Run, fixed
 from remit.db import fallbacks
 from remit.db.transaction import Role
 from remit.outbox import operations as outbox
-from remit.runtime import usher as ushers
+from remit.runtime.duties import sequencer as ushers
 from remit.telemetry import Telemetry
 from tests.runtime.working import until, working
 

@@ -17,7 +17,7 @@ from remit.db.transaction import Database, Role
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id
 from remit.outbox import operations as outbox
-from remit.runtime.watch import FASTEST, SLOWEST, Look, Lookout, Watch
+from remit.runtime.wakeup import FASTEST, SLOWEST, Look, Lookout, Watch
 from remit.telemetry import Telemetry
 
 ASLEEP = 1000.0

@@ -10,7 +10,9 @@ import pytest
 
 from remit import Domain, Job, Retry, Run
 from remit.db.transaction import Role
-from remit.runtime import executor, intake, service
+from remit.runtime import loop as service
+from remit.runtime.path import executor
+from remit.runtime.path import prefetch as intake
 from remit.runtime.worker import Worker
 from tests.runtime.working import ended, until, working
 

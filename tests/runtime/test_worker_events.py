@@ -338,7 +338,7 @@ async def test_drain_does_not_wait_behind_a_delivery_that_is_dead(store_url: str
 async def test_an_embedded_worker_that_stops_while_it_dispatches_leaves_nothing_half_done(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("remit.runtime.relay.BATCH", 3)
+    monkeypatch.setattr("remit.runtime.duties.relay.BATCH", 3)
     async with opened(store_url, kitchen, table) as app:
         refs = await kitchen.publish_many([Cooked(number=n) for n in range(60)])
         while (await app.events.outbox()).pending:

@@ -16,7 +16,7 @@ import pytest
 from remit import Domain, Job, Remit, Retry, Run, fixed
 from remit.db.transaction import Role
 from remit.errors import LeaseLost
-from remit.runtime import watchdog
+from remit.runtime.path import watchdog
 from tests.runtime.working import all_ended, ended, in_state, opened, until, working
 
 
@@ -456,7 +456,9 @@ async def test_a_timeout_as_soon_as_the_process_is_ready_kills_it_too(store_url:
         record = await ended(app, await yard.enqueue(Impatient(folder=str(tmp_path))))
         assert [error.kind for error in record.errors] == ["TimeoutError"]
         children = psutil.Process().children()
-        await until(lambda: not any("remit.runtime.child" in " ".join(child.cmdline()) for child in alive(children)))
+        await until(
+            lambda: not any("remit.runtime.handlers.child" in " ".join(child.cmdline()) for child in alive(children))
+        )
         after = await ended(app, await yard.enqueue(InProcess(folder=str(tmp_path), forever=False)))
         assert worker.telemetry.counts["late"] == 0
     assert after.state == "completed"

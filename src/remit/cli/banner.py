@@ -25,7 +25,7 @@ from remit.jobs import operations
 from remit.jobs.model import moment
 from remit.outbox import operations as outbox
 from remit.outbox.model import Differences, OutboxRecord, SubscriptionRecord
-from remit.runtime.registrar import differences
+from remit.runtime.duties.registrar import differences
 from remit.runtime.worker import Worker
 
 SHORT_LEASE = 5.0

@@ -27,35 +27,36 @@ from remit.db.store import Store
 from remit.db.transaction import BlockingDatabase, Database, Role
 from remit.errors import HandlerShape, InvalidArgument, StoreError, nearest
 from remit.jobs import operations as jobs
-from remit.runtime import django, logcontext, operations
-from remit.runtime.completer import Completer, OrderedCompleter
-from remit.runtime.executor import Entry, Executor
-from remit.runtime.filler import Filler
-from remit.runtime.frames import ChildConfig
-from remit.runtime.gate import Gate
-from remit.runtime.heartbeat import BEATS_PER_LEASE, Heartbeat
-from remit.runtime.hooks import Hooks
-from remit.runtime.intake import Intake
-from remit.runtime.journal import Journal
-from remit.runtime.leader import Leader
-from remit.runtime.ledger import Ledger
-from remit.runtime.prober import Prober
-from remit.runtime.processes import ProcessPool
-from remit.runtime.producer import Producer
-from remit.runtime.promoter import Promoter
-from remit.runtime.pruner import Pruner
-from remit.runtime.pulse import pulse_of
-from remit.runtime.purger import Purger
-from remit.runtime.reconciler import Reconciler
-from remit.runtime.registrar import Registrar
-from remit.runtime.relay import Relay
-from remit.runtime.rescuer import Rescuer
-from remit.runtime.runs import Interruption, Services
-from remit.runtime.service import Loop
-from remit.runtime.settlement import Settlement
+from remit.runtime import operations
+from remit.runtime.duties.event_pruner import Purger
+from remit.runtime.duties.filler import Filler
+from remit.runtime.duties.job_pruner import Pruner
+from remit.runtime.duties.leader import Leader
+from remit.runtime.duties.promoter import Promoter
+from remit.runtime.duties.registrar import Registrar
+from remit.runtime.duties.relay import Relay
+from remit.runtime.duties.rescuer import Rescuer
+from remit.runtime.duties.sequencer import Usher
+from remit.runtime.handlers import django, logcontext
+from remit.runtime.handlers.frames import ChildConfig
+from remit.runtime.handlers.gate import Gate
+from remit.runtime.handlers.hooks import Hooks
+from remit.runtime.handlers.processes import ProcessPool
+from remit.runtime.handlers.runlog import Journal
+from remit.runtime.handlers.runs import Interruption, Services
+from remit.runtime.lease.heartbeat import BEATS_PER_LEASE, Heartbeat
+from remit.runtime.lease.liveness import pulse_of
+from remit.runtime.loop import Loop
+from remit.runtime.path.completer import Completer, OrderedCompleter
+from remit.runtime.path.executor import Entry, Executor
+from remit.runtime.path.ledger import Ledger
+from remit.runtime.path.prefetch import Intake
+from remit.runtime.path.prober import Prober
+from remit.runtime.path.producer import Producer
+from remit.runtime.path.reconciler import Reconciler
+from remit.runtime.path.settlement import Settlement
 from remit.runtime.signals import give_back, take
-from remit.runtime.usher import Usher
-from remit.runtime.watch import Watch
+from remit.runtime.wakeup import Watch
 from remit.telemetry import Refusals, Telemetry, enable
 
 LAST_MOMENTS = 3.0

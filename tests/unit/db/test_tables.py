@@ -1,4 +1,4 @@
-"""The layers hold in SQL too: a statement touches the tables of its own feature and of those below it, and no others."""
+"""The layers hold in SQL too: a statement touches the tables of its own feature and of those below it alone."""
 
 from __future__ import annotations
 

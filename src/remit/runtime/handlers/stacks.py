@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-_OURS: Final = (str(Path(__file__).parent), threading.__file__)
+_OURS: Final = (str(Path(__file__).parent.parent), threading.__file__)
 _DEEPEST: Final = 50
 
 

@@ -23,7 +23,7 @@ from typing import cast
 
 from remit.db import forks
 from remit.jobs.states import Completed
-from remit.runtime.frames import (
+from remit.runtime.handlers.frames import (
     CHANNEL_CLOSED,
     Call,
     Cancel,
@@ -40,8 +40,8 @@ from remit.runtime.frames import (
     Started,
     encode,
 )
-from remit.runtime.outcomes import RemoteError
-from remit.runtime.runs import Completion, LiveRun
+from remit.runtime.handlers.outcomes import RemoteError
+from remit.runtime.handlers.runs import Completion, LiveRun
 from remit.runtime.signals import STOPPING, cause
 from remit.telemetry import Refusals
 
@@ -341,7 +341,7 @@ def _spawn() -> tuple[subprocess.Popen[bytes], socket.socket, int]:
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # the child inherits that, until it has handlers
     try:
         popen = subprocess.Popen(
-            [sys.executable, "-P", "-m", "remit.runtime.child", str(theirs.fileno()), str(watched)],
+            [sys.executable, "-P", "-m", "remit.runtime.handlers.child", str(theirs.fileno()), str(watched)],
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno(), watched],
             start_new_session=True,

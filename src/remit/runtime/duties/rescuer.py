@@ -9,11 +9,11 @@ from remit.db.transaction import Database
 from remit.execution import operations as execution
 from remit.jobs.ids import new_token
 from remit.runtime import operations
-from remit.runtime.heartbeat import Heartbeat
-from remit.runtime.leader import Leader
-from remit.runtime.pulse import sweep_files
-from remit.runtime.service import StoreLoop
-from remit.runtime.settlement import Settlement
+from remit.runtime.duties.leader import Leader
+from remit.runtime.lease.heartbeat import Heartbeat
+from remit.runtime.lease.liveness import sweep_files
+from remit.runtime.loop import StoreLoop
+from remit.runtime.path.settlement import Settlement
 from remit.telemetry import Telemetry
 
 BATCH = 500

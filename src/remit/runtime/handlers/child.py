@@ -39,8 +39,9 @@ from remit.db.transaction import BlockingDatabase, Role
 from remit.errors import CatalogError
 from remit.execution.model import Claim
 from remit.jobs.states import Completed, Outcome
-from remit.runtime import django, logcontext, signals
-from remit.runtime.frames import (
+from remit.runtime import signals
+from remit.runtime.handlers import django, logcontext
+from remit.runtime.handlers.frames import (
     CHANNEL_CLOSED,
     Call,
     Cancel,
@@ -55,13 +56,13 @@ from remit.runtime.frames import (
     Started,
     encode,
 )
-from remit.runtime.gate import Gate
-from remit.runtime.hooks import around_blocking
-from remit.runtime.journal import text_of
-from remit.runtime.outcomes import Raised, ending
-from remit.runtime.processes import NotPrepared
-from remit.runtime.returned import finished_without_loop
-from remit.runtime.runs import LiveRun, Services
+from remit.runtime.handlers.gate import Gate
+from remit.runtime.handlers.hooks import around_blocking
+from remit.runtime.handlers.outcomes import Raised, ending
+from remit.runtime.handlers.processes import NotPrepared
+from remit.runtime.handlers.returned import finished_without_loop
+from remit.runtime.handlers.runlog import text_of
+from remit.runtime.handlers.runs import LiveRun, Services
 from remit.telemetry import Telemetry
 
 LOOK_AT_PARENT = 1.0

@@ -13,10 +13,10 @@ from remit.db.transaction import Database, Transaction
 from remit.execution import operations as execution
 from remit.execution.model import Allotment, Claim
 from remit.execution.shares import by_priority, even
-from remit.runtime.executor import Executor
-from remit.runtime.intake import Intake
-from remit.runtime.ledger import Ledger
-from remit.runtime.watch import Look, Lookout, Watch
+from remit.runtime.path.executor import Executor
+from remit.runtime.path.ledger import Ledger
+from remit.runtime.path.prefetch import Intake
+from remit.runtime.wakeup import Look, Lookout, Watch
 from remit.telemetry import Telemetry
 
 

@@ -43,14 +43,14 @@ from remit.db.transaction import BlockingDatabase, Database, Session, Transactio
 from remit.errors import IdTaken, InvalidTransition, LeaseLost, UnsupportedHandle
 from remit.execution import operations as execution
 from remit.execution.model import Claim, Ended
+from remit.execution.settlement import settle
 from remit.jobs.ids import new_id, new_token
 from remit.jobs.model import moment
 from remit.jobs.rows import row
 from remit.jobs.signals import Cancelled
 from remit.jobs.states import Completed, Outcome
 from remit.outbox.rows import event_row
-from remit.runtime.gate import Gate
-from remit.runtime.settlement import settle
+from remit.runtime.handlers.gate import Gate
 from remit.telemetry import Telemetry, own_logger
 
 LONG_TRANSACTION = 1.0

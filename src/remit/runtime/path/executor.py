@@ -29,21 +29,22 @@ from remit.db.transaction import Database
 from remit.errors import StoreBusy, StoreUnavailable, UndecodablePayload
 from remit.execution import operations as execution
 from remit.execution.model import Claim
+from remit.execution.settlement import settle
 from remit.jobs.states import Completed, Failed, Failure, GaveUp, Interrupted, Outcome, Skipped, State
-from remit.runtime import stacks
-from remit.runtime.completer import Completer
-from remit.runtime.hooks import Hooks, around, around_blocking
-from remit.runtime.intake import Intake
-from remit.runtime.isolation import begin, contain
-from remit.runtime.ledger import Ledger
-from remit.runtime.outcomes import describe, outcome_of, storable, timed_out
-from remit.runtime.prober import Prober
-from remit.runtime.processes import ProcessPool
-from remit.runtime.returned import PLAIN, finished, finished_in_thread
-from remit.runtime.runs import Completion, Interruption, LiveRun, Services
-from remit.runtime.settlement import Settlement, settle
-from remit.runtime.threads import Raised, ThreadCrew
-from remit.runtime.watchdog import Watchdog
+from remit.runtime.handlers import stacks
+from remit.runtime.handlers.hooks import Hooks, around, around_blocking
+from remit.runtime.handlers.isolation import begin, contain
+from remit.runtime.handlers.outcomes import describe, outcome_of, storable, timed_out
+from remit.runtime.handlers.processes import ProcessPool
+from remit.runtime.handlers.returned import PLAIN, finished, finished_in_thread
+from remit.runtime.handlers.runs import Completion, Interruption, LiveRun, Services
+from remit.runtime.handlers.threads import Raised, ThreadCrew
+from remit.runtime.path.completer import Completer
+from remit.runtime.path.ledger import Ledger
+from remit.runtime.path.prefetch import Intake
+from remit.runtime.path.prober import Prober
+from remit.runtime.path.settlement import Settlement
+from remit.runtime.path.watchdog import Watchdog
 
 AFTER_A_BUG = 5.0
 """Seconds after which a job is tried again whose run failed by a bug of remit's own."""

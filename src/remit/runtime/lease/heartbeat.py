@@ -18,36 +18,14 @@ from collections.abc import Callable
 from typing import Any
 
 from remit.errors import RemitError
-from remit.runtime.pulse import Pulse
+from remit.runtime.lease.liveness import Pulse
+from remit.runtime.lease.observer import Observer
 from remit.telemetry import Telemetry
 
 BEATS_PER_LEASE = 5
 BLOCKED_AFTER = 1.0
 LOOK = 0.25
 """Seconds between two looks at the event loop."""
-
-
-class Observer:
-    """Judges, on our own clock, which workers live: those whose counter was seen to move within a lease."""
-
-    def __init__(self, lease: float) -> None:
-        self._lease = lease
-        self._seen: dict[str, tuple[int, float]] = {}
-
-    def see(self, counters: dict[str, int], now: float) -> None:
-        """Take in one probe, whose reply was here at `now`."""
-        self._seen = {
-            worker: self._seen[worker] if worker in self._seen and self._seen[worker][0] == count else (count, now)
-            for worker, count in counters.items()
-        }
-
-    def skip(self, seconds: float) -> None:
-        """We could not look for so long: nobody's silence counts meanwhile."""
-        self._seen = {worker: (count, at + seconds) for worker, (count, at) in self._seen.items()}
-
-    def silent(self, now: float) -> list[tuple[str, int]]:
-        """Workers whose counter had stood still for a lease when the last probe was sent, `now`; with the counter."""
-        return [(worker, count) for worker, (count, at) in self._seen.items() if now - at > self._lease]
 
 
 class Heartbeat:

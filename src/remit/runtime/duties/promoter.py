@@ -8,7 +8,7 @@ from collections.abc import Callable
 from remit.db import fallbacks
 from remit.db.transaction import Database
 from remit.jobs import operations
-from remit.runtime.service import StoreLoop
+from remit.runtime.loop import StoreLoop
 from remit.telemetry import Telemetry
 
 BATCH = 1000

@@ -9,8 +9,8 @@ from typing import Any
 
 from remit.db.transaction import Database
 from remit.jobs import operations
-from remit.runtime.outcomes import LONGEST_MESSAGE, storable
-from remit.runtime.service import StoreLoop
+from remit.runtime.handlers.outcomes import LONGEST_MESSAGE, storable
+from remit.runtime.loop import StoreLoop
 from remit.telemetry import Telemetry
 
 INTERVAL = 1.0

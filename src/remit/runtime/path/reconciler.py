@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from remit.db.transaction import Database
 from remit.execution import operations as execution
 from remit.execution.model import Ended
+from remit.execution.settlement import stray
 from remit.jobs import operations
 from remit.jobs.ids import new_token
-from remit.runtime.ledger import Ledger
-from remit.runtime.runs import LiveRun
-from remit.runtime.service import StoreLoop
-from remit.runtime.settlement import Settlement, stray
+from remit.runtime.handlers.runs import LiveRun
+from remit.runtime.loop import StoreLoop
+from remit.runtime.path.ledger import Ledger
+from remit.runtime.path.settlement import Settlement
 from remit.telemetry import Telemetry
 
 

@@ -14,7 +14,7 @@ from enum import Enum, auto
 
 from remit.db.store import ANYTHING, Bell, Ring
 from remit.db.transaction import Database
-from remit.runtime.service import StoreLoop
+from remit.runtime.loop import StoreLoop
 from remit.telemetry import Telemetry
 
 FASTEST, SLOWEST, SLOWING = 0.003, 0.05, 1.25

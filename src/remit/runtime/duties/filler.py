@@ -12,8 +12,8 @@ from remit.db.transaction import Database
 from remit.outbox import operations
 from remit.outbox.filling import Backfill, wait_for_relays
 from remit.outbox.model import Filling, Span
-from remit.runtime.leader import Leader
-from remit.runtime.service import StoreLoop
+from remit.runtime.duties.leader import Leader
+from remit.runtime.loop import StoreLoop
 from remit.telemetry import Telemetry
 
 LOOK = 5.0

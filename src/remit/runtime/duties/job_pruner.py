@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from remit.catalog import Retention
 from remit.db.transaction import Database, Work
 from remit.jobs import operations
-from remit.runtime.leader import Leader
-from remit.runtime.service import StoreLoop
+from remit.runtime.duties.leader import Leader
+from remit.runtime.loop import StoreLoop
 from remit.telemetry import Telemetry
 
 BATCH = 500

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from remit.runtime.runs import Interruption, LiveRun
-from remit.runtime.service import Loop
+from remit.runtime.handlers.runs import Interruption, LiveRun
+from remit.runtime.loop import Loop
 from remit.telemetry import Telemetry
 
 GRACE_AFTER_CANCEL = 5.0

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from remit.db.transaction import Database
 from remit.errors import StoreError
 from remit.runtime import operations
-from remit.runtime.ledger import Ledger
-from remit.runtime.service import StoreLoop
+from remit.runtime.loop import StoreLoop
+from remit.runtime.path.ledger import Ledger
 from remit.telemetry import Telemetry
 
 ROLE = "keeper"

@@ -7,8 +7,8 @@ import asyncio
 from remit.catalog import LogRetention
 from remit.db.transaction import Database
 from remit.outbox import operations
-from remit.runtime.leader import Leader
-from remit.runtime.service import StoreLoop
+from remit.runtime.duties.leader import Leader
+from remit.runtime.loop import StoreLoop
 from remit.telemetry import Telemetry
 
 BATCH = 500

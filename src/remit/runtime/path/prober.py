@@ -13,10 +13,10 @@ from remit.db.transaction import Database
 from remit.errors import StoreBusy, StoreUnavailable
 from remit.execution import operations as execution
 from remit.jobs.states import Completed, Failed, Failure, Outcome, State
-from remit.runtime.completer import Completer
-from remit.runtime.ledger import Ledger
-from remit.runtime.runs import LiveRun
-from remit.runtime.settlement import Settlement
+from remit.runtime.handlers.runs import LiveRun
+from remit.runtime.path.completer import Completer
+from remit.runtime.path.ledger import Ledger
+from remit.runtime.path.settlement import Settlement
 
 FIRST_LOOK, LAST_LOOK = 0.01, 1.0
 ROLLED_BACK = Failure(

@@ -10,8 +10,8 @@ from remit.db.transaction import Database, Transaction
 from remit.outbox import operations
 from remit.outbox.model import Differences
 from remit.outbox.rows import event_types, subscription_row
-from remit.runtime.leader import Leader
-from remit.runtime.service import StoreLoop
+from remit.runtime.duties.leader import Leader
+from remit.runtime.loop import StoreLoop
 from remit.telemetry import Telemetry
 
 INTERVAL = 60.0

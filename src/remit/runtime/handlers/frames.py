@@ -17,7 +17,7 @@ import msgspec
 from remit.catalog import Catalog, Defaults, LogRetention, Retry
 from remit.catalog.quantities import in_seconds_or_forever
 from remit.jobs.states import Outcome
-from remit.runtime.outcomes import Raised
+from remit.runtime.handlers.outcomes import Raised
 
 _HEADER = struct.Struct(">4sQ")
 _MARK = b"rmt\x01"

@@ -19,10 +19,10 @@ from remit.execution import operations as execution
 from remit.execution.model import Ended, Landed
 from remit.jobs.ids import new_token
 from remit.jobs.states import Failure, GaveUp, State, decide
-from remit.runtime.ledger import Ledger
-from remit.runtime.outcomes import describe
-from remit.runtime.service import StoreLoop
-from remit.runtime.settlement import Settlement
+from remit.runtime.handlers.outcomes import describe
+from remit.runtime.loop import StoreLoop
+from remit.runtime.path.ledger import Ledger
+from remit.runtime.path.settlement import Settlement
 from remit.telemetry import Telemetry
 
 LARGEST_BATCH = 1000

@@ -16,8 +16,8 @@ from remit.db.transaction import Database
 from remit.errors import StoreError
 from remit.outbox import operations
 from remit.outbox.model import NOT_THE_EVENT, Dispatched, EventState, Lane
-from remit.runtime.outcomes import describe
-from remit.runtime.watch import Look, Lookout, Watch
+from remit.runtime.handlers.outcomes import describe
+from remit.runtime.wakeup import Look, Lookout, Watch
 from remit.telemetry import Telemetry
 
 BATCH = 500

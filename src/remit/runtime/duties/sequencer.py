@@ -10,7 +10,7 @@ from remit.db import fallbacks
 from remit.db.transaction import Database
 from remit.outbox import operations
 from remit.outbox.model import Lane
-from remit.runtime.service import StoreLoop
+from remit.runtime.loop import StoreLoop
 from remit.telemetry import Telemetry
 
 BATCH = 200

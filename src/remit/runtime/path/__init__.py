@@ -1,0 +1,1 @@
+"""What a job goes through in a worker: claimed, prefetched, run, completed."""
