@@ -9,7 +9,8 @@ import pytest
 
 from remit import JobRef, Remit
 from remit.errors import InvalidArgument
-from remit.testing import Scenario, SyncScenario, enqueued, published
+from remit.testing import Applications, Scenario, SyncScenario, enqueued, published
+from tests.runtime import carousel
 from tests.testing.shop import InvoicePaid, InvoiceVoided, PostLedger, RebuildIndex, SyncInvoice, billing
 
 
@@ -152,3 +153,14 @@ def test_a_blocking_test_has_the_same_waits(app: Remit) -> None:
         scenario.seen.published(InvoicePaid).once()
     assert called == ["deferred"]
     published(InvoicePaid).once()
+
+
+async def test_a_scenario_and_a_drain_end_where_events_lead_to_themselves(make: Applications) -> None:
+    app = make(domains=[carousel.ask, carousel.reply], max_hops=3)
+    async with Scenario(app) as scenario:
+        ref = await carousel.ask.publish(carousel.Asked())
+        await scenario.settled()
+    assert len(published(carousel.Asked)) == len(published(carousel.Replied)) == 2
+    [letter] = (await app.jobs.list(state="dead")).jobs
+    assert (letter.name, letter.correlation, letter.failures) == ("ask.ask-again", ref.id, 1)
+    await app.drain()

@@ -36,6 +36,7 @@ def test_the_codes_are_stable() -> None:
         "ForeignTransaction": "foreign-transaction",
         "HandlerShape": "handler-shape",
         "IdTaken": "id-taken",
+        "TooManyHops": "too-many-hops",
         "InvalidArgument": "invalid-argument",
         "InvalidTransition": "invalid-transition",
         "JobNotFound": "job-not-found",

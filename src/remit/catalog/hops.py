@@ -1,8 +1,9 @@
 """How many events may follow from one cause: the guard against events that lead to themselves for ever.
 
-The depth of a message is the number of events in the chain of its causes. An event has one more than the run that
-publishes it, and its deliveries have its own. A job has that of the run that enqueues it: a job may enqueue itself for
-as long as it likes. A job that is due later begins a new chain, since no loop through it can be fast.
+A hop is an event that a run publishes, and the depth of a message is the number of hops in the chain of its causes.
+So an event has one more than the run that publishes it, and its deliveries have as many. A job has as many as the run
+that enqueues it: a job may enqueue itself for as long as it likes. A job that is due later begins a new chain: no
+loop through it can be fast.
 """
 
 from __future__ import annotations
@@ -65,8 +66,8 @@ def _refusal(origin: Origin, limit: int, verb: str, name: str) -> str:
     if origin.envelope is not None:
         links.insert(0, decode(origin.envelope)[1])
     return (
-        f"{origin.job} cannot {verb} {name}: {origin.hops} events led to this run, one after the other, and max_hops "
-        f"is {limit}. The chain ends with {' -> '.join(links)}; all of it has the correlation {origin.correlation}. "
+        f"{origin.job} cannot {verb} {name}: the chain of its causes has {origin.hops} hops, and max_hops is "
+        f"{limit}. The chain ends with {' -> '.join(links)}; all of it has the correlation {origin.correlation}. "
         "If it is a loop, break it: publish another event, or none, once there is nothing more to do. If it has to go "
         "on, enqueue a job with a delay of a second or more in between, or raise max_hops of Remit."
     )

@@ -58,11 +58,12 @@ RETURNING role;
 SELECT role, holder::text, remit.micros(elected_at), remit.micros(expires_at) FROM remit.leader ORDER BY role;
 
 -- name: left
--- Whether anything is left that a worker could do now: an event to fan out, a job of its lines, a job that it holds, a
--- lane of an ordered subscription that can move on.
+-- Whether anything is left that a worker could do now: an event to fan out, a job of its lines, a job that it holds or
+-- that became due, a lane of an ordered subscription that can move on.
 SELECT CASE
     WHEN EXISTS (SELECT FROM remit.outstanding WHERE attempts = 0 OR due_at <= remit.clock(:now::bigint)) THEN true
     WHEN EXISTS (SELECT FROM remit.job WHERE state = 'running' AND worker = :worker::uuid) THEN true
+    WHEN EXISTS (SELECT FROM remit.job WHERE state = 'scheduled' AND run_at <= remit.clock(:now::bigint)) THEN true
     WHEN EXISTS (
         SELECT FROM json_to_recordset(:lines::json) AS line (line bigint, queue text)
         WHERE EXISTS (SELECT FROM remit.job WHERE state = 'ready' AND job.line = line.line)

@@ -48,11 +48,12 @@ DELETE FROM remit_leader WHERE role = :role AND holder = :worker AND elected_at 
 SELECT role, holder, elected_at, expires_at FROM remit_leader ORDER BY role;
 
 -- name: left
--- Whether anything is left that a worker could do now: an event to fan out, a job of its lines, a job that it holds, a
--- lane of an ordered subscription that can move on.
+-- Whether anything is left that a worker could do now: an event to fan out, a job of its lines, a job that it holds or
+-- that became due, a lane of an ordered subscription that can move on.
 SELECT CASE
     WHEN EXISTS (SELECT 1 FROM remit_outstanding WHERE attempts = 0 OR due_at <= :now) THEN 1
     WHEN EXISTS (SELECT 1 FROM remit_job WHERE state = 'running' AND worker = :worker) THEN 1
+    WHEN EXISTS (SELECT 1 FROM remit_job WHERE state = 'scheduled' AND run_at <= :now) THEN 1
     WHEN EXISTS (
         SELECT 1 FROM json_each(:lines) AS line
         WHERE EXISTS (SELECT 1 FROM remit_job AS job WHERE state = 'ready' AND job.line = (line.value ->> 'line'))
