@@ -228,7 +228,7 @@ def sources(file: Path) -> Iterator[Text]:
     """Comments and strings of a file of Python or SQL."""
     text = file.read_text()
     if file.suffix == ".sql":
-        yield from _comments(((text.count("\n", 0, m.start()) + 1, m[1]) for m in re.finditer(r"--(.*)", text)))
+        yield from _comments((text.count("\n", 0, m.start()) + 1, m[1]) for m in re.finditer(r"--(.*)", text))
         return
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     yield from _comments((token.start[0], token.string[1:]) for token in tokens if token.type == tokenize.COMMENT)
