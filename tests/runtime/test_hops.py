@@ -19,7 +19,7 @@ WAYS = ["run.publish", "run.publish_later", "domain.publish", "domain.enqueue", 
 
 @pytest.fixture(autouse=True)
 def _clean() -> None:
-    shared.__init__()  # type: ignore[misc]
+    shared.reset()
 
 
 async def dead(app: Remit) -> list[JobRecord]:
