@@ -14,12 +14,14 @@ import psycopg
 import pytest
 
 from remit import schema
+from remit.client import records
 from remit.db.opening import open_store
 from remit.db.sqlite import SqliteStore
 from remit.db.statements import Dialect
 from remit.db.store import Store
 from remit.db.transaction import Role
 from remit.errors import StoreError, StoreUnavailable, WrongSchema
+from remit.execution import operations as execution
 from remit.jobs import operations as jobs
 from remit.schema import Migration
 from tests.conformance.desk import TABLES, Desk
@@ -275,8 +277,8 @@ async def test_two_schemas_of_one_database_are_two_stores(postgres_url: str) -> 
         worker = await other.register()
         claim = await other.running(worker)
         assert await one.claim(await one.register()) == []
-        assert await one(jobs.get, claim.id, atomic=True) is None
-        assert await other(jobs.held, worker=worker) != []
+        assert await one(records.get, claim.id, atomic=True) is None
+        assert await other(execution.held, worker=worker) != []
 
 
 def test_nothing_of_a_file_is_called_otherwise(sqlite_url: str) -> None:

@@ -660,3 +660,14 @@ def test_what_json_cannot_carry_is_refused(value: object, reason: str) -> None:
 
 def test_null_is_no_flaw() -> None:
     assert encode({"a": None, "b": [None, 1.5]}) == '{"a":null,"b":[null,1.5]}'
+
+
+def test_a_member_of_an_enum_that_this_release_does_not_know_cannot_be_read() -> None:
+    class Newer(Enum):
+        RED = "red"
+        ULTRAVIOLET = "ultraviolet"
+
+    newer = Codec(make_dataclass("Paint", [("colour", Newer)]), name="paint")
+    older = Codec(make_dataclass("Paint", [("colour", Colour)]), name="paint")
+    with pytest.raises(UndecodablePayload, match="ultraviolet"):
+        older.load(newer.dump(newer.build({"colour": "ultraviolet"})))
