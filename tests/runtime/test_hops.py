@@ -19,7 +19,7 @@ WAYS = ["run.publish", "run.publish_later", "domain.publish", "domain.enqueue", 
 
 @pytest.fixture(autouse=True)
 def _clean() -> None:
-    shared.__init__()  # type: ignore[misc]
+    shared.reset()
 
 
 async def dead(app: Remit) -> list[JobRecord]:
@@ -89,7 +89,7 @@ async def test_the_error_names_the_last_links_of_the_chain_and_the_remedy(store_
 
 def test_without_a_setting_a_chain_has_a_hundred_hops(sqlite_url: str) -> None:
     app = Remit(sqlite_url, domains=[ask, reply])
-    with app.bound():
+    with app.sync:
         ask.sync.publish(Asked())
         app.sync.drain()
         [job] = app.sync.jobs.list(state="dead").jobs

@@ -142,7 +142,7 @@ async def deliver(
 ) -> Performed:
     """Publish an event, run the handler of one subscription to it, alone, and return what became of the delivery.
 
-    `to` is the whole name of the subscription, or its handler. The event is written to the log and fanned out as the
+    `to` is the full name of the subscription, or its handler. The event is written to the log and fanned out as the
     relay does it; the deliveries to others stay where they are. An ordered event is delivered at once, whatever waits
     under its key: it has no place in the order. The rest is as in `perform`.
 

@@ -96,7 +96,7 @@ class Waits:
         within: float | None = None,
         **fields: Any,
     ) -> DeliveryRecord:
-        """Wait until an event is delivered to a subscription, by its whole name, and give the delivery.
+        """Wait until an event is delivered to a subscription, by its full name, and give the delivery.
 
         `event` is what `publish` gave, or a class, and then the first that matches counts. A delivery that ends in
         another state fails the test at once, and so does an event that this subscription does not get.
