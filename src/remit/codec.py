@@ -1,12 +1,12 @@
-"""Payload text and message, each way, with a proof on the way in.
+"""Encoding and decoding of payloads, with a round-trip check when a message is sent.
 
-msgspec writes a wrong type, or NaN, without a word, and the job would die in a worker hours later. So a message is
-encoded *and decoded* where it is sent (about half a microsecond), and refused there if it would come back different.
-Reading back is a plain msgspec decode.
+msgspec encodes a wrong type, or NaN, without an error, and the job would die in a worker hours later. So a message is
+encoded *and decoded* when it is sent (about half a microsecond), and refused if the result differs. Reading is a plain
+msgspec decode.
 
-A value comes back if a reader gets the same one: the same text, number or instant, of the class that the field declares
-or of one that it is derived from. `==` proves that for nearly all messages, and is asked first. It is too strict for a
-datetime in an hour that the clocks repeat or skip (PEP 495), and for a subclass that adds no fields.
+A value survives if a reader gets an equal one: the same text, number or instant, of the class that the field declares
+or of one that it is derived from. `==` proves that for nearly all messages, and is tried first. It is too strict for a
+datetime in a repeated or skipped hour (PEP 495), and for a subclass that adds no fields.
 """
 
 from __future__ import annotations
@@ -34,35 +34,35 @@ MAX_BYTES: Final = 64 * 1024
 
 
 def encode(value: object) -> str:
-    """Write any JSON value: what a handler returned, who asked for a job.
+    """Encode any JSON value, such as the result of a handler or the requester of a job.
 
-    Beyond JSON it takes what msgspec writes (dates, UUIDs, dataclasses …), which come back as JSON values, and
-    subclasses of plain types. Raises
-    `PayloadError` for what JSON cannot carry: NaN, half a surrogate pair, an object of an unknown class.
+    Beyond JSON it takes types that msgspec encodes (dates, UUIDs, dataclasses …), which are decoded as JSON values, and
+    subclasses of plain types. Raises `PayloadError` for values that JSON cannot carry: NaN, half a surrogate pair, an
+    object of an unknown class.
     """
     try:
         raw = _ENCODER.encode(value)
     except Exception as error:
         raise PayloadError(f"The value {_reason(value, error)}.") from error
     if b"null" in raw and (flaw := _flaw(value)):  # msgspec writes NaN as null
-        raise PayloadError(f"The value {_told(*flaw)}.")
+        raise PayloadError(f"The value {_described(*flaw)}.")
     return raw.decode()
 
 
 def decode(text: str) -> Any:
-    """Read any JSON value that `encode` wrote."""
+    """Decode any JSON value that `encode` wrote."""
     return _DECODER.decode(text)
 
 
 def is_model(kind: object) -> bool:
-    """Tell a pydantic model, or anything else that dumps and validates itself the same way, without importing it."""
+    """Return whether a class is a pydantic model, or has the same methods, without importing pydantic."""
     return isinstance(kind, type) and hasattr(kind, "model_dump") and hasattr(kind, "model_validate_json")
 
 
 class Codec(Generic[M]):
     """Writes and reads the messages of one class.
 
-    `kind` is the class; `name` stands in the texts of errors. Raises `NameError` while annotations of the class name
+    `kind` is the class; `name` appears in the texts of errors. Raises `NameError` while annotations of the class name
     something that does not exist yet, and `TypeError` for a type that msgspec does not support.
     """
 
@@ -74,14 +74,14 @@ class Codec(Generic[M]):
         self._decode: Callable[[str | bytes], M] = msgspec.json.Decoder(kind, dec_hook=_from_builtins).decode
 
     def dump(self, message: M, *, limit: int = MAX_BYTES) -> str:
-        """Write a message that is sure to come back.
+        """Write a message, and check that it survives the round trip.
 
         A subclass of a plain type (`str`, `int`, `float`, `bytes`, `Decimal`, `datetime` …) is written as that type. A
-        subclass of a dataclass is taken for the class that the field declares if it adds no fields of its own. An aware
-        datetime comes back as the same instant with the same offset; its zone is not kept.
+        subclass of a dataclass is treated as the declared class if it adds no fields of its own. An aware datetime is
+        decoded as the same instant with the same offset; its zone is not kept.
 
         `limit` is in bytes of UTF-8. The text holds no raw NUL: control characters are escaped. Raises `PayloadError`,
-        naming the field, where a value is not what its field declares, and `PayloadTooLarge`.
+        naming the field, if a value does not fit its declaration, and `PayloadTooLarge`.
         """
         try:
             raw = _ENCODER.encode(message)
@@ -90,7 +90,7 @@ class Codec(Generic[M]):
         except Exception as error:
             raise PayloadError(f"{self.name}: {_reason(message, error)}. {_REMEDY}") from error
         if not survives and (flaw := _flaw(message) or _difference(message, back)):
-            raise PayloadError(f"{self.name}: {_told(*flaw)}. {_REMEDY}")
+            raise PayloadError(f"{self.name}: {_described(*flaw)}. {_REMEDY}")
         if len(raw) > limit:
             raise PayloadTooLarge(
                 f"{self.name}: the payload has {len(raw):,} bytes, over the limit of {limit:,}; "
@@ -109,7 +109,7 @@ class Codec(Generic[M]):
             ) from error
 
     def build(self, values: Mapping[str, Any]) -> M:
-        """Make a message from field values, JSON values or real ones. Raises `PayloadError` where they do not fit."""
+        """Make a message from field values, JSON values or real ones. Raises `PayloadError` if they do not fit."""
         fields = [field.name for field in dataclasses.fields(cast("Any", self.kind))]
         for key in values:
             if key not in fields:
@@ -125,9 +125,9 @@ class Codec(Generic[M]):
 
 
 def _conversions() -> dict[type, Callable[[Any], Any]]:
-    """How a value of a subclass becomes one of the plain type. Whatever the subclass overrides is not called.
+    """Conversions of subclass values to the plain type. Methods that the subclass overrides are not called.
 
-    The classes are local names: those of a module are what freezegun replaces.
+    The classes are local names: freezegun replaces those of a module.
     """
 
     def real(kind: type) -> Any:  # even where this module is imported while they are replaced
@@ -151,13 +151,13 @@ _PLAIN: Final = _conversions()
 
 
 def _plain(value: Any) -> Any:
-    """A value of a plain type, if it is one of a subclass; msgspec writes exact types alone."""
+    """A subclass value as a value of the plain type; msgspec encodes only exact types."""
     plain = next((_PLAIN[kind] for kind in type(value).__mro__ if kind in _PLAIN), None)
     return value if plain is None or type(value) in _PLAIN or isinstance(value, bool | Enum) else plain(value)
 
 
 def _plainly(value: Any) -> Any:
-    """The same of all that JSON containers hold."""
+    """The same for all values in JSON containers."""
     if isinstance(value, Mapping):
         return {_plain(key): _plainly(item) for key, item in value.items()}
     if type(value) in (list, tuple, set, frozenset):
@@ -184,24 +184,24 @@ _ENCODER: Final = msgspec.json.Encoder(enc_hook=_to_builtins)
 _DECODER: Final = msgspec.json.Decoder()
 
 
-# Everything below runs after a failure only: it finds the field, and words for what is wrong with it.
+# Everything below runs only after a failure: it finds the field, and describes the problem.
 
 _REMEDY: Final = "Pass the type that the field declares."
 _DEEPEST: Final = 50
 
 Flaw: TypeAlias = "tuple[str, str]"
-"""Where a value is, and what is wrong with it."""
+"""The path of a value, and its problem."""
 Part: TypeAlias = "tuple[str, object]"
-"""A step of the way to a value, and the value."""
+"""A step of the path to a value, and the value."""
 
 
-def _told(path: str, problem: str) -> str:
+def _described(path: str, problem: str) -> str:
     return f"field `{path}` {problem}" if path else problem
 
 
 def _reason(value: object, error: Exception) -> str:
     flaw = _flaw(value)
-    return _told(*flaw) if flaw else _located(error)
+    return _described(*flaw) if flaw else _located(error)
 
 
 def _located(error: Exception) -> str:
@@ -232,7 +232,7 @@ def _problem(value: object) -> str | None:
         case Decimal() if value.is_nan():
             return "is NaN, which equals nothing, itself included"
         case str() if any("\ud800" <= character <= "\udfff" for character in value):
-            return "holds half of a surrogate pair, which is no text"
+            return "holds half of a surrogate pair, which is not text"
         case _ if next(_children(value, ""), None) is None:
             return _unencodable(value)
         case _:
@@ -250,7 +250,7 @@ def _unencodable(leaf: object) -> str | None:
 
 
 def _difference(sent: object, back: object, path: str = "") -> Flaw | None:
-    """Find the first value that a reader would get as another one."""
+    """Find the first value that differs after the round trip."""
     if _equal(sent, back):
         return None
     arrays = isinstance(sent, list | tuple) and isinstance(back, list | tuple)

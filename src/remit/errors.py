@@ -1,7 +1,7 @@
-"""Every error that remit raises. Each has a stable `code` and one sentence that says what to do.
+"""Every error that remit raises. Each has a stable `code` and a one-sentence text that names the remedy.
 
-The texts are interface: they are read at three in the morning, and tests hold them. Outcomes of a run (skip, snooze …)
-are no errors and live with the runtime.
+The texts are part of the interface, and tests compare them. Outcomes of a run (skip, snooze …) are not errors and are
+defined in the runtime.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import ClassVar
 
 
 def nearest(word: str, options: Iterable[str]) -> str:
-    """Give `" Did you mean 'timeout'?"`, or an empty string where nothing comes close.
+    """Return `" Did you mean 'timeout'?"`, or an empty string if no option is similar.
 
-    Of two names in one domain only what stands behind it counts: all names there are alike before.
+    For two names in one domain only the part after the domain is compared: the part before it is the same.
     """
     domain, dot, _ = word.rpartition(".")
     words = [str(option) for option in options]  # an enum's member reads as its word
@@ -31,7 +31,7 @@ class RemitError(Exception):
     """The root: `except RemitError` catches all that remit raises on purpose, and nothing else."""
 
     code: ClassVar[str] = "remit-error"
-    """Stable in kebab-case: logs, metrics and the page of the error are named by it."""
+    """Stable, in kebab-case: logs, metrics and the documentation refer to it."""
 
 
 class CatalogError(RemitError):
@@ -95,19 +95,19 @@ class UnknownSubscription(RemitError, LookupError):
 
 
 class DamagedEvents(RemitError):
-    """A back-fill is done, but for some events that the store refuses to deliver; the text names them."""
+    """A back-fill is done, except for events that the store refuses to deliver; the text names them."""
 
     code = "damaged-events"
 
 
 class OwnershipError(RemitError):
-    """A domain reached for what another domain owns: publish an event, or ask the owner for an API."""
+    """A domain used something that another domain owns: publish an event, or call an API of the owner."""
 
     code = "ownership"
 
 
 class UnboundDomain(RemitError):
-    """A domain was asked to send before an application took it in."""
+    """A domain was asked to send before it was bound to an application."""
 
     code = "unbound-domain"
 
@@ -137,25 +137,25 @@ class MissingExtra(ConfigurationError, ImportError):
 
 
 class InvalidArgument(RemitError, ValueError):
-    """A value that cannot mean anything: a naive datetime, a negative delay, `delay` and `at` together."""
+    """An invalid value: a naive datetime, a negative delay, `delay` and `at` together."""
 
     code = "invalid-argument"
 
 
 class PayloadError(RemitError, ValueError):
-    """A message does not survive its way through JSON; the text names the message and the field."""
+    """A message does not survive the round trip through JSON; the text names the message and the field."""
 
     code = "payload"
 
 
 class PayloadTooLarge(PayloadError):
-    """The encoded message is over its limit: a payload carries ids and storage keys, not the things themselves."""
+    """The encoded message is over its limit: a payload carries ids and storage keys, not the objects themselves."""
 
     code = "payload-too-large"
 
 
 class UndecodablePayload(PayloadError):
-    """A stored payload does not fit the message that is declared now."""
+    """A stored payload does not fit the current declaration of the message."""
 
     code = "undecodable-payload"
 
@@ -166,7 +166,7 @@ class IdTaken(RemitError):
     code = "id-taken"
 
     def __init__(self, id: str, stored: str, refused: str) -> None:
-        """`stored` is the name of the message that has the id, `refused` that of the one that was to get it."""
+        """`stored` is the name of the message that has the id, `refused` that of the message that was not written."""
         super().__init__(
             f"{id} is the id of {stored} already, and {refused} was not written: derive the id from the name of the "
             "message too, so that two messages about one thing have two ids"
@@ -178,7 +178,7 @@ class IdTaken(RemitError):
 
 
 class TooManyHops(RemitError):
-    """A run would go on with a chain of events that is too long, probably a loop: its message was not sent."""
+    """A run would continue a chain of events that is too long, probably a loop: its message was not sent."""
 
     code = "too-many-hops"
 
@@ -196,7 +196,7 @@ class EventNotFound(RemitError, LookupError):
 
 
 class LeaseLost(RemitError):
-    """This run no longer holds its job: another worker took it over, so nothing that it does may be committed."""
+    """This run no longer holds its job: another worker holds it, so its writes cannot be committed."""
 
     code = "lease-lost"
 
@@ -220,25 +220,25 @@ class ClosedTransaction(TransactionError):
 
 
 class AutocommitTransaction(TransactionError):
-    """The handle is outside a transaction, so the send would commit by itself: begin one, or leave `tx` out."""
+    """The handle is outside a transaction, so the send would be committed at once: begin one, or leave `tx` out."""
 
     code = "autocommit-transaction"
 
 
 class TransactionRequired(TransactionError):
-    """The application was created with `require_tx=True`, and something was sent outside a transaction."""
+    """The application was created with `require_tx=True`, and a message was sent outside a transaction."""
 
     code = "transaction-required"
 
 
 class UnsupportedHandle(TransactionError, TypeError):
-    """The handle is of a type that remit does not know how to execute on."""
+    """remit cannot execute on a handle of this type."""
 
     code = "unsupported-handle"
 
 
 class StoreError(RemitError):
-    """The database refused or failed an operation; the driver's error is the cause."""
+    """The database refused an operation, or it failed; the driver's error is the cause."""
 
     code = "store"
 
@@ -250,18 +250,18 @@ class StoreUnavailable(StoreError):
 
 
 class StoreBusy(StoreError):
-    """The database was reached, and kept busy by others for longer than remit waits."""
+    """The database was reached, but other clients kept it busy for longer than remit waits."""
 
     code = "store-busy"
 
 
 class WrongSchema(StoreError):
-    """The store's schema is not the one that this release needs; the text names the command to run."""
+    """The store's schema does not match this release; the text names the command to run."""
 
     code = "wrong-schema"
 
 
 class InvalidTransition(RemitError):
-    """The job, or the run, is in a state in which this cannot be done to it."""
+    """The state of the job or the run does not permit the operation."""
 
     code = "invalid-transition"

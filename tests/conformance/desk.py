@@ -9,12 +9,15 @@ from contextlib import asynccontextmanager
 from hashlib import blake2b
 from typing import Any, Literal, Self, TypeAlias, TypeVar
 
+from remit.client import records
 from remit.db.statements import Dialect, Query
 from remit.db.store import Capability, Store
 from remit.db.transaction import BlockingDatabase, Database, Role, Row, Session, Transaction, Value
+from remit.execution import operations as execution
+from remit.execution.model import Allotment, Claim, Ended, Landed
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id, new_token
-from remit.jobs.model import Allotment, Claim, Ended, JobRecord, Landed
+from remit.jobs.model import JobRecord
 from remit.jobs.states import (
     Completed,
     Failed,
@@ -244,7 +247,7 @@ class Desk:
         return worker
 
     async def claim(self, worker: str, quota: int = 100, *, line: int = LINE, queue: str = QUEUE) -> list[Claim]:
-        claims, _ = await self(jobs.claim, [Allotment(line, queue, quota)], worker=worker, token=new_token())
+        claims, _ = await self(execution.claim, [Allotment(line, queue, quota)], worker=worker, token=new_token())
         return claims
 
     async def claim_one(self, worker: str | None = None, *, line: int = LINE) -> Claim:
@@ -260,7 +263,7 @@ class Desk:
         self, claim: Claim, outcome: Outcome, *, messages: Sequence[dict[str, Any]] = (), worker: str | None = None
     ) -> list[Landed]:
         return await self(
-            jobs.finish,
+            execution.finish,
             [ended(claim, outcome, messages)],
             worker=worker or new_id(),
             stamp=new_token(),
@@ -271,14 +274,14 @@ class Desk:
         await self(workers.deregister, worker)
 
     async def rescue(self, limit: int = 100) -> list[tuple[str, State, bool]]:
-        return [job[:3] for job in await self(jobs.rescue, token=new_token(), limit=limit)]
+        return [job[:3] for job in await self(execution.rescue, token=new_token(), limit=limit)]
 
     async def promote(self, limit: int = 100) -> int:
         promoted, _ = await self(jobs.promote, limit=limit)
         return promoted
 
     async def get(self, id: str) -> JobRecord:
-        record = await self(jobs.get, id, atomic=True)
+        record = await self(records.get, id, atomic=True)
         assert record is not None, f"there is no job {id}"
         return record
 

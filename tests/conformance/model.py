@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from remit.jobs.model import Allotment
+from remit.execution.model import Allotment
 from remit.jobs.states import FINAL, Command, Interrupted, Outcome, State, allows, decide
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from remit.db.transaction import Role
+from remit.execution import operations as execution
+from remit.execution.model import Allotment, Claim
+from remit.execution.shares import LAST_PRIORITY
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id, new_token
-from remit.jobs.model import Allotment, Claim
-from remit.jobs.shares import LAST_PRIORITY
 from remit.jobs.states import Failed, Interrupted, Outcome, Snoozed, State
 from tests.conformance.desk import BOOM, LINE, QUEUE, Desk, a_job
 
@@ -19,14 +20,14 @@ NOBODY = "00000000-0000-7000-8000-000000000000"
 
 
 async def take(desk: Desk, worker: str, *allotments: Allotment) -> tuple[list[Claim], list[str]]:
-    return await desk(jobs.claim, allotments, worker=worker, token=new_token(), role=Role.CLAIM)
+    return await desk(execution.claim, allotments, worker=worker, token=new_token(), role=Role.CLAIM)
 
 
 async def test_a_claimed_job_runs_under_its_worker_and_token(desk: Desk) -> None:
     worker, token = await desk.register(), new_token()
     id = await desk.enqueue(attempts=5, backoff="{}", correlation=(correlation := new_id()))
     desk.wait(3)
-    [claim], expired = await desk(jobs.claim, [Allotment(LINE, QUEUE, 10)], worker=worker, token=token)
+    [claim], expired = await desk(execution.claim, [Allotment(LINE, QUEUE, 10)], worker=worker, token=token)
     assert claim == Claim(
         id, token, LINE, 0, 5, False, "json", '{"invoice_id":"i-1"}', "{}", correlation, "billing.sync-invoice"
     )
@@ -210,15 +211,15 @@ async def test_heads_name_the_best_ready_priority_of_each_line(desk: Desk) -> No
     await desk.enqueue_many([a_job(line=1, priority=9), a_job(line=1, priority=-3), a_job(line=2, priority=4)])
     await desk.enqueue(line=3, delay=5)
     asked = [(line, QUEUE) for line in (1, 2, 3, 4)]
-    assert await desk(jobs.heads, asked) == {1: -3, 2: 4}
-    assert await desk(jobs.heads, []) == {}
+    assert await desk(execution.heads, asked) == {1: -3, 2: 4}
+    assert await desk(execution.heads, []) == {}
 
 
 async def test_heads_leave_paused_queues_out(desk: Desk) -> None:
     await desk.enqueue(line=1)
     await desk(jobs.pause, QUEUE, by=None)
-    assert await desk(jobs.heads, [(1, QUEUE)]) == {}
-    assert await desk(jobs.heads, [(1, "billing.other")]) == {1: 0}
+    assert await desk(execution.heads, [(1, QUEUE)]) == {}
+    assert await desk(execution.heads, [(1, "billing.other")]) == {1: 0}
 
 
 async def test_lines_lists_every_line_with_ready_jobs(desk: Desk) -> None:

@@ -8,6 +8,7 @@ import pytest
 from remit.db.statements import Query
 from remit.db.transaction import Row, Value
 from remit.errors import ForeignTransaction, StoreError
+from remit.execution import operations as execution
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id
 from remit.jobs.model import moment
@@ -81,7 +82,7 @@ async def test_what_only_workers_read_is_kept_too(desk: Desk) -> None:
 @pytest.mark.parametrize("line", [2**63 - 1, -(2**63)])
 async def test_a_line_is_any_number_of_64_bits(desk: Desk, line: int) -> None:
     await desk.enqueue(line=line)
-    assert await desk(jobs.heads, [(line, QUEUE)]) == {line: 0}
+    assert await desk(execution.heads, [(line, QUEUE)]) == {line: 0}
 
 
 async def test_a_delayed_job_is_scheduled_from_the_time_of_the_database(desk: Desk) -> None:

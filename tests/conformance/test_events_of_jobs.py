@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from remit.jobs import operations as jobs
+from remit.execution import operations as execution
+from remit.execution.model import Claim, Ended
 from remit.jobs.ids import new_id, new_token
-from remit.jobs.model import Claim, Ended
 from remit.jobs.states import Completed, Failed, GaveUp, Interrupted, Outcome, Skipped, Snoozed, decide
 from remit.outbox.model import EventRecord
 from tests.conformance.desk import BOOM, DAWN, DELIVERIES, QUEUE, SECOND, Desk, a_job, an_event, text
@@ -19,7 +19,7 @@ DIED = "remit.job-died"
 async def finish(desk: Desk, claim: Claim, outcome: Outcome, *events: dict[str, Any]) -> None:
     transition = decide(outcome, failures=claim.failures, attempts=claim.attempts)
     ended = Ended(claim.id, claim.token, claim.attempt, transition, [], events=events)
-    await desk(jobs.finish, [ended], worker=new_id(), stamp=new_token())
+    await desk(execution.finish, [ended], worker=new_id(), stamp=new_token())
 
 
 async def deaths(desk: Desk) -> list[EventRecord]:
@@ -70,7 +70,7 @@ async def test_what_lands_publishes_though_its_neighbour_does_not(desk: Desk) ->
     for claim in (lost, landing):
         transition = decide(Completed(), failures=0, attempts=3)
         batch.append(Ended(claim.id, claim.token, 1, transition, [], events=[an_event(causation=claim.id)]))
-    landed = await desk(jobs.finish, batch, worker=new_id(), stamp=new_token())
+    landed = await desk(execution.finish, batch, worker=new_id(), stamp=new_token())
     assert [one.id for one in landed] == [landing.id]
     [(causation,)] = await desk.execute("SELECT causation FROM {event}")
     assert str(causation) == landing.id
@@ -125,7 +125,7 @@ async def test_a_job_that_killed_its_worker_too_often_is_a_death(desk: Desk) -> 
     for _ in range(2):
         worker = await desk.register()
         claim = await desk.claim_one(worker)
-        await desk(jobs.start_suspect, claim.id, token=claim.token)
+        await desk(execution.start_suspect, claim.id, token=claim.token)
         await desk.die(worker)
         rescued = await desk.rescue()
         if rescued[0][1] == "dead":
@@ -141,7 +141,7 @@ async def test_every_death_has_an_event_of_its_own(desk: Desk) -> None:
     claims = await desk.claim(worker)
     transition = decide(GaveUp("no", None), failures=0, attempts=3)
     batch = [Ended(claim.id, claim.token, 1, transition, []) for claim in claims]
-    await desk(jobs.finish, batch, worker=worker, stamp=new_token())
+    await desk(execution.finish, batch, worker=worker, stamp=new_token())
     found = await deaths(desk)
     assert {event.payload["job"] for event in found} == {claim.id for claim in claims}
     assert len({event.id for event in found}) == 30
@@ -169,7 +169,7 @@ async def test_the_death_of_a_delivery_of_a_death_is_none(desk: Desk, how: str) 
         for _ in range(2):
             worker = await desk.register()
             for claim in await desk.claim(worker, line=DELIVERIES | 1):
-                await desk(jobs.start_suspect, claim.id, token=claim.token)
+                await desk(execution.start_suspect, claim.id, token=claim.token)
             await desk.die(worker)
             await desk.rescue()
     [event] = await deaths(desk)

@@ -2,11 +2,14 @@
 
 import pytest
 
+from remit.client import records
 from remit.db.transaction import Role
 from remit.errors import StoreError
+from remit.execution import operations as execution
+from remit.execution.model import Landed
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id, new_token
-from remit.jobs.model import Landed, moment
+from remit.jobs.model import moment
 from remit.jobs.states import Completed, Failed, GaveUp, Interrupted, Outcome, Skipped, Snoozed, State
 from tests.conformance.desk import BOOM, DAWN, OUTCOMES, SECOND, Desk, a_job, ended, message_of
 
@@ -53,7 +56,7 @@ async def test_each_failure_is_kept_in_order(desk: Desk) -> None:
         await desk.finish(await desk.claim_one(worker), Failed(BOOM, 0))
         desk.wait(1)
         await desk.promote()
-    [job] = (await desk(jobs.list_jobs, **EVERYTHING)).jobs
+    [job] = (await desk(records.list_jobs, **EVERYTHING)).jobs
     job = await desk.get(job.id)
     assert (job.state, job.failures) == (State.DEAD, 3)
     assert [failure.attempt for failure in job.errors] == [1, 2, 3]
@@ -136,7 +139,7 @@ async def test_a_batch_lands_in_parts(desk: Desk) -> None:
     await desk(jobs.cancel, last.id, reason=None, by=None)
     batch = [ended(claim, outcome) for claim, outcome in zip(claims, OUTCOMES.values(), strict=True)]
     batch += [ended(first, Completed()), ended(last, Snoozed(5))]
-    landed = await desk(jobs.finish, batch[::-1], worker=worker, stamp=new_token(), role=Role.COMPLETE)
+    landed = await desk(execution.finish, batch[::-1], worker=worker, stamp=new_token(), role=Role.COMPLETE)
     wanted = {claim.id: end.transition.state for claim, end in zip(claims, batch, strict=False)}
     assert {one.id: one.state for one in landed} == {**wanted, last.id: State.CANCELLED}
 
@@ -146,13 +149,13 @@ async def test_a_batch_of_a_thousand_lands(desk: Desk) -> None:
     await desk.enqueue_many([a_job() for _ in range(1000)])
     claims = await desk.claim(worker, 1000)
     batch = [ended(claim, Completed(), [message_of(claim)]) for claim in claims]
-    landed = await desk(jobs.finish, batch, worker=worker, stamp=new_token(), role=Role.COMPLETE)
+    landed = await desk(execution.finish, batch, worker=worker, stamp=new_token(), role=Role.COMPLETE)
     assert len(landed) == 1000
     assert await desk.count("job", "state = 'completed'") == await desk.count("job", "state = 'ready'") == 1000
 
 
 async def test_an_empty_batch_is_nothing(desk: Desk) -> None:
-    assert await desk(jobs.finish, [], worker=new_id(), stamp=new_token()) == []
+    assert await desk(execution.finish, [], worker=new_id(), stamp=new_token()) == []
 
 
 async def test_messages_are_sent_with_the_outcome_that_lands(desk: Desk) -> None:
@@ -175,7 +178,7 @@ async def test_messages_of_an_outcome_that_does_not_land_are_not_sent(desk: Desk
     await desk.finish(lost, Completed())
     kept = message_of(held)
     batch = [ended(lost, Completed(), [message_of(lost)]), ended(held, Completed(), [kept])]
-    await desk(jobs.finish, batch, worker=worker, stamp=new_token())
+    await desk(execution.finish, batch, worker=worker, stamp=new_token())
     sent = await desk.execute("SELECT id FROM {job} WHERE causation IS NOT NULL")
     assert [str(id) for (id,) in sent] == [kept["id"]]
 
@@ -229,7 +232,7 @@ async def test_a_job_may_stop_by_itself(desk: Desk) -> None:
 
 async def test_a_suspect_that_is_given_back_stays_one(desk: Desk) -> None:
     suspect = await a_suspect(desk)
-    await desk(jobs.start_suspect, suspect.id, token=suspect.token)
+    await desk(execution.start_suspect, suspect.id, token=suspect.token)
     await desk.finish(suspect, Interrupted())
     assert (await desk.claim_one()).suspect
 
@@ -237,7 +240,7 @@ async def test_a_suspect_that_is_given_back_stays_one(desk: Desk) -> None:
 async def test_a_started_suspect_that_is_given_back_has_not_started_any_more(desk: Desk) -> None:
     """Else the next crash beside it would be charged to it."""
     suspect = await a_suspect(desk)
-    await desk(jobs.start_suspect, suspect.id, token=suspect.token)
+    await desk(execution.start_suspect, suspect.id, token=suspect.token)
     await desk.finish(suspect, Interrupted())
     worker = await desk.register()
     await desk.claim_one(worker)
@@ -249,7 +252,7 @@ async def test_a_started_suspect_that_is_given_back_has_not_started_any_more(des
 @pytest.mark.parametrize("name", ["completed", "skipped", "failed", "gave up", "snoozed"])
 async def test_a_suspect_that_came_to_an_end_by_itself_is_cleared(desk: Desk, name: str) -> None:
     suspect = await a_suspect(desk)
-    await desk(jobs.start_suspect, suspect.id, token=suspect.token)
+    await desk(execution.start_suspect, suspect.id, token=suspect.token)
     await desk.finish(suspect, OUTCOMES[name])
     assert not (await desk.get(suspect.id)).suspect
 
@@ -271,7 +274,7 @@ async def test_one_outcome_that_the_store_refuses_takes_the_batch_down_with_it(d
     [good, bad] = await desk.claim(worker)
     batch = [ended(good, Completed()), ended(bad, Completed(), [message_of(bad, attempts=0)])]
     with pytest.raises(StoreError):
-        await desk(jobs.finish, batch, worker=worker, stamp=new_token())
+        await desk(execution.finish, batch, worker=worker, stamp=new_token())
     assert await desk.state(good.id) is await desk.state(bad.id) is State.RUNNING
 
 

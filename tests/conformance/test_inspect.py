@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from remit.client import records
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id
 from remit.jobs.model import JobRecord, Page, moment
@@ -15,7 +16,7 @@ ANYTHING: dict[str, Any] = dict.fromkeys(["state", "domain", "queue", "names", "
 
 
 async def page(desk: Desk, **filters: Any) -> Page:
-    return await desk(jobs.list_jobs, **{**ANYTHING, "deleted": False, "limit": 100, **filters})
+    return await desk(records.list_jobs, **{**ANYTHING, "deleted": False, "limit": 100, **filters})
 
 
 async def every_page(desk: Desk, limit: int, **filters: Any) -> list[JobRecord]:
@@ -30,7 +31,7 @@ async def every_page(desk: Desk, limit: int, **filters: Any) -> list[JobRecord]:
 
 
 async def test_there_is_no_job_of_an_id_that_was_never_used(desk: Desk) -> None:
-    assert await desk(jobs.get, new_id(), atomic=True) is None
+    assert await desk(records.get, new_id(), atomic=True) is None
 
 
 async def test_a_job_tells_its_times(desk: Desk) -> None:

@@ -2,6 +2,8 @@
 
 import pytest
 
+from remit.client import records
+from remit.execution import operations as execution
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id, new_token
 from remit.jobs.model import moment
@@ -109,7 +111,7 @@ async def test_a_job_that_killed_its_workers_is_retried_without_suspicion(desk: 
         worker = await desk.register()
         claim = await desk.claim_one(worker)
         if started:
-            await desk(jobs.start_suspect, claim.id, token=claim.token)
+            await desk(execution.start_suspect, claim.id, token=claim.token)
         await desk.die(worker)
         await desk.rescue()
     assert await desk.state(claim.id) is State.DEAD
@@ -172,7 +174,7 @@ async def test_a_purged_job_is_gone_with_its_failures_and_logs(desk: Desk) -> No
         id = await desk.in_state(state)
         await desk(jobs.log, [{"job": id, "attempt": 1, "logged_at": desk.now, "level": 20, "message": "x"}])
         assert await desk(jobs.delete, id, purge=True) == (state, True)
-        assert await desk(jobs.get, id, atomic=True) is None
+        assert await desk(records.get, id, atomic=True) is None
     assert (await desk.count("failure"), await desk.count("log")) == (0, 0)
 
 

@@ -26,9 +26,10 @@ from hypothesis.stateful import (
 from remit.db.opening import open_store
 from remit.db.statements import Dialect
 from remit.db.transaction import BlockingDatabase, Role, Row, run_blocking
+from remit.execution import operations as execution
+from remit.execution.model import Allotment, Claim, Ended
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id, new_token
-from remit.jobs.model import Allotment, Claim, Ended
 from remit.jobs.states import Completed, Failed, GaveUp, Interrupted, Outcome, Skipped, Snoozed, State, Stopped, decide
 from remit.runtime import operations as workers
 from tests.conformance.desk import BOOM, DAWN, SECOND, At, a_job
@@ -107,14 +108,14 @@ class Twins:
         """And do something with each: end it, note that it has started, or hold it."""
         asked = [Allotment(line, QUEUES[line], quota, ceiling) for line, quota in zip((1, 2, 3), quotas, strict=True)]
         token = new_token()
-        claims, expired = self.does(jobs.claim, asked, worker=worker, token=token)
+        claims, expired = self.does(execution.claim, asked, worker=worker, token=token)
         wanted, late = self.model.claim(asked, worker, token, self.now)
         assert ([claim.id for claim in claims], [claim.id for claim in expired]) == (wanted, late)
         for claim, end in zip(claims, itertools.cycle(ends), strict=False):
             job = self.model.jobs[claim.id]
             assert (claim.failures, claim.attempts, claim.suspect) == (job.failures, job.attempts, job.suspect > 0)
             if end == "started":
-                started = self.does(jobs.start_suspect, claim.id, token=claim.token)
+                started = self.does(execution.start_suspect, claim.id, token=claim.token)
                 assert started == self.model.start_suspect(claim.id, claim.token)
             elif not isinstance(end, str):
                 self.end(claim, end, [])
@@ -127,7 +128,7 @@ class Twins:
         transition = decide(outcome, failures=claim.failures, attempts=claim.attempts)
         stamp = new_token()
         ended = Ended(claim.id, claim.token, claim.attempt, transition, messages)
-        landed = self.does(jobs.finish, [ended], worker=new_id(), stamp=stamp)
+        landed = self.does(execution.finish, [ended], worker=new_id(), stamp=stamp)
         sent = [job for _, job in pairs]
         wanted = self.model.finish(claim.id, claim.token, outcome, sent, stamp, self.now)
         assert [(one.id, one.state) for one in landed] == wanted
@@ -161,7 +162,7 @@ class Twins:
 
     def _rescue(self, limit: int) -> None:
         token = new_token()
-        rescued = [job[:3] for job in self.does(jobs.rescue, token=token, limit=limit)]
+        rescued = [job[:3] for job in self.does(execution.rescue, token=token, limit=limit)]
         assert sorted(rescued) == sorted(self.model.rescue(token, limit, self.now))
 
     def _replay(self, limit: int) -> None:

@@ -18,9 +18,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from remit.db.opening import open_store
 from remit.db.statements import Dialect
 from remit.db.transaction import BlockingDatabase, Role, Row, run_blocking
+from remit.execution import operations as execution
+from remit.execution.model import Allotment, Claim
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id, new_token
-from remit.jobs.model import Allotment, Claim
 from remit.jobs.states import Completed, Failed, GaveUp, Outcome, Skipped, State
 from remit.outbox import operations as outbox
 from remit.runtime import operations as workers
@@ -348,7 +349,7 @@ class Twins:
     def claim(self, place: int, count: int, outcome: Outcome | None) -> None:
         lines = [int(DECLARED[place]["line"]) | version for version in (1, 2)]
         asked = [Allotment(line, QUEUE, count) for line in lines]
-        claims, expired = self.does(jobs.claim, asked, worker=self.worker, token=new_token())
+        claims, expired = self.does(execution.claim, asked, worker=self.worker, token=new_token())
         ready = [key for key, job in self.model.jobs.items() if key[1] == place and job.state is State.READY]
         of = Counter(self.versions[key[0]] for key in ready)
         assert (len(claims), expired) == (sum(min(count, of[version]) for version in (1, 2)), [])
@@ -383,7 +384,7 @@ class Twins:
             return
         claim, key = self.held.pop(which % len(self.held))
         end = ended(claim, outcome)
-        landed = self.does(jobs.finish, [end], worker=self.worker, stamp=new_token())
+        landed = self.does(execution.finish, [end], worker=self.worker, stamp=new_token())
         job = self.model.jobs[key]
         job.state = State.CANCELLED if job.asked and end.transition.delay is not None else end.transition.state
         assert [one.state for one in landed] == [job.state]

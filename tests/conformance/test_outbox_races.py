@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from remit.db.transaction import Role, Transaction
+from remit.execution import operations as execution
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_token
 from remit.jobs.states import Completed, GaveUp
@@ -427,7 +428,7 @@ async def test_a_completion_that_publishes_waits_for_the_publisher_of_its_lane(p
     end.events = [second]
     async with meanwhile(desk) as (tx, start):
         await outbox.publish(tx, [first], store=store)
-        finished = start(jobs.finish, [end], worker=worker, stamp=new_token())
+        finished = start(execution.finish, [end], worker=worker, stamp=new_token())
         await waits(desk, finished)
     assert len(await finished) == 1
     assert await events_in_order(desk) == [first["id"], second["id"]]
@@ -540,7 +541,7 @@ async def test_a_release_waits_for_no_end_and_finds_it_when_it_is_committed(post
     async with meanwhile(desk) as (tx, start):
         match how:
             case "finish":
-                await jobs.finish(tx, [ended(claim, Completed())], worker=worker, stamp=new_token())
+                await execution.finish(tx, [ended(claim, Completed())], worker=worker, stamp=new_token())
             case "cancel":
                 await jobs.cancel(tx, head, reason="no", by=None)
             case "delete" | "purge":
@@ -667,4 +668,4 @@ async def test_a_rescue_and_a_dispatch_wait_for_neither(postgres_desk: Desk) -> 
     await desk.publish()
     async with meanwhile(desk) as (tx, start):
         await outbox.dispatch(tx, **DISPATCH)
-        assert len(await start(jobs.rescue, token=new_token(), limit=10, role=Role.LEADER)) == 1
+        assert len(await start(execution.rescue, token=new_token(), limit=10, role=Role.LEADER)) == 1

@@ -11,9 +11,10 @@ import pytest
 from remit.client import Subscriptions
 from remit.client import subscriptions as client
 from remit.db.transaction import T, Transaction, Work
+from remit.execution import operations as execution
+from remit.execution.model import Allotment
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_token
-from remit.jobs.model import Allotment
 from remit.jobs.states import Completed, Failed, GaveUp, Snoozed, State
 from remit.outbox import operations as outbox
 from remit.outbox.model import Differences, Retirement
@@ -214,7 +215,7 @@ async def test_what_a_worker_claims_at_that_moment_is_asked_to_stop(postgres_des
     worker = await desk.register()
     asleep = asyncio.Event()
     async with meanwhile(desk) as (tx, _):
-        await jobs.claim(tx, [Allotment(DELIVERIES | 1, QUEUE, 1)], worker=worker, token=new_token())
+        await execution.claim(tx, [Allotment(DELIVERIES | 1, QUEUE, 1)], worker=worker, token=new_token())
         done = asyncio.create_task(retire(desk.another(), asleep=asleep.set))
         await sleeps(asleep)
     assert await done == Retirement(turns=0, cancelled=2, asked_to_stop=1)
@@ -228,7 +229,9 @@ async def test_a_worker_leaves_what_is_being_cancelled(postgres_desk: Desk) -> N
     worker = await desk.register()
     async with meanwhile(desk) as (tx, start):
         assert await jobs.cancel_many(tx, ids[:1], reason="no", by=None) == [State.CANCELLED]
-        claims, _ = await start(jobs.claim, [Allotment(DELIVERIES | 1, QUEUE, 9)], worker=worker, token=new_token())
+        claims, _ = await start(
+            execution.claim, [Allotment(DELIVERIES | 1, QUEUE, 9)], worker=worker, token=new_token()
+        )
     assert [claim.id for claim in claims] == ids[1:]
     assert await states(desk, ids) == ["cancelled", "running"]
 
@@ -241,7 +244,7 @@ async def test_what_fails_at_that_moment_is_not_tried_again(postgres_desk: Desk)
     [claim] = await desk.claim(worker, line=DELIVERIES | 1)
     asleep = asyncio.Event()
     async with meanwhile(desk) as (tx, _):
-        assert await jobs.finish(tx, [ended(claim, Failed(BOOM, 60.0))], worker=worker, stamp=new_token())
+        assert await execution.finish(tx, [ended(claim, Failed(BOOM, 60.0))], worker=worker, stamp=new_token())
         done = asyncio.create_task(retire(desk.another(), asleep=asleep.set))
         await sleeps(asleep)
     assert await done == Retirement(turns=0, cancelled=1)

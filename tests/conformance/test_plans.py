@@ -16,13 +16,15 @@ import pytest
 from psycopg import sql
 
 from remit import schema
+from remit.client import records
 from remit.db.opening import open_store
 from remit.db.sqlite import SqliteStore
 from remit.db.statements import Dialect, Query, render, statements
 from remit.db.transaction import Role, Row, Session, Transaction, Value
+from remit.execution import operations as execution
+from remit.execution.model import Allotment, Ended
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id, new_token
-from remit.jobs.model import Allotment, Ended
 from remit.jobs.states import Completed, decide
 from tests.conformance.desk import QUEUE, Desk
 from tests.servers import PostgresServer
@@ -113,17 +115,17 @@ ALLOTMENTS = [Allotment(line, QUEUE, 50) for line in range(4)]
 
 
 async def claim(tx: Transaction) -> object:
-    return await jobs.claim(tx, ALLOTMENTS, worker=WORKER, token=new_token())
+    return await execution.claim(tx, ALLOTMENTS, worker=WORKER, token=new_token())
 
 
 async def heads(tx: Transaction) -> object:
-    return await jobs.heads(tx, [(line, QUEUE) for line in range(4)])
+    return await execution.heads(tx, [(line, QUEUE) for line in range(4)])
 
 
 async def finish(tx: Transaction) -> object:
     transition = decide(Completed(), failures=0, attempts=3)
     batch = [Ended(new_id(), new_token(), 1, transition, []) for _ in range(200)]
-    return await jobs.finish(tx, batch, worker=WORKER, stamp=new_token())
+    return await execution.finish(tx, batch, worker=WORKER, stamp=new_token())
 
 
 async def promote(tx: Transaction) -> object:
@@ -135,7 +137,7 @@ async def unfinished(tx: Transaction) -> object:
 
 
 async def held(tx: Transaction) -> object:
-    return await jobs.held(tx, worker=WORKER)
+    return await execution.held(tx, worker=WORKER)
 
 
 async def lines(tx: Transaction) -> object:
@@ -143,7 +145,7 @@ async def lines(tx: Transaction) -> object:
 
 
 async def rescue(tx: Transaction) -> object:
-    return await jobs.rescue(tx, token=new_token(), limit=500)
+    return await execution.rescue(tx, token=new_token(), limit=500)
 
 
 async def prune(tx: Transaction) -> object:
@@ -155,7 +157,7 @@ def listed(**filters: Any) -> Act:
     asked = {**anything, "deleted": False, "limit": 50}
 
     async def page(tx: Transaction) -> object:
-        return await jobs.list_jobs(tx, **{**asked, **filters})  # type: ignore[arg-type]
+        return await records.list_jobs(tx, **{**asked, **filters})  # type: ignore[arg-type]
 
     return page
 
@@ -266,7 +268,7 @@ async def test_a_session_that_began_on_an_empty_table_goes_by_the_index_when_it_
     assert {index for index in found.indexes if index.startswith("job_")} == indexes
 
 
-@pytest.mark.parametrize("package", ["remit.jobs", "remit.runtime"])
+@pytest.mark.parametrize("package", ["remit.jobs", "remit.execution", "remit.runtime", "remit.client"])
 def test_no_statement_scans_the_jobs_of_a_sqlite_file(empty_sqlite: str, package: str) -> None:
     store = open_store(empty_sqlite)
     assert isinstance(store, SqliteStore)

@@ -18,9 +18,10 @@ import pytest
 
 from remit.db.opening import open_store
 from remit.db.transaction import Role, Transaction
+from remit.execution import operations as execution
+from remit.execution.model import Allotment, Ended
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id, new_token
-from remit.jobs.model import Allotment, Ended
 from remit.jobs.states import Completed, Failed, Interrupted, State, decide
 from remit.runtime import operations as workers
 from tests.conformance.desk import BOOM, QUEUE, SECOND, Desk, a_job, ended, message_of
@@ -70,7 +71,7 @@ async def old_and_dead(desk: Desk) -> str:
 
 
 async def rescue(tx: Transaction, token: int) -> list[tuple[str, State, bool]]:
-    return [job[:3] for job in await jobs.rescue(tx, token=token, limit=5)]
+    return [job[:3] for job in await execution.rescue(tx, token=token, limit=5)]
 
 
 EVERYTHING: dict[str, Any] = dict.fromkeys(["domain", "queue", "name", "reason", "ended_before", "after"])
@@ -121,8 +122,8 @@ async def test_rescue_leaves_what_is_being_completed(postgres_desk: Desk) -> Non
     claim = await desk.running(worker)
     await desk.die(worker)
     async with meanwhile(desk) as (tx, start):
-        await jobs.complete(tx, ended(claim, Completed()), worker=worker, stamp=new_token())
-        assert await start(jobs.rescue, token=new_token(), limit=10) == []
+        await execution.complete(tx, ended(claim, Completed()), worker=worker, stamp=new_token())
+        assert await start(execution.rescue, token=new_token(), limit=10) == []
     assert await desk.rescue() == []
     assert await desk.state(claim.id) is State.COMPLETED
 
@@ -133,11 +134,11 @@ async def test_a_completion_waits_for_the_rescuer_and_is_refused(postgres_desk: 
     claim = await desk.running(worker)
     await desk.die(worker)
     async with meanwhile(desk) as (tx, start):
-        assert [job[:3] for job in await jobs.rescue(tx, token=new_token(), limit=10)] == [
+        assert [job[:3] for job in await execution.rescue(tx, token=new_token(), limit=10)] == [
             (claim.id, State.READY, False)
         ]
         late = [ended(claim, Completed(), [message_of(claim)])]
-        finished = start(jobs.finish, late, worker=worker, stamp=new_token(), role=Role.COMPLETE)
+        finished = start(execution.finish, late, worker=worker, stamp=new_token(), role=Role.COMPLETE)
         await waits(desk, finished)
     assert await finished == []
     assert (await desk.state(claim.id), await desk.count("job")) == (State.READY, 1)
@@ -172,7 +173,7 @@ async def test_a_claim_passes_what_another_transaction_has_locked_and_takes_the_
     first, second = await desk.enqueue_many([a_job() for _ in range(2)])
     async with meanwhile(desk) as (tx, start):
         assert await jobs.cancel(tx, first, reason="no", by=None) == (State.READY, True)
-        claimed = start(jobs.claim, [Allotment(7, QUEUE, 1)], worker=worker, token=new_token(), role=Role.CLAIM)
+        claimed = start(execution.claim, [Allotment(7, QUEUE, 1)], worker=worker, token=new_token(), role=Role.CLAIM)
         await passed_or_waits(desk, claimed)
         assert claimed.done(), "it waits for nobody"
         claims, _ = await claimed
@@ -183,7 +184,7 @@ async def test_a_burial_waits_for_the_claim_in_flight_and_finds_its_jobs(postgre
     desk = postgres_desk
     worker, id = await desk.register(), await desk.enqueue()
     async with meanwhile(desk) as (tx, start):
-        claims, _ = await jobs.claim(tx, [Allotment(7, QUEUE, 5)], worker=worker, token=new_token())
+        claims, _ = await execution.claim(tx, [Allotment(7, QUEUE, 5)], worker=worker, token=new_token())
         assert [claim.id for claim in claims] == [id]
         buried = start(workers.declare_dead, worker, beat=0)
         await waits(desk, buried)
@@ -196,7 +197,7 @@ async def test_a_claim_waits_for_the_burial_and_takes_nothing(postgres_desk: Des
     worker, id = await desk.register(), await desk.enqueue()
     async with meanwhile(desk) as (tx, start):
         assert await workers.declare_dead(tx, worker, beat=0)
-        claimed = start(jobs.claim, [Allotment(7, QUEUE, 5)], worker=worker, token=new_token(), role=Role.CLAIM)
+        claimed = start(execution.claim, [Allotment(7, QUEUE, 5)], worker=worker, token=new_token(), role=Role.CLAIM)
         await waits(desk, claimed)
     assert await claimed == ([], [])
     assert await desk.state(id) is State.READY
@@ -218,7 +219,7 @@ async def test_a_beat_waits_for_no_claim(postgres_desk: Desk) -> None:
     worker = await desk.register()
     await desk.enqueue()
     async with meanwhile(desk) as (tx, start):
-        await jobs.claim(tx, [Allotment(7, QUEUE, 5)], worker=worker, token=new_token())
+        await execution.claim(tx, [Allotment(7, QUEUE, 5)], worker=worker, token=new_token())
         assert await start(workers.beat, worker, health="{}", role=Role.HEARTBEAT)
 
 
@@ -232,18 +233,18 @@ async def test_a_completion_that_stays_open_holds_nobody_up(postgres_desk: Desk)
     await desk.die(gone)
     await desk.enqueue()
     async with meanwhile(desk) as (tx, start):
-        await jobs.complete(tx, ended(open_one, Completed()), worker=worker, stamp=new_token())
+        await execution.complete(tx, ended(open_one, Completed()), worker=worker, stamp=new_token())
         assert await start(workers.beat, worker, health=None, role=Role.HEARTBEAT)
-        assert len(await start(jobs.held, worker=worker)) == 2
-        assert await start(jobs.probe, open_one.id, atomic=True) == (True, None)
+        assert len(await start(execution.held, worker=worker)) == 2
+        assert await start(execution.probe, open_one.id, atomic=True) == (True, None)
         await start(jobs.log, [{"job": open_one.id, "attempt": 1, "logged_at": desk.now, "level": 20, "message": "x"}])
-        assert len(await start(jobs.finish, [ended(other, Completed())], worker=worker, stamp=new_token())) == 1
-        assert len((await start(jobs.claim, [Allotment(7, QUEUE, 5)], worker=worker, token=new_token()))[0]) == 1
-        assert [job[:3] for job in await start(jobs.rescue, token=new_token(), limit=10)] == [
+        assert len(await start(execution.finish, [ended(other, Completed())], worker=worker, stamp=new_token())) == 1
+        assert len((await start(execution.claim, [Allotment(7, QUEUE, 5)], worker=worker, token=new_token()))[0]) == 1
+        assert [job[:3] for job in await start(execution.rescue, token=new_token(), limit=10)] == [
             (lost.id, State.READY, False)
         ]
         await desk.another().die(worker)
-        rescued = await start(jobs.rescue, token=new_token(), limit=10)
+        rescued = await start(execution.rescue, token=new_token(), limit=10)
         assert open_one.id not in [id for id, *_ in rescued], "its row is left to the next sweep"
     assert await desk.state(open_one.id) is State.COMPLETED
 
@@ -255,9 +256,11 @@ async def test_batches_that_overlap_do_not_lock_each_other_out(postgres_desk: De
     await desk.enqueue_many([a_job() for _ in range(4)])
     one, two, three, four = [ended(claim, Completed()) for claim in await desk.claim(worker)]
     async with meanwhile(desk) as (tx, start):
-        await jobs.finish(tx, [two], worker=worker, stamp=new_token())
+        await execution.finish(tx, [two], worker=worker, stamp=new_token())
         batches = [[four, one, two, three], [three, two, four, one]]
-        both = [start(jobs.finish, batch, worker=worker, stamp=new_token(), role=Role.COMPLETE) for batch in batches]
+        both = [
+            start(execution.finish, batch, worker=worker, stamp=new_token(), role=Role.COMPLETE) for batch in batches
+        ]
         await waits(desk, *both)
     landed = [*await both[0], *await both[1]]
     assert sorted(end.id for end in landed) == [one.id, three.id, four.id]
@@ -311,7 +314,7 @@ class Stage:
         of = {name: next(tokens) for name in ("claim", "rescue", "retry", "replay", "complete", "fail", "give back")}
 
         async def claim(tx: Transaction) -> Answer:
-            claims, expired = await jobs.claim(tx, asked, worker=worker, token=of["claim"])
+            claims, expired = await execution.claim(tx, asked, worker=worker, token=of["claim"])
             return [claim.id for claim in claims], [claim.id for claim in expired]
 
         def finish(name: str, outcome: Any) -> Both:
@@ -320,7 +323,7 @@ class Stage:
             async def on_store(tx: Transaction) -> Answer:
                 job = self.twins.model.jobs[id]
                 end = Ended(id, token, 1, decide(outcome, failures=job.failures, attempts=job.attempts), [])
-                return [(one.id, one.state) for one in await jobs.finish(tx, [end], worker=worker, stamp=stamp)]
+                return [(one.id, one.state) for one in await execution.finish(tx, [end], worker=worker, stamp=stamp)]
 
             return Both(on_store, lambda model: model.finish(id, token, outcome, [], stamp, now))
 
@@ -340,7 +343,7 @@ class Stage:
             "fail": finish("fail", Failed(BOOM, 4)),
             "give back": finish("give back", Interrupted()),
             "start": Both(
-                lambda tx: jobs.start_suspect(tx, id, token=token), lambda model: model.start_suspect(id, token)
+                lambda tx: execution.start_suspect(tx, id, token=token), lambda model: model.start_suspect(id, token)
             ),
             "promote": Both(promote, lambda model: model.promote(now), skips=0),
             "rescue": Both(
@@ -384,7 +387,7 @@ def set_the_stage(twins: Twins, situation: str) -> Stage:
         token = claim.token
         if situation == "lost suspect":
             twins.model.start_suspect(id, token)
-            twins.does(jobs.start_suspect, id, token=token)
+            twins.does(execution.start_suspect, id, token=token)
         if situation == "asked to stop":
             twins.manage("cancel", id, alive, 0)
         ends = {"completed": 0, "dead": 4}

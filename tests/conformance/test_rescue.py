@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from remit.execution import operations as execution
+from remit.execution.model import Allotment, Claim
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_token
-from remit.jobs.model import Allotment, Claim, moment
+from remit.jobs.model import moment
 from remit.jobs.states import Completed, Failed, State
 from remit.runtime import operations as workers
 from tests.conformance.desk import BOOM, LINE, QUEUE, Desk, a_job
@@ -16,7 +18,7 @@ async def crash(desk: Desk, *, started: bool) -> Claim:
     worker = await desk.register()
     claim = await desk.claim_one(worker)
     if started:
-        assert await desk(jobs.start_suspect, claim.id, token=claim.token)
+        assert await desk(execution.start_suspect, claim.id, token=claim.token)
     await desk.die(worker)
     return claim
 
@@ -35,7 +37,7 @@ async def test_the_first_rescue_charges_nobody_and_makes_suspects(desk: Desk) ->
     claims = await desk.claim(worker)
     await desk.die(worker)
     token = new_token()
-    rescued = [job[:3] for job in await desk(jobs.rescue, token=token, limit=10)]
+    rescued = [job[:3] for job in await desk(execution.rescue, token=token, limit=10)]
     assert sorted(rescued) == sorted((claim.id, State.READY, False) for claim in claims)
     for claim in claims:
         job = await desk.get(claim.id)
@@ -61,12 +63,12 @@ async def test_who_may_take_no_suspect_looks_and_claims_past_them(desk: Desk) ->
     await desk.die(worker)
     await desk.rescue()
     other, known, allotments = await desk.register(), [(LINE, QUEUE)], [Allotment(LINE, QUEUE, 2)]
-    assert await desk(jobs.heads, known, suspects=False) == {}
-    assert await desk(jobs.claim, allotments, worker=other, token=new_token(), suspects=False) == ([], [])
+    assert await desk(execution.heads, known, suspects=False) == {}
+    assert await desk(execution.claim, allotments, worker=other, token=new_token(), suspects=False) == ([], [])
     id = await desk.enqueue(priority=7)
-    assert await desk(jobs.heads, known, suspects=False) == {LINE: 7}
-    assert await desk(jobs.heads, known) == {LINE: -5}
-    [claim], _ = await desk(jobs.claim, allotments, worker=other, token=new_token(), suspects=False)
+    assert await desk(execution.heads, known, suspects=False) == {LINE: 7}
+    assert await desk(execution.heads, known) == {LINE: -5}
+    [claim], _ = await desk(execution.claim, allotments, worker=other, token=new_token(), suspects=False)
     assert (claim.id, claim.suspect) == (id, False)
     [suspect] = await desk.claim(other)
     assert suspect.id == min(suspects)
@@ -83,12 +85,12 @@ async def test_a_claim_takes_one_suspect_of_all_lines_and_goes_past_the_others(d
     await make_suspects(desk, [first, *others])
     plain = await desk.enqueue_many([a_job(line=line, priority=line) for line in (1, 2) for _ in range(2)])
     worker, allotments = await desk.register(), [Allotment(1, QUEUE, 2), Allotment(2, QUEUE, 2)]
-    claims, _ = await desk(jobs.claim, allotments, worker=worker, token=new_token())
+    claims, _ = await desk(execution.claim, allotments, worker=worker, token=new_token())
     assert [claim.id for claim in claims if claim.suspect] == [first["id"]]
     assert {claim.id for claim in claims if not claim.suspect} == {plain[0], plain[2], plain[3]}
-    claims, _ = await desk(jobs.claim, allotments, worker=worker, token=new_token(), suspects=False)
+    claims, _ = await desk(execution.claim, allotments, worker=worker, token=new_token(), suspects=False)
     assert [claim.id for claim in claims] == [plain[1]]
-    claims, _ = await desk(jobs.claim, allotments, worker=await desk.register(), token=new_token())
+    claims, _ = await desk(execution.claim, allotments, worker=await desk.register(), token=new_token())
     assert [claim.id for claim in claims] == [others[0]["id"]], "another worker takes the next one"
 
 
@@ -96,10 +98,10 @@ async def test_a_suspect_keeps_its_place_behind_better_priorities(desk: Desk) ->
     await make_suspects(desk, [a_job(priority=5)])
     better = await desk.enqueue_many([a_job(priority=0) for _ in range(3)])
     worker = await desk.register()
-    claims, _ = await desk(jobs.claim, [Allotment(LINE, QUEUE, 3)], worker=worker, token=new_token())
+    claims, _ = await desk(execution.claim, [Allotment(LINE, QUEUE, 3)], worker=worker, token=new_token())
     assert [claim.id for claim in claims] == better
     allotments = [Allotment(LINE, QUEUE, 3, ceiling=4)]
-    assert await desk(jobs.claim, allotments, worker=worker, token=new_token()) == ([], [])
+    assert await desk(execution.claim, allotments, worker=worker, token=new_token()) == ([], [])
     [claim] = await desk.claim(worker)
     assert claim.suspect
 
@@ -172,7 +174,7 @@ async def test_a_started_suspect_that_was_asked_to_stop_is_cancelled_though_it_c
     await desk.rescue()
     worker = await desk.register()
     claim = await desk.claim_one(worker)
-    await desk(jobs.start_suspect, claim.id, token=claim.token)
+    await desk(execution.start_suspect, claim.id, token=claim.token)
     await desk(jobs.cancel, claim.id, reason="not wanted", by=None)
     await desk.die(worker)
     assert await desk.rescue() == [(claim.id, State.CANCELLED, True)]
@@ -199,8 +201,8 @@ async def test_an_attempt_that_came_to_an_end_is_not_rescued(desk: Desk) -> None
 
 async def test_a_suspect_starts_under_its_token_alone(desk: Desk) -> None:
     claim = await desk.running()
-    assert not await desk(jobs.start_suspect, claim.id, token=new_token())
-    assert await desk(jobs.start_suspect, claim.id, token=claim.token)
+    assert not await desk(execution.start_suspect, claim.id, token=new_token())
+    assert await desk(execution.start_suspect, claim.id, token=claim.token)
     row = await desk.row(claim.id)
     assert row is not None
     assert (row["suspect"], row["token"]) == (2, claim.token)
@@ -212,11 +214,11 @@ async def test_held_lists_what_a_worker_holds_and_was_asked_to_stop(desk: Desk) 
     [one, two] = await desk.claim(worker, 2)
     await desk.claim_one(other)
     await desk(jobs.cancel, two.id, reason=None, by=None)
-    held = await desk(jobs.held, worker=worker)
+    held = await desk(execution.held, worker=worker)
     assert sorted(held) == sorted([(one.id, one.token, 0, False), (two.id, two.token, 0, True)])
     await desk.finish(one, Completed())
     await desk.finish(two, Completed())
-    assert await desk(jobs.held, worker=worker) == []
+    assert await desk(execution.held, worker=worker) == []
 
 
 async def test_a_buried_worker_leaves_its_jobs_to_the_rescuer(desk: Desk) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from remit.execution import operations as execution
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_token
 from remit.jobs.states import FINAL, Completed, GaveUp, State
@@ -18,7 +19,7 @@ async def completed(desk: Desk, count: int = 1, **changes: Any) -> list[str]:
     ids = await desk.enqueue_many([a_job(**changes) for _ in range(count)])
     claims = await desk.claim(worker, count)
     assert len(claims) == count
-    await desk(jobs.finish, [ended(one, Completed()) for one in claims], worker=worker, stamp=new_token())
+    await desk(execution.finish, [ended(one, Completed()) for one in claims], worker=worker, stamp=new_token())
     return ids
 
 

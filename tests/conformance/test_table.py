@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from remit.execution import operations as execution
+from remit.execution.model import Allotment, Claim
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_token
-from remit.jobs.model import Allotment, Claim
 from remit.jobs.states import MOVES, Command, State
 from tests.conformance.desk import LINE, OUTCOMES, QUEUE, Desk, a_job, ended
 
@@ -30,7 +31,7 @@ async def claim(desk: Desk, id: str, worker: str) -> None:
 
 async def expire(desk: Desk, id: str, worker: str) -> None:
     await desk.execute("UPDATE {job} SET expires_at = run_at")
-    await desk(jobs.claim, [Allotment(LINE, QUEUE, 9)], worker=worker, token=new_token())
+    await desk(execution.claim, [Allotment(LINE, QUEUE, 9)], worker=worker, token=new_token())
 
 
 async def rescue(desk: Desk, id: str, worker: str) -> None:
@@ -60,15 +61,15 @@ async def replay(desk: Desk, id: str, worker: str) -> None:
 
 
 async def start_suspect(desk: Desk, id: str, worker: str) -> None:
-    await desk(jobs.start_suspect, id, token=new_token())
+    await desk(execution.start_suspect, id, token=new_token())
 
 
 async def bystanders(desk: Desk, id: str, worker: str) -> None:
     """What looks at jobs, or keeps something beside them."""
-    await desk(jobs.heads, [(LINE, QUEUE)])
+    await desk(execution.heads, [(LINE, QUEUE)])
     await desk(jobs.lines)
-    await desk(jobs.probe, id, atomic=True)
-    await desk(jobs.held, worker=worker)
+    await desk(execution.probe, id, atomic=True)
+    await desk(execution.held, worker=worker)
     await desk(jobs.log, [{"job": id, "attempt": 1, "logged_at": desk.now, "level": 20, "message": "x"}])
     await desk(jobs.pause, QUEUE, by=None)
     await desk(jobs.waiting)
@@ -142,7 +143,7 @@ async def test_an_outcome_moves_a_running_job_alone(desk: Desk, outcome: str) ->
     async for state, id, before in each_state(desk, worker):
         token = before["token"] if state is State.RUNNING else new_token()
         run = Claim(id, token, LINE, 0, 3, False, "json", "{}", None, id, "billing.sync-invoice")
-        landed = await desk(jobs.finish, [ended(run, OUTCOMES[outcome])], worker=worker, stamp=new_token())
+        landed = await desk(execution.finish, [ended(run, OUTCOMES[outcome])], worker=worker, stamp=new_token())
         after = await desk.row(id)
         assert after is not None
         if state is State.RUNNING:

@@ -130,7 +130,7 @@ UNSTRUCK = {
     ),
     "fillings": "only reads, for the leader, which goes on with a back-fill that a killed process left",
     "left": "only reads, for who drains a worker",
-    **dict.fromkeys(["stored", "stored_events"], "only read, where an id of the application's own is there already"),
+    "stored": "only read, where an id of the application's own is there already",
     "probe": "only reads, where the answer to an outcome was lost or a handler's own connection wrote it",
     "refuse": "writes nothing: it aborts a transaction whose lease is lost",
     "renew": "comes a third of a term later; it lengthens what runs out by itself",

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, get_args
 import pytest
 
 from remit import Domain, Remit, State
+from remit.client import records
 from remit.db.opening import open_store
 from remit.db.store import Store
 from remit.errors import StoreError
@@ -142,19 +143,19 @@ class World:
     # --- what must be true
 
     async def judge(self) -> None:
-        rows = await self.desk(jobs.list_jobs, **EVERYTHING)
+        rows = await self.desk(records.list_jobs, **EVERYTHING)
         failed = {str(id) for (id,) in await self.desk.execute("SELECT job FROM {failure}")}
-        records = {job.id: await self.desk.get(job.id) if job.id in failed else job for job in rows.jobs}
-        assert set(self.sent) <= set(records), "a committed job is lost"
-        for job in records.values():
+        found = {job.id: await self.desk.get(job.id) if job.id in failed else job for job in rows.jobs}
+        assert set(self.sent) <= set(found), "a committed job is lost"
+        for job in found.values():
             self.judge_job(job)
         effects = Counter(str(id) for (id,) in await self.desk.execute("SELECT job FROM {effect}"))
-        posted = [job.id for job in records.values() if job.name in shop.POSTERS]
+        posted = [job.id for job in found.values() if job.name in shop.POSTERS]
         assert effects == Counter(posted), "an effect inside the database happens exactly once"
-        told = Counter(job.causation for job in records.values() if job.name == "crashing.told")
-        senders = [job.id for job in records.values() if job.name in shop.SENDERS]
+        told = Counter(job.causation for job in found.values() if job.name == "crashing.told")
+        senders = [job.id for job in found.values() if job.name in shop.SENDERS]
         assert told == Counter(dict.fromkeys(senders, 2)), "a message is sent exactly once"
-        assert set(records) - set(self.sent) == {job.id for job in records.values() if job.causation is not None}
+        assert set(found) - set(self.sent) == {job.id for job in found.values() if job.causation is not None}
         assert await self.desk(workers.beats) == {}
 
     def judge_job(self, job: JobRecord) -> None:

@@ -14,10 +14,10 @@ from remit.db.opening import open_store
 from remit.db.postgres import connection as postgres_connection
 from remit.db.postgres.store import PostgresStore
 from remit.db.transaction import Role, Transaction
-from remit.jobs import operations as jobs
-from remit.jobs import queries
+from remit.execution import operations as execution
+from remit.execution import queries as execution_queries
+from remit.execution.model import Ended
 from remit.jobs.ids import new_token
-from remit.jobs.model import Ended
 from remit.jobs.states import State, Transition
 
 FILL = """
@@ -39,7 +39,7 @@ def store(postgres_url: str) -> PostgresStore:
 
 async def finish_nothing(tx: Transaction) -> None:
     transition = Transition(State.COMPLETED, 0)
-    await jobs.finish(tx, [Ended(str(uuid4()), 1, 1, transition, [])], worker=str(uuid4()), stamp=new_token())
+    await execution.finish(tx, [Ended(str(uuid4()), 1, 1, transition, [])], worker=str(uuid4()), stamp=new_token())
 
 
 async def kept_plan(tx: Transaction) -> str:
@@ -72,7 +72,9 @@ async def test_a_plan_that_turned_out_slow_is_made_anew(
 
 
 async def test_a_claim_goes_by_the_ids_whatever_was_known_of_the_table(store: PostgresStore) -> None:
-    statement, _ = store.context.spell(queries.CLAIM, {"lines": None, "worker": None, "token": None, "suspects": None})
+    statement, _ = store.context.spell(
+        execution_queries.CLAIM, {"lines": None, "worker": None, "token": None, "suspects": None}
+    )
     with store.connect(Role.CLAIM) as connection:
         connection.execute(b"PREPARE claim AS " + statement.text)
         nothing = ", ".join(["NULL"] * len(set(re.findall(rb"\$\d+", statement.text))))

@@ -449,7 +449,7 @@ def test_no_statement_returns_what_a_setting_spells(postgres_url: str) -> None:
     store = open_store(postgres_url)
     assert isinstance(store, PostgresStore)
     with store.connect(Role.CLIENT) as session:
-        for package in ("remit.jobs", "remit.outbox", "remit.runtime"):
+        for package in ("remit.jobs", "remit.outbox", "remit.execution", "remit.runtime", "remit.client"):
             for query in vars(import_module(f"{package}.queries")).values():
                 if isinstance(query, Query):
                     assert session.pgconn.prepare(b"", statement(query, "remit").text).error_message == b""

@@ -12,6 +12,7 @@ import sqlite3
 from typing import Any
 
 from remit import Remit
+from remit.execution import operations as execution
 from remit.jobs import operations as jobs
 from remit.outbox import operations as outbox
 from remit.outbox.model import Dispatched
@@ -32,7 +33,7 @@ def die_at(point: str) -> None:
         die_before_sql(rest)
         return
     when, _, count = rest.partition(":")
-    module = next(module for module in (jobs, outbox, workers) if hasattr(module, operation))
+    module = next(module for module in (jobs, execution, outbox, workers) if hasattr(module, operation))
     original, left = getattr(module, operation), int(count)
 
     async def counted(tx: Any, *args: Any, **options: Any) -> Any:

@@ -25,7 +25,7 @@ from remit.db import fallbacks
 from remit.db.statements import Query
 from remit.db.store import ANYTHING, EVENTS, JOBS, Capability, Notify, Store
 from remit.db.transaction import Database, Row, Value, Work
-from remit.jobs import queries
+from remit.execution import queries as execution_queries
 from remit.runtime.path import ledger as ledgers
 from remit.runtime.path import prefetch as prefetches
 from remit.runtime.path.executor import Executor
@@ -164,10 +164,10 @@ class Table:
 
     async def fetch(self, query: Query, **params: Value) -> list[Row]:
         await self.delay()
-        if query == queries.HEADS:
+        if query == execution_queries.HEADS:
             rows = self._heads(json.loads(str(params["lines"])), bool(params["suspects"]))
         else:
-            assert query == queries.CLAIM
+            assert query == execution_queries.CLAIM
             rows = self._claim(json.loads(str(params["lines"])), bool(params["suspects"]))
         await self.delay()
         return rows
@@ -202,7 +202,7 @@ class Table:
         self.watch()
         return [
             (row.id, "running", row.line, 0, 3, int(row.arrival.suspect), "json", "{}", None, row.id, "d.j", None, None,
-             row.arrival.priority, 0, row.id, None)
+             row.arrival.priority, 0, row.id, None, 0)
             for row in taken
         ]  # fmt: skip
 

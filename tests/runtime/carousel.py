@@ -61,6 +61,9 @@ class Shared:
     """What the handlers in this process share with the test."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
         self.depths: list[tuple[str, int]] = []
         self.mourn: Callable[[JobDied, Run[Reply]], None] | None = None
         self.last = 0

@@ -10,13 +10,15 @@ import pytest
 from msgspec.structs import replace
 
 from remit import schema
+from remit.client import records
 from remit.db.opening import open_store
 from remit.db.store import Store
 from remit.db.transaction import Database, Role
 from remit.errors import StoreUnavailable
+from remit.execution import operations as execution
+from remit.execution.model import Allotment, Claim, Ended
 from remit.jobs import operations
 from remit.jobs.ids import new_id
-from remit.jobs.model import Allotment, Claim, Ended
 from remit.jobs.states import Completed, GaveUp, Snoozed, State, decide
 from remit.runtime import operations as workers
 from remit.runtime.path.completer import Completer
@@ -47,7 +49,7 @@ async def claimed(store: Store, ledger: Ledger, count: int) -> list[Claim]:
     await database.run(lambda tx: workers.register(tx, ledger.worker, host="h", pid=1, about="{}"))
     with ledger.claiming() as token:
         claims, _ = await database.run(
-            lambda tx: operations.claim(tx, [Allotment(7, "d.q", count)], worker=ledger.worker, token=token)
+            lambda tx: execution.claim(tx, [Allotment(7, "d.q", count)], worker=ledger.worker, token=token)
         )
         ledger.take(claims)
     await database.close()
@@ -56,7 +58,7 @@ async def claimed(store: Store, ledger: Ledger, count: int) -> list[Claim]:
 
 async def states(store: Store, claims: list[Claim]) -> list[State]:
     database = store.database(Role.CLIENT)
-    found = [await database.run(lambda tx, id=claim.id: operations.get(tx, id)) for claim in claims]  # type: ignore[misc]
+    found = [await database.run(lambda tx, id=claim.id: records.get(tx, id)) for claim in claims]  # type: ignore[misc]
     await database.close()
     return [record.state for record in found if record is not None]
 
@@ -112,7 +114,7 @@ async def test_an_outcome_that_the_store_refuses_is_found_and_set_aside_alone(st
     expected[4] = State.DEAD
     assert await states(store, claims) == expected
     database = store.database(Role.CLIENT)
-    record = await database.run(lambda tx: operations.get(tx, culprit.id))
+    record = await database.run(lambda tx: records.get(tx, culprit.id))
     await database.close()
     assert record is not None
     assert "the store refused the outcome" in (record.reason or "")
@@ -198,6 +200,6 @@ async def test_an_outcome_whose_answer_was_lost_is_counted_once_however_often_th
 async def names(store: Store) -> list[str]:
     """The names of all jobs, sorted."""
     database = store.database(Role.CLIENT)
-    page = await database.run(lambda tx: operations.list_jobs(tx, after=None, limit=100))
+    page = await database.run(lambda tx: records.list_jobs(tx, after=None, limit=100))
     await database.close()
     return sorted(record.name for record in page.jobs)

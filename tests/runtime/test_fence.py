@@ -14,8 +14,8 @@ import pytest
 
 from remit import Domain, Job, Remit, Run
 from remit.db.transaction import Role
+from remit.execution.model import Claim
 from remit.jobs.ids import new_token
-from remit.jobs.model import Claim
 from remit.runtime.duties.rescuer import Rescuer
 from remit.runtime.worker import Worker
 from tests.runtime.working import all_ended, ended, opened, until

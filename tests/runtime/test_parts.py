@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from remit import DeadLetter, Retry, RetryAfter, Skip, Snooze, fixed
 from remit.catalog import Defaults, Policy, resolve
-from remit.jobs.model import Claim
+from remit.execution.model import Claim
 from remit.jobs.states import Failed, GaveUp, Outcome, Skipped, Snoozed
 from remit.runtime.handlers.outcomes import (
     LONGEST_MESSAGE,

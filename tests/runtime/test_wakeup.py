@@ -18,9 +18,10 @@ from remit.db.sqlite import wakeup as watching
 from remit.db.sqlite.inotify import Inotify
 from remit.db.store import Store, Wakeup
 from remit.db.transaction import Role
+from remit.execution import operations as execution
+from remit.execution.model import Allotment
 from remit.jobs import operations
 from remit.jobs.ids import new_id, new_token
-from remit.jobs.model import Allotment
 from remit.runtime import operations as workers
 
 
@@ -232,7 +233,7 @@ async def test_a_claim_that_leaves_the_suspect_which_it_locked_rings_for_it(post
     async def claim(quota: int) -> int:
         allotments = [Allotment(7, "d.q", quota)]
         claims, _ = await database.run(
-            lambda tx: operations.claim(tx, allotments, worker=worker, token=new_token()), atomic=False
+            lambda tx: execution.claim(tx, allotments, worker=worker, token=new_token()), atomic=False
         )
         return len(claims)
 

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from remit import DeadLetter, Domain, Event, Job, JobRef, Remit, Retry, Run, fixed
+from remit import Cancelled, DeadLetter, Domain, Event, Job, JobRef, Remit, Retry, RetryAfter, Run, Skip, Snooze, fixed
 from remit.errors import OwnershipError
 from remit.runtime.duties.relay import Relay
 from tests.runtime.working import ended, opened, until, working
@@ -380,3 +380,32 @@ async def test_a_run_publishes_later_if_and_only_if_it_succeeds(store_url: str) 
         assert tasted.event is not None
         assert tasted.event.correlation == ref.id
         assert await published(app) == ["kitchen.cooked", "table.served"]
+
+
+@pytest.mark.parametrize("kind", [Cook, CookInThread])
+@pytest.mark.parametrize(
+    "signal, state",
+    [
+        (Skip("enough"), "skipped"),
+        (Snooze(3600), "scheduled"),
+        (RetryAfter(3600), "scheduled"),
+        (Cancelled("stopped"), "cancelled"),
+        (DeadLetter("no"), "dead"),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+async def test_a_run_that_ends_by_a_signal_sends_nothing(
+    store_url: str, kind: type[Cook | CookInThread], signal: BaseException, state: str
+) -> None:
+    def sends_and_stops(job: Any, run: Run[Kitchen]) -> None:
+        run.publish(Cooked(number=1))
+        run.enqueue(Plate())
+        raise signal
+
+    Behaviour.cooks = sends_and_stops
+    async with opened(store_url, kitchen, table) as app:
+        ref = await kitchen.enqueue(kind())
+        await app.drain()
+        assert (await app.jobs.get(ref.id)).state == state
+        assert await published(app) == []
+        assert await app.jobs.count(job="kitchen.plate") == 0

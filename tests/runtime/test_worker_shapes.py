@@ -84,4 +84,4 @@ def test_a_class_is_refused_in_words() -> None:
 
 
 def test_an_object_cannot_be_imported_by_a_process() -> None:
-    assert 'is no function at the top level of its module, so mode="process"' in refused["partial", "process"]
+    assert 'is not a function at the top level of its module, so mode="process"' in refused["partial", "process"]

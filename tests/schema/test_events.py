@@ -13,9 +13,10 @@ from remit.db.opening import open_store
 from remit.db.statements import statements
 from remit.db.store import Store
 from remit.db.transaction import Role
+from remit.execution import operations as execution
+from remit.execution.model import Allotment, Ended
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id, new_token
-from remit.jobs.model import Allotment, Ended
 from remit.jobs.states import Completed, GaveUp, State, decide
 from remit.outbox import operations as outbox
 from remit.runtime import operations as workers
@@ -124,9 +125,9 @@ def test_a_schema_of_another_name_holds_its_own_events(postgres_url: str) -> Non
         assert (await outbox.dispatch(tx, limit=9, keep=WEEK)).jobs == 1
         worker = new_id()
         await workers.register(tx, worker, host="here", pid=1, about="{}")
-        [claim], _ = await jobs.claim(tx, [Allotment(DELIVERIES | 1, QUEUE, 9)], worker=worker, token=new_token())
+        [claim], _ = await execution.claim(tx, [Allotment(DELIVERIES | 1, QUEUE, 9)], worker=worker, token=new_token())
         end = Ended(claim.id, claim.token, 1, decide(Completed(), failures=0, attempts=3), [])
-        await jobs.finish(tx, [end], worker=worker, stamp=new_token())
+        await execution.finish(tx, [end], worker=worker, stamp=new_token())
         await jobs.delete(tx, claim.id, purge=True)
         record = await outbox.get_event(tx, event["id"])
         assert record is not None

@@ -14,12 +14,14 @@ import psycopg
 import pytest
 
 from remit import schema
+from remit.client import records
 from remit.db.opening import open_store
 from remit.db.sqlite import SqliteStore
 from remit.db.statements import Dialect
 from remit.db.store import Store
 from remit.db.transaction import Role
 from remit.errors import StoreError, StoreUnavailable, WrongSchema
+from remit.execution import operations as execution
 from remit.jobs import operations as jobs
 from remit.schema import Migration
 from tests.conformance.desk import TABLES, Desk
@@ -198,7 +200,7 @@ def test_a_store_ahead_of_this_release_is_refused_and_left_alone(store_url: str)
 
 def test_a_server_is_migrated_by_a_person(postgres_url: str) -> None:
     store = open_store(postgres_url)
-    with pytest.raises(WrongSchema, match="has no schema of remit: run `remit migrate`"):
+    with pytest.raises(WrongSchema, match="has no tables of remit: run `remit migrate`"):
         schema.check(store)
     assert store.schema_version() is None
 
@@ -275,8 +277,8 @@ async def test_two_schemas_of_one_database_are_two_stores(postgres_url: str) -> 
         worker = await other.register()
         claim = await other.running(worker)
         assert await one.claim(await one.register()) == []
-        assert await one(jobs.get, claim.id, atomic=True) is None
-        assert await other(jobs.held, worker=worker) != []
+        assert await one(records.get, claim.id, atomic=True) is None
+        assert await other(execution.held, worker=worker) != []
 
 
 def test_nothing_of_a_file_is_called_otherwise(sqlite_url: str) -> None:

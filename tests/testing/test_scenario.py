@@ -156,6 +156,7 @@ def test_a_blocking_test_has_the_same_waits(app: Remit) -> None:
 
 
 async def test_a_scenario_and_a_drain_end_where_events_lead_to_themselves(make: Applications) -> None:
+    carousel.shared.reset()
     app = make(domains=[carousel.ask, carousel.reply], max_hops=3)
     async with Scenario(app) as scenario:
         ref = await carousel.ask.publish(carousel.Asked())

@@ -191,8 +191,11 @@ def wrong(**values: Any) -> Invoice:
         (wrong(amount=-math.inf), "field `amount` is -inf, and JSON has no such number"),
         (wrong(amount="3"), "field `amount`: Expected `float`, got `str`"),
         (wrong(extra={"a": 1.0, "b": math.nan}), "field `extra['b']` is nan, and JSON has no such number"),
-        (wrong(note="half \ud83d"), "field `note` holds half of a surrogate pair, which is no text"),
-        (wrong(extra={"\udc00": 1.0}), "field `extra` has a key that holds half of a surrogate pair, which is no text"),
+        (wrong(note="half \ud83d"), "field `note` holds half of a surrogate pair, which is not text"),
+        (
+            wrong(extra={"\udc00": 1.0}),
+            "field `extra` has a key that holds half of a surrogate pair, which is not text",
+        ),
         (wrong(price=Decimal("NaN")), "field `price` is NaN, which equals nothing, itself included"),
         (wrong(price=Decimal("sNaN")), "field `price` is NaN, which equals nothing, itself included"),
         (wrong(lines=[Address("a"), Address("b", 3.5)]), "field `lines[1].number`: Expected `int | null`, got `float`"),  # type: ignore[arg-type]
@@ -645,7 +648,7 @@ def test_any_json_value_comes_back(value: object) -> None:
     [
         ({"a": [1, math.nan]}, "The value field `['a'][1]` is nan"),
         (math.inf, "The value is inf, and JSON has no such number."),
-        ("\ud800", "The value holds half of a surrogate pair, which is no text."),
+        ("\ud800", "The value holds half of a surrogate pair, which is not text."),
         (object(), "The value holds a `object`, which JSON cannot carry."),
     ],
 )
@@ -657,3 +660,14 @@ def test_what_json_cannot_carry_is_refused(value: object, reason: str) -> None:
 
 def test_null_is_no_flaw() -> None:
     assert encode({"a": None, "b": [None, 1.5]}) == '{"a":null,"b":[null,1.5]}'
+
+
+def test_a_member_of_an_enum_that_this_release_does_not_know_cannot_be_read() -> None:
+    class Newer(Enum):
+        RED = "red"
+        ULTRAVIOLET = "ultraviolet"
+
+    newer = Codec(make_dataclass("Paint", [("colour", Newer)]), name="paint")
+    older = Codec(make_dataclass("Paint", [("colour", Colour)]), name="paint")
+    with pytest.raises(UndecodablePayload, match="ultraviolet"):
+        older.load(newer.dump(newer.build({"colour": "ultraviolet"})))

@@ -140,7 +140,7 @@ class Names:
     # --- from an expression to a dotted name
 
     def dotted(self, node: ast.AST, module: str, scope: Scope, depth: int = 0) -> str | None:
-        """The whole name of what an expression refers to, followed to its definition; None if it cannot be told."""
+        """The full name of what an expression refers to, followed to its definition; None if it cannot be told."""
         path = self._reference(node, module, scope, depth)
         return None if path is None else self._canonical(path)
 

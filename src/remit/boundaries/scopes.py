@@ -129,7 +129,7 @@ def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def bind(each: ast.AST, scope: Scope, package: str) -> None:  # noqa: PLR0912 - one case per way to bind a name
-    """Take in the names that a node gives in its scope. `package` is where relative imports start."""
+    """Set the names that a node gives in its scope. `package` is where relative imports start."""
     if type(each) in _BINDING:
         match each:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
@@ -174,7 +174,7 @@ def bind(each: ast.AST, scope: Scope, package: str) -> None:  # noqa: PLR0912 - 
 
 
 def origin_of(node: ast.ImportFrom, package: str) -> str:
-    """The whole name of the module from which something is imported."""
+    """The full name of the module from which something is imported."""
     if not node.level:
         return node.module or ""
     start = package.rsplit(".", node.level - 1)[0] if node.level > 1 else package

@@ -1,4 +1,4 @@
-"""Declarations: domains, queues, jobs, names and policies. Plain values; nothing here reads or writes anything."""
+"""Declarations: domains, queues, jobs, names and policies. Plain values without I/O."""
 
 from remit.catalog.backoff import (
     Backoff,

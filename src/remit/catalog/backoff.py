@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt: arithmetic without a clock and without a source of randomness."""
+"""The wait before the next attempt: arithmetic without a clock and without a source of randomness."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from remit.errors import InvalidArgument
 class Exponential:
     """Waits `base` seconds after the first failure and `factor` times longer after each further one.
 
-    Made by `exponential`, which says what the numbers mean.
+    Made by `exponential`, which documents the numbers.
     """
 
     base: float
@@ -32,7 +32,7 @@ class Exponential:
         between("jitter", self.jitter, 0, 1)
 
     def delay(self, failures: int, random: float) -> float:
-        """Give the seconds to wait after so many `failures` (1 or more), from a `random` number in [0, 1).
+        """Return the seconds to wait after so many `failures` (1 or more), from a `random` number in [0, 1).
 
         Never negative and never over `cap`, however large `failures` is.
         """
@@ -61,7 +61,7 @@ class Fixed:
         between("jitter", self.jitter, 0, 1)
 
     def delay(self, failures: int, random: float) -> float:
-        """Give the seconds to wait, from a `random` number in [0, 1), whatever the number of `failures`."""
+        """Return the seconds to wait, from a `random` number in [0, 1), whatever the number of `failures`."""
         return self.wait * (1 - self.jitter * random)
 
     def dump(self) -> str:
@@ -82,9 +82,9 @@ def exponential(
     """Back off exponentially.
 
     `base_seconds` is the wait after the first failure (default 5), `factor` its growth per failure (default 2), `cap`
-    the longest wait in seconds (default 6 hours: 15 attempts then span 17 hours, which outlives a bad deploy), and
-    `jitter` the share of a wait that is left to chance (default 0.2: between 80 % and 100 % of it), so that jobs that
-    failed together do not come back together. Raises `InvalidArgument`.
+    the longest wait in seconds (default 6 hours: 15 attempts then span 17 hours, longer than a bad deploy usually
+    lasts), and `jitter` the random share of a wait (default 0.2: between 80 % and 100 % of it), so that jobs that
+    failed together are not retried together. Raises `InvalidArgument`.
 
         Retry(attempts=15, backoff=exponential(5.0))
     """
@@ -92,27 +92,27 @@ def exponential(
 
 
 def fixed(seconds: Duration, *, jitter: float = 0.0) -> Fixed:
-    """Wait the same time after every failure: `fixed(30)`. `jitter` is the share that is left to chance (default 0)."""
+    """Wait the same time after every failure: `fixed(30)`. `jitter` is the random share of the wait (default 0)."""
     return Fixed(in_seconds("seconds", seconds), jitter)
 
 
 def parse_backoff(text: str) -> DeclaredBackoff:
-    """Read what `dump` wrote. Raises `InvalidArgument` for anything else."""
+    """Read text that `dump` wrote. Raises `InvalidArgument` for any other text."""
     try:
         values: dict[str, Any] = json.loads(text)
         return _KINDS[values.pop("kind")](**values)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidArgument(f"{text!r} is no backoff that remit wrote.") from error
+        raise InvalidArgument(f"{text!r} is not a backoff that remit wrote.") from error
 
 
 def retry_delay(backoff: Backoff, failures: int, error: BaseException, random: float) -> float:
-    """Give the seconds to wait after a failure, from a declared backoff or a function.
+    """Return the seconds to wait after a failure, from a declared backoff or a function.
 
-    Raises `InvalidArgument` if the function's answer is no duration, and whatever the function raises.
+    Raises `InvalidArgument` if the function does not return a duration, and any error of the function.
     """
     if isinstance(backoff, Exponential | Fixed):
         return backoff.delay(failures, random)
-    return in_seconds("What the backoff function returns", backoff(failures, error))
+    return in_seconds("The result of the backoff function", backoff(failures, error))
 
 
 _KINDS: Final[dict[str, Callable[..., DeclaredBackoff]]] = {Exponential.kind: Exponential, Fixed.kind: Fixed}

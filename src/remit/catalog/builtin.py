@@ -1,4 +1,4 @@
-"""What remit itself publishes."""
+"""Events that remit itself publishes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ System.__remit__ = DomainSpec(
 
 
 class JobDied(Event[System], audit_only=True, unscoped="jobs of every tenant"):
-    """A job or a delivery gave up: written in the commit that made it dead, so none is missed.
+    """A job or a delivery is dead: written in the commit that made it dead, so none is missed.
 
     `job` is its id, `name` its name (the subscription's, for a delivery), `domain` its owner. `failures` of its
-    `attempts` are used up. `label` is what the call said, `payload` the job's own, as JSON text. Of a delivery `event`
-    is the id of the event that it was about, which holds the payload. A dead delivery of a `JobDied` publishes none;
-    a job that a subscriber enqueues is a job like any other, and its death is told.
+    `attempts` are used up. `label` is the label given by the call, `payload` the job's own, as JSON text. For a
+    delivery, `event` is the id of its event, which holds the payload. A dead delivery of a `JobDied` publishes none. A
+    job that a subscriber enqueues is a job like any other, and its death is published.
     """
 
     job: str

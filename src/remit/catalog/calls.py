@@ -1,4 +1,4 @@
-"""One enqueue: what a caller may say about it, checked and made into a request that a store can write.
+"""One enqueue: the options of a call, checked and made into a request that a store can write.
 
 Pure: no clock, no ids, no I/O. A delay stays a delay until the store adds its own time.
 """
@@ -27,56 +27,56 @@ _REQUESTER: Final = ("name", "role", "email")
 
 
 class EnqueueOptions(TypedDict, total=False, closed=True):  # closed: else ty lets a misspelled option pass
-    """What a call may say about its job. Everything is optional, and None says nothing.
+    """The options of a call for its job. All are optional; None has no effect.
 
-    It has the last word: call over job over queue over domain over application. Durations are seconds or timedeltas.
+    They override all defaults: call, job, queue, domain, application. Durations are seconds or timedeltas.
     """
 
     delay: Duration | None
-    """How long the job waits before it is due; default 0. Not together with `at`."""
+    """The delay until the job is due; default 0. Not together with `at`."""
 
     at: datetime | None
-    """When the job is due: an aware datetime; one that has passed means now. Not together with `delay`."""
+    """The time at which the job is due: an aware datetime; a past one means now. Not together with `delay`."""
 
     priority: int | None
     """From -32,768 to 32,767, the lower first; it orders the jobs of one line."""
 
     attempts: int | None
-    """How often the job is tried in all, the first included."""
+    """The total number of attempts, including the first."""
 
     backoff: DeclaredBackoff | None
-    """`exponential(…)` or `fixed(…)`, stored with the job; a function cannot be stored and stands on the class."""
+    """`exponential(…)` or `fixed(…)`, stored with the job; a function cannot be stored: declare it on the class."""
 
     timeout: Duration | None
-    """How long one run of it may take, `math.inf` for as long as it likes; stored with the job."""
+    """The longest duration of one run, `math.inf` for no limit; stored with the job."""
 
     expires: Duration | datetime | None
-    """How long after it is due, or until when, the first run may start; later the job is cancelled. Retries are not
-    subject to it."""
+    """How long after it is due, or until when, the first run may start; later the job is cancelled. Retries do not
+    expire."""
 
     keep: Duration | None
-    """How long the job is kept after it completed."""
+    """How long the job is kept after it has completed."""
 
     label: str | None
-    """What people call this job in lists, 200 characters at most."""
+    """A label for this job in lists, 200 characters at most."""
 
     requested_by: str | Mapping[str, str] | None
-    """Who asked for it: a name, or any of `name`, `role` and `email`."""
+    """The person who requested it: a name, or any of `name`, `role` and `email`."""
 
     attachment: str | None
-    """The http(s) address of what the job made or worked on."""
+    """The http(s) address of the result or the subject of the job."""
 
     id: AnyId | None
-    """The job's own id, a UUID that the caller derives from the job's name and from what it is about: sent again under
-    the same id, the job is a duplicate, for as long as the first one is kept. `IdTaken` where a job of another name has
-    it. For one job, not for several."""
+    """The job's own id, a UUID that the caller derives from the job's name and its subject. A second job with the same
+    id is a duplicate, for as long as the first one is kept. `IdTaken` if a job of another name has the id. For one
+    job, not for several."""
 
 
 class EnqueueRequest(Struct, frozen=True, kw_only=True):
-    """One job as a store writes it. What is None was not said, or has no limit.
+    """One job as a store writes it. None means not given, or without a limit.
 
     The job is due at `at`, or else `delay` seconds after the store's own time. `expires` is an instant, or seconds
-    after the job is due. Instants are in UTC. `backoff`, `timeout` and `keep` are set only where the call overrides the
+    after the job is due. Instants are in UTC. `backoff`, `timeout` and `keep` are set only if the call overrides the
     policy; `attempts` and `priority` are resolved. `requested_by` and `scope` are the JSON texts of objects.
     """
 
@@ -98,7 +98,7 @@ class EnqueueRequest(Struct, frozen=True, kw_only=True):
 
 
 def spec_of(message: object) -> JobSpec:
-    """Give the spec of a job that can be enqueued. Raises `NotAMessage`."""
+    """Return the spec of a job that can be enqueued. Raises `NotAMessage`."""
     spec = getattr(type(message), "__remit__", None)
     if isinstance(message, Message) and isinstance(spec, JobSpec):
         return spec
@@ -107,24 +107,24 @@ def spec_of(message: object) -> JobSpec:
             f"{type(message).__qualname__} is an event, which is published, not enqueued: "
             f"{spec.domain.__remit__.name}.publish({type(message).__qualname__}(…))."
         )
-    raise refusal_of(message, "job", "Job")
+    raise refusal_of(message, "a job", "Job")
 
 
 def refusal_of(message: object, kind: str, form: str) -> NotAMessage:
-    """Say why something cannot be sent as a message of that kind."""
+    """Return the error for an object that cannot be sent as a message of that kind."""
     if isinstance(message, type) and issubclass(message, Message):
         return NotAMessage(f"{message.__qualname__} is a class; send an instance of it: {message.__qualname__}(…).")
     if isinstance(message, Message):
         return NotAMessage(f"{type(message).__qualname__} is abstract; send an instance of a class derived from it.")
     return NotAMessage(
-        f"A `{type(message).__qualname__}` is no {kind}; send an instance of a class derived from {form}[YourDomain]."
+        f"A `{type(message).__qualname__}` is not {kind}; send an instance of a class derived from {form}[YourDomain]."
     )
 
 
 def prepare(
     spec: JobSpec, message: Message[Any], options: EnqueueOptions, policy: Policy, scope: str | None = None
 ) -> EnqueueRequest:
-    """Check one enqueue and make it a request. `scope` is what `scope_text` says of the message.
+    """Check one enqueue and make it a request. `scope` is the result of `scope_text` for the message.
 
     Raises `InvalidArgument`, `UnknownOption`, `PayloadError` and `PayloadTooLarge`; the text names the job.
     """
@@ -146,7 +146,7 @@ def _with_options(
     given = cast("EnqueueOptions", {name: value for name, value in options.items() if value is not None})
     at, delay = given.get("at"), given.get("delay")
     if at is not None and delay is not None:
-        raise InvalidArgument("delay and at say the same thing twice; pass one of them.")
+        raise InvalidArgument("delay and at both set the due time; pass one of them.")
     priority, attempts = given.get("priority"), given.get("attempts")
     backoff, keep = given.get("backoff"), given.get("keep")
     expires = _expiry(given.get("expires"), at)
@@ -170,7 +170,7 @@ def _with_options(
 
 
 def refuse_unknown_options(verb: str, options: Mapping[str, object], declared: type) -> None:
-    """Refuse options that a verb does not know. Raises `UnknownOption`, naming the nearest."""
+    """Refuse unknown options of a method. Raises `UnknownOption`, naming the nearest."""
     known = declared.__annotations__
     for option in options:
         if option not in known:
@@ -180,11 +180,11 @@ def refuse_unknown_options(verb: str, options: Mapping[str, object], declared: t
 
 
 def instant(what: str, given: object) -> datetime:
-    """Pass an aware datetime, in UTC. Raises `InvalidArgument`."""
+    """Return an aware datetime in UTC. Raises `InvalidArgument`."""
     if not isinstance(given, datetime):
         raise InvalidArgument(f"{what} must be a datetime, not {given!r}.")
     if given.utcoffset() is None:
-        raise InvalidArgument(f"{what} is a datetime without a time zone; say which, as in datetime.now(UTC).")
+        raise InvalidArgument(f"{what} is a datetime without a time zone; add one, as in datetime.now(UTC).")
     try:
         return given.astimezone(UTC)
     except OverflowError as error:
@@ -214,7 +214,7 @@ def _declared(backoff: object) -> DeclaredBackoff:
         return backoff
     raise InvalidArgument(
         f"backoff for one call must be exponential(…) or fixed(…), which are stored with the job, not {backoff!r}; "
-        "a function stands on the job class, in Retry(backoff=…)."
+        "declare a function on the job class, in Retry(backoff=…)."
     )
 
 
@@ -250,7 +250,7 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 
 def uuid_text(id: object, what: str = "id") -> str | None:
-    """Pass a UUID, as text. Raises `InvalidArgument`."""
+    """Return a UUID as text. Raises `InvalidArgument`."""
     if id is None:
         return None
     text = id_text(id)
@@ -266,7 +266,7 @@ def _address(attachment: object) -> str | None:
     try:
         parts = urlsplit(address)
     except ValueError as error:
-        raise InvalidArgument(f"attachment {address!r} is no address: {error}.") from error
+        raise InvalidArgument(f"attachment {address!r} is not an address: {error}.") from error
     if parts.scheme not in {"http", "https"} or not parts.netloc:  # it becomes a link: javascript: must not
         raise InvalidArgument(f"attachment must be an http(s) address, not {address!r}.")
     return address

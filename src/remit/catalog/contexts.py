@@ -1,4 +1,4 @@
-"""What gives handlers their dependencies: one factory per domain, opened once per worker."""
+"""The dependencies of handlers: one factory per domain, opened once per worker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Context: TypeAlias = Callable[
 
 @dataclass(frozen=True, slots=True)
 class ContextFactory:
-    """Opens a domain's context. `open()` gives a fresh context manager, async or blocking."""
+    """Opens a domain's context. `open()` returns a new context manager, async or blocking."""
 
     open: Callable[[], ContextManager[Any]]
     place: str

@@ -1,4 +1,4 @@
-"""The way out of a domain: what may leave it, and through which application."""
+"""Sending from a domain: the ownership check, and the application that sends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from remit.errors import InvalidArgument, OwnershipError, UnboundDomain
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """The open application that sends for a domain: its label, its door, and all the messages that it knows."""
+    """The open application that sends for a domain: its label, its sender, and all the messages that it knows."""
 
     label: str
     sender: Sender
@@ -25,7 +25,7 @@ class Binding:
 
 
 class Dispatch:
-    """Checks what one domain sends, before anything is written; the async and the blocking face both use it."""
+    """Checks the messages that one domain sends, before anything is written; for the async and blocking interface."""
 
     def __init__(self, domain: DomainSpec) -> None:
         self.domain = domain
@@ -37,13 +37,13 @@ class Dispatch:
         return self._binding
 
     def rebind(self, binding: Binding | None) -> Binding | None:
-        """Send through another application, or none, and give the one before."""
+        """Send through another application, or none, and return the previous binding."""
         before, self._binding = self._binding, binding
         return before
 
     @property
     def sender(self) -> Sender:
-        """The door of the application. Raises `UnboundDomain`."""
+        """The sender of the application. Raises `UnboundDomain`."""
         return self._bound().sender
 
     def request(self, message: Message[Any], options: EnqueueOptions) -> EnqueueRequest:
@@ -74,13 +74,13 @@ class Dispatch:
         return [self.publication(event, options) for event in _several("publish", events)]
 
     def later(self, event: Message[Any]) -> Job[Any]:
-        """Make the job that publishes an event of this domain when it fires."""
+        """Make the job that publishes an event of this domain when it runs."""
         spec = event_spec_of(event)
         self._check_owner(spec)
         return later_message(self.domain, event, self._bound().directory.limit(spec))
 
     def build(self, name: str, payload: Mapping[str, Any], version: int | None = None) -> Message[Any]:
-        """Make a message of this domain from its short or whole name and the values of its fields.
+        """Make a message of this domain from its short or full name and the values of its fields.
 
         By default it is of the newest version.
         """
@@ -99,7 +99,7 @@ class Dispatch:
             raise
 
     def refused(self, spec: MessageSpec) -> None:
-        """Let the application count a message that is not this domain's, or not that of the handler which runs here."""
+        """Let the application count a message that belongs neither to this domain nor to that of the handler here."""
         if self._binding is not None:
             running = running_domain.get()
             sender = self.domain if running is None else running.__remit__
@@ -108,7 +108,7 @@ class Dispatch:
     def _bound(self) -> Binding:
         if self._binding is None:
             raise UnboundDomain(
-                f"{self.domain.name} cannot send yet: no application has taken it in. Create one with "
+                f"{self.domain.name} cannot send yet: it is not bound to an application. Create one with "
                 f"Remit(url, domains=[{self.domain.name.replace('-', '_')}]) first."
             )
         return self._binding
@@ -125,7 +125,7 @@ def _several(verb: str, messages: Iterable[Message[Any]]) -> Iterable[Message[An
 def check_owner(domain: DomainSpec, spec: MessageSpec) -> None:
     """Refuse a message that the domain does not own, and any message while another domain's handler runs here.
 
-    Raises `OwnershipError`, which says what to do instead.
+    Raises `OwnershipError`, which names the alternative.
     """
     owner = spec.domain.__remit__
     running = running_domain.get()
@@ -142,7 +142,7 @@ def check_owner(domain: DomainSpec, spec: MessageSpec) -> None:
 
 
 def remedy(domain: DomainSpec, owner: DomainSpec, kind: str) -> str:
-    """Say what a domain can do instead of sending another's job or event: which of its own events is heard there."""
+    """Return the alternative to sending another's job or event: events of the domain to which the owner subscribes."""
     heard = sorted(
         {each.event.message.__qualname__ for each in owner.subscriptions.all if each.event.domain.__remit__ is domain}
     )

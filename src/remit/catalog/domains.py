@@ -1,4 +1,4 @@
-"""Domains: who owns which jobs and events, who handles them, and the verbs that send them."""
+"""Domains: owners of jobs and events, with their handlers, subscriptions and sending methods."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ R = TypeVar("R")
 
 
 class Domain(Owner[C]):
-    """A bounded context: it owns jobs, which it alone enqueues and handles, and events, which it alone publishes.
+    """A bounded context: only it enqueues and handles its jobs, and only it publishes its events.
 
-    Subclass it once per context, with the type that its handlers are given as `run.context`, and make one instance.
+    Subclass it once per context, with the type of `run.context` in its handlers, and make one instance.
 
     Class keywords, all optional:
 
     - `name`: by default the class in kebab-case (`Billing` → `billing`).
     - `package`: the package that implements it; by default the one that holds the defining module.
     - `handlers`: the module whose import registers the handlers; by default `<package>.handlers`.
-    - `retry`, `timeout`, `priority`, `keep`, `expires`, `max_payload`: what holds for all its jobs unless a queue, a
-      job or a call says otherwise; see `Defaults`. Durations are seconds or timedeltas.
+    - `retry`, `timeout`, `priority`, `keep`, `expires`, `max_payload`: the policy of all its jobs unless a queue, a
+      job or a call sets another; see `Defaults`. Durations are seconds or timedeltas.
 
-    Raises `CatalogError` and its kind, and `InvalidArgument`, where the class is defined.
+    Raises `CatalogError` and its subclasses, and `InvalidArgument`, where the class is defined.
 
         class Billing(Domain["Services"]):
             "Invoices and payments."
@@ -88,10 +88,10 @@ class Domain(Owner[C]):
     def __init__(self) -> None:
         spec = vars(type(self)).get("__remit__")
         if not isinstance(spec, DomainSpec):
-            raise CatalogError("Domain is a form to fill in: subclass it, and make an instance of the subclass.")
+            raise CatalogError("Domain is abstract: subclass it, and make an instance of the subclass.")
         if spec.instance is not None:
             raise CatalogError(
-                f"{type(self).__qualname__}() was made already; a domain has one instance, so import that one."
+                f"{type(self).__qualname__}() was already created; a domain has one instance, so import that one."
             )
         spec.instance = self
         self._spec = spec
@@ -100,7 +100,7 @@ class Domain(Owner[C]):
 
     @property
     def name(self) -> str:
-        """Its name, with which the names of its jobs and queues begin."""
+        """Its name, which is the first part of the names of its jobs and queues."""
         return self._spec.name
 
     def __repr__(self) -> str:
@@ -121,12 +121,12 @@ class Domain(Owner[C]):
     ) -> Queue[Self]:
         """Declare a line of work, which several job classes may name as `queue=`.
 
-        `name` is short, in lower-kebab-case; the whole name is `<domain>.<name>`. `concurrency` is how many jobs one
-        worker process runs at once (default 10). `lifo=True` runs the newest job first, by the clocks of its senders;
-        priorities come before that. The others hold for the jobs of the queue; see `Defaults`. Declaring
-        `"default"` sets the numbers of the queue that jobs without one go to.
+        `name` is short, in lower-kebab-case; the full name is `<domain>.<name>`. `concurrency` is the number of jobs
+        that one worker process runs at once (default 10). `lifo=True` runs the newest job first, by the clocks of its
+        senders; priorities take precedence. The other options apply to the jobs of the queue; see `Defaults`.
+        Declaring `"default"` configures the queue of jobs without one.
 
-        Raises `DuplicateName`, `CatalogError` for a name that is no name, and `InvalidArgument`.
+        Raises `DuplicateName`, `CatalogError` for an invalid name, and `InvalidArgument`.
         """
         defaults = Defaults(
             retry=retry, timeout=timeout, priority=priority, keep=keep, expires=expires, max_payload=max_payload
@@ -136,7 +136,7 @@ class Domain(Owner[C]):
     def handles(
         self: D2, job: type[J], *, mode: Mode | None = None
     ) -> Callable[[Callable[[J, Run[D2]], R]], Callable[[J, Run[D2]], R]]:
-        """Register the function that executes a job; it is returned as it is.
+        """Register the function that executes a job; it is returned unchanged.
 
         `mode` is "async" (on the event loop; the default of `async def`), "thread" (the default of `def`) or
         "process" (a plain `def` at the top level of its module, killed on timeout).
@@ -163,7 +163,7 @@ class Domain(Owner[C]):
         return register
 
     def context(self, factory: Context[C]) -> Context[C]:
-        """Register what gives the handlers their dependencies, as `run.context`; it is returned as it is.
+        """Register the factory of the handlers' dependencies, `run.context`; it is returned unchanged.
 
         `factory` is a function without parameters, async or not, that yields once, or that returns a context manager.
         It is opened once per worker. Raises `HandlerShape`, and `CatalogError` for a second one.
@@ -181,12 +181,12 @@ class Domain(Owner[C]):
 
         `tx` is a handle of an open transaction: the job is written on it, and exists if and only if the caller
         commits; without it the job is written in a short transaction of its own. The options are described at
-        `EnqueueOptions`; they have the last word over every default.
+        `EnqueueOptions`; they override every default.
 
-        Raises `OwnershipError` for another domain's job and in another domain's handler, `UnboundDomain` before an
-        application took the domain in, `PayloadError` and `PayloadTooLarge` for what does not survive its way through
-        JSON, `InvalidArgument` and `UnknownOption` for an option, `IdTaken` for `id`, `TransactionError` for `tx`, and
-        `StoreError`.
+        Raises `OwnershipError` for another domain's job and in another domain's handler, `UnboundDomain` if the domain
+        is not bound to an application, `PayloadError` and `PayloadTooLarge` if the message does not survive the round
+        trip through JSON, `InvalidArgument` and `UnknownOption` for an option, `IdTaken` for `id`, `TransactionError`
+        for `tx`, and `StoreError`.
 
             await billing.enqueue(SyncInvoice(invoice_id="1"), tx=session, delay=30)
         """
@@ -196,9 +196,9 @@ class Domain(Owner[C]):
     async def enqueue_many(
         self, jobs: Iterable[Job[Self]], *, tx: object | None = None, **options: Unpack[EnqueueOptions]
     ) -> list[JobRef]:
-        """Send several jobs in one round trip, all or none, and give their references in the same order.
+        """Send several jobs in one round trip, all or none, and return their references in the same order.
 
-        The options hold for each. Raises what `enqueue` raises.
+        The options apply to each. Raises the errors of `enqueue`.
         """
         requests = self._dispatch.requests(jobs, options)
         return await self._dispatch.sender.send(requests, tx=tx) if requests else []
@@ -212,10 +212,10 @@ class Domain(Owner[C]):
         tx: object | None = None,
         **options: Unpack[EnqueueOptions],
     ) -> JobRef:
-        """Send a job by its short name (`"sync-invoice"`) or its whole name, from the values of its fields.
+        """Send a job by its short name (`"sync-invoice"`) or its full name, from the values of its fields.
 
         `version` is the version of the job, by default the newest. Raises `UnknownJob` for an unknown name or version,
-        `PayloadError` where `payload` does not fit the class, and what `enqueue` raises.
+        `PayloadError` if `payload` does not fit the class, and the errors of `enqueue`.
 
             await billing.enqueue_named("sync-invoice", {"invoice_id": "1"})
         """
@@ -242,31 +242,31 @@ class Domain(Owner[C]):
         inline: str | None = None,
         mode: Mode | None = None,
     ) -> Callable[[Callable[[E, Run[D2]], R]], Callable[[E, Run[D2]], R]]:
-        """Subscribe this domain to an event, its own or another's; the function is returned as it is.
+        """Subscribe this domain to an event, its own or another's; the function is returned unchanged.
 
         Every event that is committed after the subscription has reached the database (by `remit migrate`, or by the
         start of the first worker that knows it) is delivered at least once, as a job of this domain with its own
-        retries: one subscriber that fails holds up nobody else. `run.event` is the envelope, and `run.key` the same
-        for each try to deliver one event to one subscription.
+        retries: a failing subscriber blocks no other. `run.event` is the envelope, and `run.key` is the same for each
+        attempt to deliver one event to one subscription.
 
         A subscription has one handler for each version of its event that the application declares: call `on` once for
         each, with the same name and the same options. `event`, `where`, `inline` and `mode` may differ.
 
-        - `name`: short, in lower-kebab-case, given for good: it is stored, so the function may be renamed at will.
-        - `aliases`: names that the subscription had before.
-        - `where`: which events it wants. A mapping of fields to the value, or the list of values, that each may have
-          is compared by the database, and what does not fit is never delivered. A function of the event is called by
-          the worker, before the handler, and what does not fit is skipped.
+        - `name`: short, in lower-kebab-case, permanent: it is stored, so the function may be renamed freely.
+        - `aliases`: previous names of the subscription.
+        - `where`: the condition on its events. A mapping of fields to the value, or the list of values, that each may
+          have is compared by the database: other events are never delivered. A function of the event is called by the
+          worker, before the handler: other events are skipped.
         - `queue`, `retry`, `timeout`, `priority`, `keep`, `expires`: as for a job.
         - `ordered_by`: deliver the events of one key one after the other, in the order in which they were committed,
-          through retries too; the event's class must promise that order. `on_dead` says what happens behind a
-          delivery that is dead: "block" (the default) waits until a person retries or deletes it, "pass" goes on.
+          through retries too; the event's class must guarantee that order. `on_dead` decides about deliveries behind a
+          dead one: "block" (the default) waits until a person retries or deletes it, "pass" continues with the next.
         - `stale_after`: how long a delivery may wait before it is counted as stale (default 300 seconds).
         - `inline`: the reason why the handler does the work itself. Handlers of events should only enqueue their own
-          domain's jobs or start workflows; `remit check` reports one that does more, unless it says why.
+          domain's jobs or start workflows; `remit check` reports one that does more and gives no reason.
         - `mode`: as for a job.
 
-        Raises `CatalogError` and its kind, `HandlerShape`, `OwnershipError` and `InvalidArgument`.
+        Raises `CatalogError` and its subclasses, `HandlerShape`, `OwnershipError` and `InvalidArgument`.
 
             @catalog.on(InvoicePaid, name="unlock-downloads", where={"currency": "EUR"})
             async def unlock_downloads(event: InvoicePaid, run: Run[Catalog]) -> None:
@@ -290,10 +290,10 @@ class Domain(Owner[C]):
     def exhausted(
         self: D2, *what: type[Job[D2]] | str, name: str, retry: Retry | None = None, queue: Queue[D2] | None = None
     ) -> Callable[[Callable[[JobDied, Run[D2]], R]], Callable[[JobDied, Run[D2]], R]]:
-        """Register what is done when one of this domain's jobs, or a delivery to one of its subscriptions, is dead.
+        """Register a hook for the death of this domain's jobs, or of deliveries to its subscriptions.
 
         `what` are job classes, and short names of subscriptions. The hook is a subscription to `JobDied` named `name`,
-        with retries of its own: it is told of every death, after a crash too. Raises what `on` raises, and
+        with its own retries: it is called for every death, after a crash too. Raises the errors of `on`, and
         `OwnershipError` for another domain's job.
 
             @billing.exhausted(SyncInvoice, name="tell-finance")
@@ -328,8 +328,8 @@ class Domain(Owner[C]):
     def recorder(self) -> Recorder[Self]:
         """Make an attribute in which the objects of a class record this domain's events while they change.
 
-        What was recorded is published by `publish_recorded`, or by itself where the unit of work is a SQLAlchemy
-        session with remit's hook; see `remit.adapters.sqlalchemy`.
+        `publish_recorded` publishes the recorded events. If the unit of work is a SQLAlchemy session with remit's
+        hook, they are published automatically; see `remit.adapters.sqlalchemy`.
 
             class Invoice:
                 events = billing.recorder()
@@ -348,10 +348,10 @@ class Domain(Owner[C]):
         the event is written in a short transaction of its own, and durable when this returns. The options are
         described at `PublishOptions`.
 
-        Raises `OwnershipError` for another domain's event and in another domain's handler, `UnboundDomain` before an
-        application took the domain in, `PayloadError` and `PayloadTooLarge` for what does not survive its way through
-        JSON, `InvalidArgument` and `UnknownOption` for an option, `IdTaken` for `id`, `TransactionError` for `tx`, and
-        `StoreError`.
+        Raises `OwnershipError` for another domain's event and in another domain's handler, `UnboundDomain` if the
+        domain is not bound to an application, `PayloadError` and `PayloadTooLarge` if the message does not survive the
+        round trip through JSON, `InvalidArgument` and `UnknownOption` for an option, `IdTaken` for `id`,
+        `TransactionError` for `tx`, and `StoreError`.
 
             await billing.publish(InvoicePaid(invoice_id="1"), tx=session)
         """
@@ -361,16 +361,16 @@ class Domain(Owner[C]):
     async def publish_many(
         self, events: Iterable[Event[Self]], *, tx: object | None = None, **options: Unpack[PublishOptions]
     ) -> list[EventRef]:
-        """Publish several events in one round trip, all or none, and give their references in the same order."""
+        """Publish several events in one round trip, all or none, and return their references in the same order."""
         requests = self._dispatch.publications(events, options)
         return await self._dispatch.sender.publish(requests, tx=tx) if requests else []
 
     async def publish_recorded(self, *aggregates: object, tx: object | None = None) -> list[EventRef]:
-        """Publish what objects have recorded for this domain since the last time, object by object.
+        """Publish the events that objects have recorded for this domain since the last time, object by object.
 
-        Raises what `publish` raises, and then the objects still hold what they recorded. If the transaction is rolled
-        back later, they do not: load them again, and repeat the change. What they recorded for other domains stays with
-        them; where a class has no recorder of this domain, its events are refused with `OwnershipError`.
+        Raises the errors of `publish`; the objects then still hold their events. If the transaction is rolled back
+        later, they do not: load them again, and repeat the change. Events recorded for other domains stay with the
+        objects. If a class has no recorder of this domain, its events are refused with `OwnershipError`.
         """
         with taking_recorded(aggregates, self._spec) as events:
             return await self.publish_many(events, tx=tx)
@@ -379,15 +379,15 @@ class Domain(Owner[C]):
         """Publish an event by the direct rail: buffered in this process, written with others a moment later.
 
         It costs a fraction of a `publish`, and is for producers of many events whose own write is durable already, and
-        which publish again after a crash. It belongs to no transaction, so `require_tx` and ambient ones do not
-        concern it. Nothing is promised until `flush` has returned, or the application was closed: a process that is
-        killed loses its buffer. That is what came in the last moment (`Rail.every`) where the store keeps up; where
-        events come faster than it writes, or while it is away, it is up to `Rail.most` of them. The events of one
-        process are written in the order in which they were taken, so what is lost is the end.
+        which publish again after a crash. It belongs to no transaction, so `require_tx` and ambient transactions do
+        not apply. Nothing is guaranteed until `flush` has returned, or the application was closed: a process that is
+        killed loses its buffer. While the store keeps up, these are the events of the last moment (`Rail.every`). If
+        events come faster than the store writes, or the store is unreachable, they are up to `Rail.most` events. The
+        events of one process are written in the order in which they were accepted, so the last ones are lost.
 
         It returns at once, except while the buffer is full: then it waits for room, in turn. The options are those of
-        `publish`. Raises what `publish` raises about the event, at once, and `StoreBusy` when the buffer stays full for
-        longer than `Rail.patience`. Other errors of the store are logged, the events are kept and tried again, and
+        `publish`. Raises the errors of `publish` about the event, at once, and `StoreBusy` if the buffer stays full
+        for longer than `Rail.patience`. Other errors of the store are logged, the events are kept and tried again, and
         `flush` raises them.
 
             await sales.publish_soon(ProductViewed(product_id="1"))
@@ -395,20 +395,20 @@ class Domain(Owner[C]):
         return await self._dispatch.sender.publish_soon(self._dispatch.publication(event, options))
 
     async def flush(self) -> None:
-        """Wait until all that `publish_soon` took before, of this application in this process, is written for good.
+        """Wait until all earlier events of `publish_soon`, of this application in this process, are written.
 
-        Raises `StoreError` where the store does not take it now; the events stay in the buffer and are tried again.
-        An event that the store refuses while it takes others is lost, which is logged, and raised here.
+        Raises `StoreError` if the store does not accept them now; the events stay in the buffer and are tried again.
+        An event that the store refuses while it accepts others is lost, which is logged, and raised here.
         """
         await self._dispatch.sender.flush()
 
     async def publish_later(
         self, event: Event[Self], *, tx: object | None = None, **options: Unpack[EnqueueOptions]
     ) -> JobRef:
-        """Publish an event later: `delay` or `at` say when.
+        """Publish an event later, at the time set by `delay` or `at`.
 
         It is a job of this domain, `<domain>.publish-later`, which publishes the event in the commit of its
-        completion: until then it can be seen and cancelled like any job. Takes the options of `enqueue`; raises its
+        completion: until then it can be viewed and cancelled like any job. Takes the options of `enqueue`; raises its
         errors.
 
             await billing.publish_later(InvoiceBecameOverdue(invoice_id="1"), delay=timedelta(days=14), tx=session)
@@ -417,7 +417,7 @@ class Domain(Owner[C]):
 
     @property
     def sync(self) -> SyncFace[Self]:
-        """The same verbs, blocking."""
+        """The same methods, blocking."""
         return SyncFace(self._dispatch)
 
     @property
@@ -426,9 +426,9 @@ class Domain(Owner[C]):
         return self._dispatch.binding
 
     def rebind(self, binding: Binding | None) -> Binding | None:
-        """Let another application send, or none, and give the binding that was. For the application itself.
+        """Send through another application, or none, and return the previous binding. For the application itself.
 
-        It decides who may take a domain from whom; people write `Remit(url, domains=[billing])`.
+        The application decides whether it may take a domain from another; users write `Remit(url, domains=[billing])`.
         """
         return self._dispatch.rebind(binding)
 
@@ -448,7 +448,7 @@ def _event_spec(event: object) -> EventSpec:
 
 
 def _package_of(module: str) -> str:
-    """Give the package that holds a module: the module itself if it is a package, or outside any."""
+    """Return the package that holds a module: the module itself if it is a package, or outside any."""
     return module if _is_package(module) else module.rpartition(".")[0] or module
 
 

@@ -21,20 +21,20 @@ class Event(Message[D]):
 
     Class keywords, all optional:
 
-    - `name`: the whole name that is stored with each event; by default the domain and the class in kebab-case.
+    - `name`: the full name that is stored with each event; by default the domain and the class in kebab-case.
     - `version`: a whole number (default 1); a worker handles only the versions that it knows.
-    - `aliases`: whole names that the event had before; subscribers receive these too.
+    - `aliases`: full names that the event had before; subscribers receive these too.
     - `ordered_by`: the field that holds the key of its aggregate, such as `"invoice_id"`. Events of one key are
-      then committed one after the other, as their publishers come (a second publisher waits until the first has
-      committed), and subscriptions may ask to receive them in that order. By default there is no order.
-    - `audit_only`: True for an event that is kept for the record and meant to have no subscriber.
-    - `fact`: True for a name that states a fact though `remit check` does not see it (`StockLow`).
-    - `unscoped`: the reason why it carries no scope keys, where the application asks for them.
-    - `keep`: how long it is kept after its last delivery has ended; by default what `Remit(outbox=…)` says.
+      then committed one after the other (a second publisher waits until the first has committed), and subscriptions
+      may request them in that order. By default there is no order.
+    - `audit_only`: True for an event that is kept for the record and intentionally has no subscriber.
+    - `fact`: True for a name that states a fact which `remit check` does not recognise (`StockLow`).
+    - `unscoped`: the reason why it carries no scope keys, if the application requires them.
+    - `keep`: how long it is kept after its last delivery has ended; by default the time set by `Remit(outbox=…)`.
     - `max_payload`: bytes that an encoded payload may have; 65,536 by default.
     - `abstract`: True for a class that only others inherit from; messages that are not abstract are final.
 
-    Raises `CatalogError` and its kind, and `InvalidArgument`, where the class is defined.
+    Raises `CatalogError` and its subclasses, and `InvalidArgument`, where the class is defined.
 
         class InvoicePaid(Event[Billing]):
             invoice_id: str
@@ -74,7 +74,7 @@ class Event(Message[D]):
             keep=_seconds_kept(keep),
             max_payload=Defaults(max_payload=max_payload).max_payload,
         )
-        with suppress(UnresolvedField):  # defined further down, perhaps; the application resolves it
+        with suppress(UnresolvedField):  # perhaps defined further down; the application resolves it
             spec.resolve()
         domain.add_event(spec)
         cls.__remit__ = spec

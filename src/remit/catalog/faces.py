@@ -1,4 +1,4 @@
-"""The blocking twin of a domain's verbs."""
+"""The blocking versions of a domain's sending methods."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from remit.catalog.specs import D
 
 
 class SyncFace(Generic[D]):
-    """The verbs of a domain for blocking code: `billing.sync.enqueue(…)`. They take and raise the same."""
+    """The methods of a domain for blocking code: `billing.sync.enqueue(…)`, with the same options and errors."""
 
     def __init__(self, dispatch: Dispatch) -> None:
         self._dispatch = dispatch
@@ -62,7 +62,7 @@ class SyncFace(Generic[D]):
         return self._dispatch.sender.publish_blocking(requests, tx=tx) if requests else []
 
     def publish_recorded(self, *aggregates: object, tx: object | None = None) -> list[EventRef]:
-        """Publish what objects have recorded; see `Domain.publish_recorded`."""
+        """Publish the events that objects have recorded; see `Domain.publish_recorded`."""
         with taking_recorded(aggregates, self._dispatch.domain) as events:
             return self.publish_many(events, tx=tx)
 
@@ -71,7 +71,7 @@ class SyncFace(Generic[D]):
         return self._dispatch.sender.publish_soon_blocking(self._dispatch.publication(event, options))
 
     def flush(self) -> None:
-        """Wait until what `publish_soon` took before is written; see `Domain.flush`."""
+        """Wait until all earlier events of `publish_soon` are written; see `Domain.flush`."""
         self._dispatch.sender.flush_blocking()
 
     def publish_later(self, event: Event[D], *, tx: object | None = None, **options: Unpack[EnqueueOptions]) -> JobRef:

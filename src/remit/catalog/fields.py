@@ -1,4 +1,4 @@
-"""What a field of a message may be: only what comes back from the database as it was."""
+"""The types that a field of a message may have: values of them are unchanged after a round trip through JSON."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class UnresolvedField(CatalogError):
 
 
 def check_fields(message: type) -> None:
-    """Refuse a type that would not come back equal. Raises `CatalogError`, and `UnresolvedField` for a loose name."""
+    """Refuse types that do not survive the round trip. Raises `CatalogError`, `UnresolvedField` for an unknown name."""
     where = message.__qualname__
     for field in _fields(message):
         for path, kind in _walk(field.type, field.name, set()):
@@ -42,7 +42,7 @@ def check_fields(message: type) -> None:
 
 
 def check_specifiers(message: type) -> None:
-    """Refuse what a `dataclasses.field(…)` can say and no payload can carry. Raises `CatalogError`."""
+    """Refuse `dataclasses.field(…)` options that no payload can carry. Raises `CatalogError`."""
     for field in dataclasses.fields(cast("Any", message)):
         where = f"{message.__qualname__}.{field.name}"
         if not field.init:
@@ -77,7 +77,7 @@ def _problem(kind: types.Type) -> str | None:
                 "a msgspec.Struct or a pydantic model."
             )
         case types.RawType() | types.ExtType():
-            return "is text that nobody checks; name the type that it holds."
+            return "is text that is not checked; name the type that it holds."
         case types.DictType(key_type=key) if not _is_key(key):
             return "has keys that JSON cannot carry; use text, numbers, dates, UUIDs or an Enum as keys."
         case _:
@@ -85,7 +85,7 @@ def _problem(kind: types.Type) -> str | None:
 
 
 def _walk(kind: types.Type, path: str, seen: set[int]) -> Iterator[tuple[str, types.Type]]:
-    """Go through a type and all that it is made of, naming the way; a class that holds itself is entered once."""
+    """Walk through a type and its parts, with their paths; a recursive class is entered once."""
     yield path, kind
     match kind:
         case types.DataclassType() | types.StructType() | types.TypedDictType() | types.NamedTupleType():

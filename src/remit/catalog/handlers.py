@@ -1,4 +1,4 @@
-"""Handlers as they were declared: the function, how it is run, and where it stands in the source."""
+"""Declared handlers: the function, its mode, and its place in the source."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Handler:
 def examine(function: HandlerFunction, message: type, owner: type, mode: Mode | None, argument: str = "job") -> Handler:
     """Check that a function can be called as a handler of a message in that mode, and describe it.
 
-    `owner` is the domain that handles it, `argument` the name of what is handled, for the texts. Raises
+    `owner` is the domain that handles it, `argument` the name of the first argument, for the texts. Raises
     `HandlerShape` and `InvalidArgument`.
     """
     modes = get_args(Mode)
@@ -54,14 +54,14 @@ def examine(function: HandlerFunction, message: type, owner: type, mode: Mode | 
 
 
 def place_of(function: Callable[..., Any]) -> str:
-    """Say where a function was written: `file:line`."""
+    """Return the place where a function is defined: `file:line`."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code else getattr(function, "__module__", "unknown place")
 
 
 def _problem(function: HandlerFunction, mode: str | None, argument: str) -> str | None:
     if not callable(function):
-        return "is no function"
+        return "is not a function"
     if isinstance(function, type):
         return "is a class: calling it makes an object and runs nothing; register a function, or an instance to call"
     if _is_generator(function):
@@ -73,15 +73,15 @@ def _problem(function: HandlerFunction, mode: str | None, argument: str) -> str 
     if mode == "process" and function.__module__ == "__main__":
         return 'is in the script that is run, and mode="process" imports it in another process: put it into a module'
     if mode == "process" and not (inspect.isroutine(function) and _is_importable(function)):
-        return 'is no function at the top level of its module, so mode="process" cannot import it in another process'
+        return 'is not a function at the top level of its module, so mode="process" cannot import it in another process'
     return None
 
 
 def _contradiction(function: HandlerFunction, message: type, owner: type) -> str | None:
-    """Say which annotation names another message, or the run of another domain.
+    """Return a description of the annotation that names another message, or the run of another domain.
 
-    What says less is taken: no annotation, a base class, Any, a name that does not exist at run time. What a wrapper
-    passes on is its own matter.
+    Vaguer annotations are accepted: none, a base class, Any, a name that does not exist at run time. The arguments
+    that a wrapper passes on are not checked.
     """
     if not inspect.isroutine(function) or hasattr(function, "__wrapped__"):
         return None
@@ -94,19 +94,19 @@ def _contradiction(function: HandlerFunction, message: type, owner: type) -> str
 
 
 def _hint(function: HandlerFunction, argument: str) -> object:
-    """The annotation of an argument, or None where it cannot be resolved."""
+    """The annotation of an argument, or None if it cannot be resolved."""
     try:
         annotation = function.__annotations__[argument]
         if isinstance(annotation, str) and not _is_importable(function):
-            return None  # the names of a function or a class around it are out of reach, and may hide the module's
-        alone = SimpleNamespace(__annotations__={argument: annotation})  # others may name what does not exist
+            return None  # the names of an enclosing function or class are out of reach, and may hide the module's
+        alone = SimpleNamespace(__annotations__={argument: annotation})  # others may name undefined names
         return get_type_hints(alone, getattr(function, "__globals__", None))[argument]
-    except Exception:  # whatever the names in it raise: it is a note, which nobody has asked to be evaluated
+    except Exception:  # any error of the names in it: annotations are not required to be evaluated
         return None
 
 
 def _named(hint: object) -> list[Any]:
-    """What a hint is made of: the members of a union, the `Billing` in `Run[Billing]`, or itself."""
+    """The parts of a hint: the members of a union, the `Billing` in `Run[Billing]`, or the hint itself."""
     parts = get_args(hint)
     return [each for part in parts for each in _named(part)] if parts else [hint]
 
@@ -133,14 +133,14 @@ def _is_generator(function: Callable[..., Any]) -> bool:
 
 
 def _call_of(function: Callable[..., Any]) -> Any:
-    """What runs when an object is called; a function itself."""
+    """The function that runs when an object is called; a function itself."""
     return function if inspect.isroutine(function) else type(function).__call__
 
 
 def _layers(function: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
-    """The function, and what it says that it stands for: the function of a partial, the one inside a wrapper.
+    """The function, and those that it declares to stand for: the function of a partial, the one inside a wrapper.
 
-    A wrapper may do anything with what it wraps, so this is good for a guess only.
+    A wrapper may do anything with the wrapped function, so this is only a guess.
     """
     for _ in range(_MOST_LAYERS):
         yield function

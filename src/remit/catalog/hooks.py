@@ -1,4 +1,4 @@
-"""What an application does around each run: a context manager that is given the run."""
+"""Hooks of an application around each run: context managers that take the run."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ RunHook: TypeAlias = Callable[
     [Run[Any]],
     Iterator[None] | AsyncIterator[None] | AbstractContextManager[Any] | AbstractAsyncContextManager[Any],
 ]
-"""A generator function of the run that yields once, async or not, or what makes a context manager of the run."""
+"""A generator function of the run that yields once, async or not, or a factory of a context manager of the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """A registered hook. At least one of `blocking` and `awaiting` is there; each makes a fresh context manager.
+    """A registered hook. At least one of `blocking` and `awaiting` is set; each makes a new context manager.
 
-    `path` is `module:name`, by which a child process imports it, or None where it cannot.
+    `path` is `module:name`, by which a child process imports it, or None if it cannot be imported.
     """
 
     blocking: Callable[[Run[Any]], AbstractContextManager[Any]] | None

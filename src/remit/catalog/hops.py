@@ -1,9 +1,9 @@
 """How many events may follow from one cause: the guard against events that lead to themselves for ever.
 
-A hop is an event that a run publishes, and the depth of a message is the number of hops in the chain of its causes. So
-an event has one more than the run that publishes it, and its deliveries have as many. A job has as many as the run that
-enqueues it: a job may enqueue itself for as long as it likes. A job that is due later begins a new chain: no loop
-through it can be fast.
+A hop is an event that a run publishes, and the depth of a message is the number of hops in the chain of its causes.
+So an event has one more than the run that publishes it, and its deliveries have as many. A job has as many as the run
+that enqueues it: a job may enqueue itself for as long as it likes. A job that is due later begins a new chain: no
+loop through it can be fast.
 """
 
 from __future__ import annotations

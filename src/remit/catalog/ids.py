@@ -10,7 +10,7 @@ AnyId: TypeAlias = str | UUID
 
 
 def id_text(given: object) -> str | None:
-    """The one text under which an id is stored: lower case, with hyphens. None if it is no UUID."""
+    """Return the stored text of an id, lower case with hyphens. None if it is not a UUID."""
     if isinstance(given, UUID):
         return str(given)
     if not isinstance(given, str):

@@ -1,4 +1,4 @@
-"""The delayed edge: a job of each domain that publishes one of its events when it fires."""
+"""Delayed events: a job of each domain that publishes one of its events when it runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OPTIONS = {
 
 
 def later_job(domain: DomainSpec) -> JobSpec:
-    """Give the domain's own job for delayed events, `<domain>.publish-later`; declared when it is first asked for."""
+    """Return the domain's own job for delayed events, `<domain>.publish-later`; declared at first use."""
     name = f"{domain.name}.{SHORT_NAME}"
     if found := domain.jobs.get(name):
         if found.message.__module__ == __name__:
@@ -32,7 +32,7 @@ def later_job(domain: DomainSpec) -> JobSpec:
         )
     body = {
         "__module__": __name__,
-        "__doc__": "Publishes an event when it fires: its name, its version and its payload.",
+        "__doc__": "Publishes an event when it runs: its name, its version and its payload.",
         "__annotations__": {"event": str, "version": int, "payload": str},
     }
     options = {**OPTIONS, "name": name}
@@ -50,7 +50,7 @@ def later_message(domain: DomainSpec, event: Message[Any], limit: int) -> Job[An
 
 
 def kind_of(name: str, payload: str | None) -> str:
-    """What a stored message is, for the comparison of two under one id: its name; of a delayed event, the event's too.
+    """The kind of a stored message, to compare two under one id: its name, and for a delayed event also the event's.
 
     All delayed events of a domain are jobs of one name.
     """
@@ -58,7 +58,7 @@ def kind_of(name: str, payload: str | None) -> str:
         return name
     try:
         return f"{name} ({decode(payload)['event']})"
-    except Exception:  # a job of the application's own that happens to be named so
+    except Exception:  # a job of the application's own that happens to have this name
         return name
 
 
@@ -74,7 +74,7 @@ def _find(domain: DomainSpec, name: str, version: int) -> EventSpec:
     spec = domain.events.find(name, version)
     if spec is None:
         raise UnknownEvent(
-            f"{domain.name} has no event {name!r} of version {version} any more, which this job was to publish; bring "
-            "the class of that version back, give the class that took its place aliases=, or delete the job."
+            f"{domain.name} no longer has an event {name!r} of version {version}, which this job was to publish; "
+            "restore the class of that version, give the class that replaced it aliases=, or delete the job."
         )
     return spec

@@ -1,4 +1,4 @@
-"""How a job class is declared: its owner in the type, its options as class keywords, its fields as annotations."""
+"""The declaration of a job class: its owner in the type, its options as class keywords, its fields as annotations."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ class Job(Message[D]):
     """A command: "do this later". Subclass it as `Job[YourDomain]` and annotate its fields.
 
     The class becomes a frozen, keyword-only dataclass: a plain value, which needs no database. Fields may be of any
-    type that comes back from JSON as it was: text, numbers, dates, UUIDs, Decimals, enums, dataclasses, msgspec
-    structs, pydantic models, and collections of these. Ids and storage keys are better than the things themselves.
+    type that survives a round trip through JSON: text, numbers, dates, UUIDs, Decimals, enums, dataclasses, msgspec
+    structs, pydantic models, and collections of these. Prefer ids and storage keys to the objects themselves.
 
     Class keywords, all optional:
 
-    - `name`: the whole name that is stored with each job; by default the domain and the class in kebab-case.
+    - `name`: the full name that is stored with each job; by default the domain and the class in kebab-case.
     - `version`: a whole number (default 1); a worker runs only the versions that it knows.
-    - `aliases`: whole names that the job had before, whose stored jobs it still runs.
+    - `aliases`: previous full names of the job, whose stored jobs it still runs.
     - `queue`: a queue of the same domain; by default `<domain>.default`.
     - `retry`, `timeout`, `priority`, `keep`, `expires`, `max_payload`: see `Defaults`. Durations are seconds or
       timedeltas.
-    - `unscoped`: the reason why it carries no scope keys, where the application asks for them.
+    - `unscoped`: the reason why it carries no scope keys, if the application requires them.
     - `abstract`: True for a class that only others inherit from; messages that are not abstract are final.
 
-    Raises `CatalogError` and its kind, `InvalidArgument` and `OwnershipError` where the class is defined.
+    Raises `CatalogError` and its subclasses, `InvalidArgument` and `OwnershipError` where the class is defined.
 
         class SyncInvoice(Job[Billing], queue=invoices, retry=Retry(attempts=5), timeout=30):
             invoice_id: str
@@ -79,7 +79,7 @@ class Job(Message[D]):
             stated_queue=_queue_of(cls, queue, domain),
             defaults=defaults,
         )
-        with suppress(UnresolvedField):  # defined further down, perhaps; the application resolves it
+        with suppress(UnresolvedField):  # perhaps defined further down; the application resolves it
             spec.resolve()
         domain.add_job(spec)
         cls.__remit__ = spec
@@ -94,8 +94,8 @@ def make_message(cls: type[Message[Any]]) -> None:
             continue
         if issubclass(base, Message):
             raise CatalogError(
-                f"{cls.__qualname__} inherits from {base.__qualname__}, which is a message itself; put what they share "
-                "into a class with abstract=True."
+                f"{cls.__qualname__} inherits from {base.__qualname__}, which is a message itself; put their common "
+                "fields into a class with abstract=True."
             )
         raise CatalogError(
             f"{cls.__qualname__} mixes in {base.__qualname__}, whose fields would be lost; make it an abstract "
@@ -119,25 +119,25 @@ def owner_of(cls: type[Message[Any]]) -> DomainSpec:
     if isinstance(spec, DomainSpec) and not getattr(cls, "__parameters__", ()):
         return spec
     raise CatalogError(
-        f"{cls.__qualname__} does not say which domain owns it; inherit from {_form(cls)}[YourDomain] with a class "
+        f"{cls.__qualname__} does not declare its owner; inherit from {_form(cls)}[YourDomain] with a class "
         "that is defined at run time, or add abstract=True."
     )
 
 
 def _form(cls: type) -> str:
-    """Name the kind of a message, as people write it: `Job`, `Event`."""
+    """Return the name of the kind of a message, as in declarations: `Job`, `Event`."""
     return next((each.__name__ for each in reversed(cls.__mro__) if Message in each.__bases__), "Job")
 
 
 def check_reason(what: str, reason: object) -> str | None:
-    """Pass the reason for an exception, or None. Raises `CatalogError` for anything but text that says something."""
+    """Return the reason for an exception, or None. Raises `CatalogError` for anything but meaningful text."""
     if reason is None or (isinstance(reason, str) and reason.strip()):
         return reason
-    raise CatalogError(f"{what} must say why, as text, not {reason!r}.")
+    raise CatalogError(f"{what} must be a reason, as text, not {reason!r}.")
 
 
 def refuse_unknown(cls: type, unknown: Mapping[str, object], declared: Callable[..., None]) -> None:
-    """Refuse keywords that a class definition does not know. Raises `UnknownOption`, naming the nearest."""
+    """Refuse unknown keywords of a class definition. Raises `UnknownOption`, naming the nearest."""
     known = [each.name for each in inspect.signature(declared).parameters.values() if each.kind is each.KEYWORD_ONLY]
     for option in unknown:
         raise UnknownOption(
@@ -147,7 +147,7 @@ def refuse_unknown(cls: type, unknown: Mapping[str, object], declared: Callable[
 
 
 def _owner_argument(cls: type) -> object:
-    """Follow `D` down the bases: through abstract messages, whatever they call their type variable."""
+    """Follow `D` down the bases: through abstract messages, whatever the name of their type variable."""
     for base in get_original_bases(cls):
         origin = get_origin(base) or base
         if not isinstance(origin, type) or not issubclass(origin, Message):
@@ -172,7 +172,7 @@ def name_of(cls: type, name: str | None, domain: DomainSpec) -> str:
 
 def aliases_of(cls: type, aliases: object) -> tuple[str, ...]:
     if not isinstance(aliases, tuple | list):
-        raise CatalogError(f"The aliases= of {cls.__qualname__} must be a tuple of whole names, not {aliases!r}.")
+        raise CatalogError(f"The aliases= of {cls.__qualname__} must be a tuple of full names, not {aliases!r}.")
     return tuple(check_full(f"An alias of {cls.__qualname__},", alias) for alias in aliases)
 
 
@@ -192,8 +192,8 @@ def _queue_of(cls: type, queue: object, domain: DomainSpec) -> Queue[Any] | None
 
 
 def check_keep(what: str, keep: Keep | None) -> None:
-    """Refuse what one kind of job cannot say about its age. Raises `CatalogError` for what holds for a whole queue."""
+    """Refuse parts of `Keep` that apply to a whole queue. Raises `CatalogError`."""
     if keep is not None and keep.count is not None:
-        raise CatalogError(f"{what} has Keep(count=…), which counts a whole queue; say it on the queue.")
+        raise CatalogError(f"{what} has Keep(count=…), which counts a whole queue; set it on the queue.")
     if keep is not None and keep.dead_age is not None:
-        raise CatalogError(f"{what} has Keep(dead_age=…), which holds for a whole queue; say it there.")
+        raise CatalogError(f"{what} has Keep(dead_age=…), which applies to a whole queue; set it there.")

@@ -1,4 +1,4 @@
-"""Where a message comes from: which run sends it, in which chain of causes, and in which trace."""
+"""The origin of a message: the run that sends it, its chain of causes, and its trace."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from msgspec import Struct
 
 
 class Origin(Struct, frozen=True):
-    """What a message inherits from the run that sends it. `causation` is the id of its job, `job` the name of that.
+    """The values that a message inherits from its run. `causation` is the id of the run's job, `job` that job's name.
 
-    `hops` is the depth of the run, see `remit.catalog.hops`; `envelope` what came with the event, if it is a delivery.
+    `hops` is the depth of the run, see `remit.catalog.hops`; `envelope` that of the event, if the run is a delivery.
     """
 
     correlation: str
@@ -32,12 +32,13 @@ current_origin: Final[ContextVar[Origin | None]] = ContextVar("remit_origin", de
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What travels with an event, beside its payload.
+    """The metadata of an event, beside its payload.
 
     `id` is the same from the outbox to every subscriber. `type` is the name under which it was published, `domain` its
     publisher. `occurred_at` is when it happened, `published_at` when it was written, both aware and in UTC.
-    `correlation` is shared by all that follows from one cause, `causation` the job whose run published it, and
-    `traceparent` the W3C trace context; each is None where nobody said. `scope` are the tenant keys that it carries.
+    `correlation` is shared by all jobs and events that follow from one cause, `causation` the job whose run published
+    it, and `traceparent` the W3C trace context; each is None if it was not set. `scope` are the tenant keys of the
+    event.
     """
 
     id: str
@@ -53,7 +54,7 @@ class Envelope:
 
 
 def traceparent() -> str | None:
-    """The W3C trace context of what runs here: OpenTelemetry's, where the application uses it, or the run's own."""
+    """The current W3C trace context: OpenTelemetry's, if the application uses it, or the run's own."""
     if api := sys.modules.get("opentelemetry.trace"):
         span = api.get_current_span().get_span_context()
         if span.is_valid:

@@ -1,7 +1,7 @@
-"""Policies: what a job may cost, how long it is kept, and who has the last word about it.
+"""Policies: attempts, limits and retention of a job, and their levels.
 
-Each level (call, job, queue, domain, application) says only what it wants to differ; None is "not said". The nearest
-level that says something wins, field by field: a job with `Retry(attempts=5)` keeps the backoff of its queue.
+Each level (call, job, queue, domain, application) sets only the fields that it changes; None means "not set". The
+nearest level that sets a field wins: a job with `Retry(attempts=5)` keeps the backoff of its queue.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ FIRST_PRIORITY: Final = -32_768
 LAST_PRIORITY: Final = 32_767
 MOST_ATTEMPTS: Final = 1_000_000
 FOREVER: Final = 100 * 365 * DAY
-"""Seconds that stand for an age without limit where a number must be stored."""
+"""Seconds that represent an unlimited age in a numeric column."""
 LARGEST_PAYLOAD: Final = 2**30
 
 
 def stated(what: str, given: object, form: type[T]) -> T | None:
-    """Pass what was said in its form, or None. Raises `InvalidArgument`, naming `what`."""
+    """Check and return a value of that class, or None. Raises `InvalidArgument`, naming `what`."""
     if given is None or isinstance(given, form):
         return given
     raise InvalidArgument(f"{what} must be {form.__name__}(…), not {given!r}.")
 
 
 def check_priority(priority: int) -> int:
-    """Pass a priority: what a database's small integer holds, the lower first."""
+    """Check and return a priority: a small integer of the database, the lower first."""
     return whole("priority", priority, FIRST_PRIORITY, LAST_PRIORITY)
 
 
 def check_attempts(attempts: int) -> int:
-    """Pass a number of attempts."""
+    """Check and return a number of attempts."""
     return whole("attempts", attempts, 1, MOST_ATTEMPTS)
 
 
@@ -62,12 +62,12 @@ def _exception_type(given: object) -> type[BaseException]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """What happens when a handler raises.
+    """The reaction to a handler that raises.
 
-    `attempts` is how often a job is tried in all (default 3, the first included). `backoff` is `exponential(…)`,
+    `attempts` is the total number of attempts (default 3, including the first). `backoff` is `exponential(…)`,
     `fixed(…)` or a function `(attempt, error) -> seconds` (default `exponential(5.0)`). `give_up_on` names exceptions
-    that no retry will cure: the job is dead at once (default none). What is left out is taken from the next level up.
-    Raises `InvalidArgument`.
+    for which no retry can help: the job is dead at once (default none). Fields that are not set are taken from the
+    next level up. Raises `InvalidArgument`.
 
         Retry(attempts=5, backoff=exponential(5.0), give_up_on=(InvoiceRefused,))
     """
@@ -87,12 +87,12 @@ class Retry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
-    """How long ended jobs stay in the database: by age and by count, whichever passes first.
+    """The time for which ended jobs stay in the database: by age and by count, whichever limit is reached first.
 
     `age` is how long a completed, skipped or cancelled job is kept (default 24 hours), `count` how many of them per
     queue (default 100,000; a whole number, on a queue, a domain or the application), `dead_age` how long a dead job
     is kept (default 14 days; its count is not limited). Ages are seconds or timedeltas; `math.inf` keeps for ever.
-    What is left out is taken from the next level up. Raises `InvalidArgument`.
+    Fields that are not set are taken from the next level up. Raises `InvalidArgument`.
     """
 
     age: Duration | None = None
@@ -110,18 +110,18 @@ class Keep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """What one level says about the jobs below it: `Remit(defaults=Defaults(timeout=300))`.
+    """The policy that one level sets for the jobs below it: `Remit(defaults=Defaults(timeout=300))`.
 
-    The same words are keywords of a domain class, a queue and a job class.
+    The same fields are keywords of a domain class, a queue and a job class.
 
     - `retry`: see `Retry`.
-    - `timeout`: seconds that one attempt may take. By default none: a job may run for days, and a worker that dies is
-      noticed by its lease, not by a timeout. `math.inf` lifts the limit of a level above.
+    - `timeout`: seconds that one attempt may take. By default none: a job may run for days, and a dead worker is
+      detected by its lease, not by a timeout. `math.inf` removes the limit of a level above.
     - `priority`: from -32,768 to 32,767, the lower first; 0 by default. It orders the jobs of one line.
     - `keep`: see `Keep`.
-    - `expires`: seconds after it is due in which the first run may start; later the job is cancelled. It bounds the
-      first start alone: retries and snoozes are not subject to it, nor is a job whose worker died, since it may have
-      run. By default, and for `math.inf`, a job never expires.
+    - `expires`: seconds after it is due in which the first run may start; later the job is cancelled. It limits only
+      the first start: retries and snoozes do not expire, nor does a job whose worker died, since it may have run. By
+      default, and for `math.inf`, a job never expires.
     - `max_payload`: bytes that an encoded payload may have; 65,536 by default.
 
     Raises `InvalidArgument`.
@@ -151,14 +151,14 @@ class Defaults:
 class Outbox:
     """How long events stay in the log: `Remit(outbox=Outbox(keep=timedelta(days=30)))`.
 
-    `keep` is how long an event is kept after its last delivery has ended (default 7 days); a class may say otherwise.
-    It is written with the event: what the publisher's application says when it publishes holds, and neither a later
-    change nor another application on the same store alters it. 0 removes it as soon as it is complete, `math.inf` keeps
-    it for ever. An event with a dead delivery is kept as long as that.
+    `keep` is how long an event is kept after its last delivery has ended (default 7 days); a class may set another
+    time. It is written with the event: the value of the publisher's application at publish time applies, and neither a
+    later change nor another application on the same store alters it. 0 removes the event as soon as it is complete,
+    `math.inf` keeps it for ever. An event with a dead delivery is kept for as long as that delivery.
 
-    `then` is what happens after that: "delete" (default), or "archive" into the table `event_archive`, where it stays
-    `archive_for` (default: for ever). Both follow the worker that leads at that time, for all events of the store:
-    applications that share one should say the same.
+    `then` is the action after that: "delete" (default), or "archive" into the table `event_archive`, where it stays
+    `archive_for` (default: for ever). Both are those of the current leader, for all events of the store: applications
+    that share a store should use the same values.
 
     Durations are seconds or timedeltas. Raises `InvalidArgument`.
     """
@@ -174,7 +174,7 @@ class Outbox:
             raise InvalidArgument(f"then must be 'delete' or 'archive', not {self.then!r}.")
 
     def resolve(self) -> LogRetention:
-        """Give it in seconds."""
+        """Return it in seconds."""
         keep = in_seconds_or_forever("keep", self.keep, zero=True)
         return LogRetention(
             keep=FOREVER if keep is None else keep,
@@ -187,12 +187,12 @@ class Outbox:
 class Rail:
     """How `publish_soon` buffers its events: `Remit(rail=Rail(every=0.2))`.
 
-    - `every`: seconds that an event waits for others at the most, while the store keeps up (default 0.05).
-    - `batch`: events that are written at once; so many are written without waiting (default 1,000, the most).
-    - `most`: events that the buffer of one process holds, those that are being written included (default 50,000).
-    - `most_bytes`: bytes of payload that it holds (default 32 MiB). A larger event is taken while it is empty.
+    - `every`: seconds that an event waits for others at most, while the store keeps up (default 0.05).
+    - `batch`: events that are written at once; a full batch is written without waiting (default 1,000, the maximum).
+    - `most`: events that the buffer of one process holds, including those that are being written (default 50,000).
+    - `most_bytes`: bytes of payload that it holds (default 32 MiB). A larger event is accepted while it is empty.
     - `patience`: seconds that `publish_soon` waits while the buffer is full, before it raises `StoreBusy`, and that
-      the end of the application waits for the store, before it gives the rest up, and logs that (default 10).
+      the end of the application waits for the store, before it discards the rest and logs that (default 10).
 
     Durations are seconds or timedeltas; `patience` may be `math.inf`. Raises `InvalidArgument`.
     """
@@ -216,7 +216,7 @@ class Rail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogRetention:
-    """A resolved `Outbox`: seconds; `archived_for` is None where there is no limit."""
+    """A resolved `Outbox`: seconds; `archived_for` is None for no limit."""
 
     keep: float
     archive: bool
@@ -225,7 +225,7 @@ class LogRetention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """A resolved `Keep`: seconds and a count, None where there is no limit."""
+    """A resolved `Keep`: seconds and a count, None for no limit."""
 
     age: float | None
     count: int | None
@@ -234,7 +234,7 @@ class Retention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What holds for a job once every level was heard. Durations are seconds, None where there is no limit."""
+    """The resolved policy of a job. Durations are seconds, None for no limit."""
 
     attempts: int
     backoff: Backoff
@@ -254,11 +254,11 @@ FALLBACK: Final = Defaults(
     expires=math.inf,
     max_payload=MAX_BYTES,
 )
-"""What holds where nobody said anything."""
+"""The defaults of remit, for fields that no level sets."""
 
 
 def resolve(*levels: Defaults) -> Policy:
-    """Hear the levels, the nearest first, and fill the rest from remit's own defaults."""
+    """Resolve the levels, the nearest first, and fill the rest from remit's own defaults."""
     heard = (*levels, FALLBACK)
     retries = [level.retry for level in heard if level.retry]
     return Policy(

@@ -1,4 +1,4 @@
-"""The protocols between a domain and the rest: what use cases depend on, and what an application binds."""
+"""The protocols between a domain and the rest: the ports of use cases, and the sender that an application binds."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from remit.catalog.specs import D, EventSpec, JobSpec, Message, Owner
 
 @dataclass(frozen=True, slots=True)
 class JobRef:
-    """What an enqueue gives back.
+    """The result of an enqueue.
 
-    `id` is a UUIDv7 as text, known before the commit. `duplicate` is True when a job with the same key was there
-    already, and then `id` is that job's.
+    `id` is a UUIDv7 as text, known before the commit. `duplicate` is True if a job with the same id already existed;
+    `id` is then that job's.
     """
 
     id: str
@@ -31,10 +31,10 @@ class JobRef:
 
 @dataclass(frozen=True, slots=True)
 class EventRef:
-    """What a publish gives back.
+    """The result of a publish.
 
     `id` is a UUIDv7 as text, known before the commit, which every subscriber sees as `run.event.id`. `duplicate` is
-    True when an event with the caller's own `id=` was there already.
+    True if an event with the caller's own `id=` already existed.
     """
 
     id: str
@@ -72,7 +72,7 @@ class Publisher(Protocol[D]):
 
 
 class Sender(Protocol):
-    """Writes requests for domains: what an application binds. The references come back in the order of the requests."""
+    """Writes requests for domains; an application binds it. The references are in the order of the requests."""
 
     @property
     def in_use(self) -> bool:
@@ -112,31 +112,31 @@ class Sender(Protocol):
         ...
 
     def refused(self, domain: str, message: str, kind: str) -> None:
-        """Count a message (a "job", an "event") that a domain may not send, and say so in the log."""
+        """Count and log a message (a "job", an "event") that a domain may not send."""
         ...
 
 
 class Directory(Protocol):
-    """Knows all domains of an application: by what name a job goes, and which policy holds for it."""
+    """Knows all domains of an application: their jobs by name, and their policies."""
 
     def by_name(self, name: str, version: int | None = None) -> JobSpec:
-        """Find a job by its whole name or an alias, the newest version by default. Raises `UnknownJob`."""
+        """Find a job by its full name or an alias, the newest version by default. Raises `UnknownJob`."""
         ...
 
     def policy(self, spec: JobSpec) -> Policy:
-        """Give the policy of a job, all levels heard."""
+        """Return the resolved policy of a job."""
         ...
 
     def limit(self, spec: EventSpec) -> int:
-        """Give the bytes that the payload of an event may have."""
+        """Return the bytes that the payload of an event may have."""
         ...
 
     def keep(self, spec: EventSpec) -> float:
-        """Give the seconds that an event stays after its last delivery has ended."""
+        """Return the seconds that an event stays after its last delivery has ended."""
         ...
 
     def scope(self, message: Message[Any]) -> str | None:
-        """Give the scope keys that a message carries, as JSON text."""
+        """Return the scope keys that a message carries, as JSON text."""
         ...
 
 

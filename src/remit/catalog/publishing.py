@@ -1,4 +1,4 @@
-"""One publish: what a caller may say about it, checked and made into a request that a store can write. Pure."""
+"""One publish: the options of a call, checked and made into a request that a store can write. Pure."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from remit.errors import InvalidArgument, NotAMessage
 
 
 class PublishOptions(TypedDict, total=False, closed=True):  # closed: else ty lets a misspelled option pass
-    """What a call may say about its event. Everything is optional, and None says nothing."""
+    """The options of a call for its event. All are optional; None has no effect."""
 
     occurred_at: datetime | None
-    """When it happened, where that is not now: an aware datetime."""
+    """The time at which it happened, if that is not now: an aware datetime."""
 
     id: AnyId | None
-    """The event's own id, a UUID that the caller derives from the event's name and from what happened: published again
-    under the same id, the event is a duplicate, for as long as the first one is kept. `IdTaken` where another event
-    has it. For one event, not for several."""
+    """The event's own id, a UUID that the caller derives from the event's name and its subject. A second event with
+    the same id is a duplicate, for as long as the first one is kept. `IdTaken` if another event has the id. For one
+    event, not for several."""
 
     correlation: AnyId | None
-    """The id that everything which follows from one cause shares; inside a handler, by default, that of its run."""
+    """The id shared by all jobs and events that follow from one cause; by default, in a handler, that of its run."""
 
 
 class PublishRequest(Struct, frozen=True, kw_only=True):
-    """One event as a store writes it. What is None was not said.
+    """One event as a store writes it. None means not given.
 
-    `scope` is the JSON text of an object. `keep` is how many seconds it stays after its last delivery has ended, as its
-    class or its publisher's application says.
+    `scope` is the JSON text of an object. `keep` is the number of seconds that it stays after its last delivery has
+    ended, set by its class or its publisher's application.
     """
 
     spec: EventSpec
@@ -50,7 +50,7 @@ class PublishRequest(Struct, frozen=True, kw_only=True):
 
 
 def event_spec_of(message: object) -> EventSpec:
-    """Give the spec of an event that can be published. Raises `NotAMessage`."""
+    """Return the spec of an event that can be published. Raises `NotAMessage`."""
     spec = getattr(type(message), "__remit__", None)
     if isinstance(message, Message) and isinstance(spec, EventSpec):
         return spec
@@ -59,7 +59,7 @@ def event_spec_of(message: object) -> EventSpec:
             f"{type(message).__qualname__} is a job, which is enqueued, not published: "
             f"{spec.domain.__remit__.name}.enqueue({type(message).__qualname__}(…))."
         )
-    raise refusal_of(message, "event", "Event")
+    raise refusal_of(message, "an event", "Event")
 
 
 def prepare_event(
@@ -67,7 +67,7 @@ def prepare_event(
 ) -> PublishRequest:
     """Check one publish and make it a request.
 
-    `limit` is in bytes, `scope` what `scope_text` says of the event, `keep` what `EventSpec.kept` says, in seconds.
+    `limit` is in bytes, `scope` the result of `scope_text`, `keep` that of `EventSpec.kept`, in seconds.
     Raises `InvalidArgument`, `UnknownOption`, `PayloadError` and `PayloadTooLarge`; the text names the event.
     """
     payload = spec.codec.dump(event, limit=limit)
@@ -92,7 +92,7 @@ def prepare_event(
 
 
 def _key_text(key: object) -> str:
-    """The JSON text of the key of an ordered event: one text for keys that are equal, however they are written."""
+    """The JSON text of the key of an ordered event: equal keys have the same text, however they are written."""
     match key:
         case Decimal():
             key = key.normalize() if key else Decimal(0)
@@ -106,6 +106,6 @@ def _key_text(key: object) -> str:
 
 
 def scope_text(message: Message[Any], keys: tuple[str, ...]) -> str | None:
-    """The scope keys that a message carries, as the JSON text of an object; None where it carries none."""
+    """The scope keys that a message carries, as the JSON text of an object; None if it carries none."""
     found = {key: getattr(message, key) for key in keys if hasattr(message, key)}
     return encode(found) if found else None

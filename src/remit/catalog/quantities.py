@@ -1,4 +1,4 @@
-"""Durations, shares and counts as people write them, checked once, at the edge."""
+"""Durations, shares and counts as users write them, checked once, at the edge."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONGEST: Final = 1000 * 365 * DAY  # a thousand years: beyond it, databases ove
 
 
 def in_seconds(what: str, value: Duration) -> float:
-    """Give a duration in seconds. Raises `InvalidArgument`, naming `what`, unless it is finite and 0 or more."""
+    """Return a duration in seconds. Raises `InvalidArgument`, naming `what`, unless it is finite and 0 or more."""
     duration = _number(what, value)
     if not 0 <= duration <= _LONGEST:
         raise InvalidArgument(f"{what} must be 0 seconds or more, and finite, not {value!r}.")
@@ -27,7 +27,7 @@ def in_seconds(what: str, value: Duration) -> float:
 
 
 def in_seconds_or_forever(what: str, value: Duration, *, zero: bool = False) -> float | None:
-    """Give a duration in seconds, or None for `math.inf`, which says that there is no limit; 0 only where `zero`."""
+    """Return a duration in seconds, or None for `math.inf`, which means no limit; 0 only if `zero`."""
     duration = _number(what, value)
     if duration == math.inf:
         return None
@@ -38,7 +38,7 @@ def in_seconds_or_forever(what: str, value: Duration, *, zero: bool = False) -> 
 
 
 def between(what: str, value: float, least: float, most: float) -> float:
-    """Give a number within its bounds. Raises `InvalidArgument`, naming `what`."""
+    """Return a number within its bounds. Raises `InvalidArgument`, naming `what`."""
     number = math.nan if isinstance(value, timedelta) else _number(what, value)
     if not least <= number <= most:
         raise InvalidArgument(f"{what} must be a number from {least:g} to {most:g}, not {value!r}.")
@@ -46,14 +46,14 @@ def between(what: str, value: float, least: float, most: float) -> float:
 
 
 def whole(what: str, value: float, least: int, most: int) -> int:
-    """Give a whole number within its bounds. Raises `InvalidArgument`, naming `what`."""
+    """Return a whole number within its bounds. Raises `InvalidArgument`, naming `what`."""
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise InvalidArgument(f"{what} must be a whole number from {least:,} to {most:,}, not {value!r}.")
     return value
 
 
 def flag(what: str, value: object) -> bool:
-    """Give a yes or no. Raises `InvalidArgument`, naming `what`: any other value would count as yes."""
+    """Return a boolean. Raises `InvalidArgument`, naming `what`: any other value would count as true."""
     if not isinstance(value, bool):
         raise InvalidArgument(f"{what} must be True or False, not {value!r}.")
     return value

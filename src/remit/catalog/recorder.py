@@ -15,7 +15,7 @@ _ATTRIBUTE = "_remit_recorded"
 _Recordings: TypeAlias = "dict[type[Owner[Any]], Recorded[Any]]"
 
 on_use: Final[list[Callable[[object], None]]] = []
-"""Called with each object whose recorder is used: an integration sees to it that its unit of work remembers it."""
+"""Called with each object whose recorder is used: an integration registers it with its unit of work."""
 
 
 class Recorded(Generic[D]):
@@ -42,12 +42,12 @@ class Recorded(Generic[D]):
         self._events.append(event)
 
     def take(self) -> list[Event[D]]:
-        """Give what was recorded, and forget it."""
+        """Return the recorded events, and forget them."""
         events, self._events = self._events, []
         return events
 
     def restore(self, events: Iterable[Event[D]]) -> None:
-        """Remember again what was taken, before what came since."""
+        """Record taken events again, before later ones."""
         self._events[:0] = events
 
     def __len__(self) -> int:
@@ -55,7 +55,7 @@ class Recorded(Generic[D]):
 
 
 class Recorder(Generic[D]):
-    """An attribute of a class whose objects record events; made by `Domain.recorder`, which says more."""
+    """An attribute of a class whose objects record events; see `Domain.recorder`, which makes it."""
 
     def __init__(self, domain: DomainSpec) -> None:
         self.domain = domain
@@ -81,7 +81,7 @@ class Recorder(Generic[D]):
 
 
 def recorded_for(instance: object, owner: type[Owner[D]]) -> Recorded[D]:
-    """What an object records for one domain. Recorders of several domains on one object are independent."""
+    """The record of an object for one domain. Recorders of several domains on one object are independent."""
     recordings: _Recordings = vars(instance).setdefault(_ATTRIBUTE, {})
     if owner not in recordings:
         recordings[owner] = Recorded[D](owner)
@@ -89,17 +89,17 @@ def recorded_for(instance: object, owner: type[Owner[D]]) -> Recorded[D]:
 
 
 def recorded_by(each: object) -> list[Recorded[Any]]:
-    """What an object has recorded and not published yet, a `Recorded` for each domain; most have nothing."""
+    """The unpublished events of an object, a `Recorded` for each domain; most objects have none."""
     recordings: _Recordings = getattr(each, "__dict__", {}).get(_ATTRIBUTE, {})
     return [recorded for recorded in recordings.values() if recorded]
 
 
 @contextmanager
 def taking_recorded(objects: Iterable[object], domain: DomainSpec) -> Iterator[list[Event[Any]]]:
-    """Give what some objects have recorded for a domain, object by object, and let them forget it.
+    """Return the recorded events of some objects for a domain, object by object, and clear their records.
 
-    If the block fails, they remember, so that the next try publishes what this one lost. What a class without a
-    recorder of this domain has recorded is given too, and refused by the domain when it is published.
+    If the block fails, the records are restored, so that the next try publishes these events. Events recorded by a
+    class without a recorder of this domain are returned too, and the domain refuses them when it publishes them.
     """
     taken = [
         (recorded, recorded.take())

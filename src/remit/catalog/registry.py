@@ -1,4 +1,4 @@
-"""All domains of one application, checked together, and the ways to find a job in them."""
+"""All domains of one application, checked together, and lookups of their jobs."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from remit.errors import CatalogError, DuplicateName, InvalidArgument, MissingHa
 
 Spec = TypeVar("Spec", bound=MessageSpec)
 Work: TypeAlias = JobSpec | Subscription
-"""What a worker executes."""
+"""Work that a worker executes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What stored jobs of one queue, name and version are executed as: a job, or a delivery to a subscription."""
+    """The kind of the stored jobs of one queue, name and version: a job, or a delivery to a subscription."""
 
     number: int
     queue: Queue[Any]
@@ -47,18 +47,18 @@ class Line:
 
     @property
     def handler(self) -> Handler:
-        """What executes them."""
+        """The handler that executes them."""
         if isinstance(self.spec, Subscription):
             return self.spec.handler
         return self.spec.domain.__remit__.handlers[self.spec]
 
 
 class Catalog:
-    """Everything that an application knows: its domains, their queues, jobs, events and subscriptions.
+    """The declarations of an application: its domains, their queues, jobs, events and subscriptions.
 
-    `domains` are instances; `defaults` are what the application says about all their jobs; `scope` names the keys that
-    messages carry; `log` is how long the application's events are kept. Modules that are imported later (handlers,
-    above all) may declare more, which the catalog takes in when it is asked.
+    `domains` are instances; `defaults` is the application's policy for all their jobs; `scope` names the keys that
+    messages carry; `log` is the retention of the application's events. Modules that are imported later (handlers,
+    above all) may declare more, which the catalog adds at the next access.
 
     Raises `DuplicateName` where two domains claim a name, `CatalogError` for a field whose type does not exist, and
     `InvalidArgument`.
@@ -83,7 +83,7 @@ class Catalog:
         self.refresh()
 
     def refresh(self) -> None:
-        """Take in what was declared since. Raises as the constructor does."""
+        """Add declarations made since. Raises as the constructor does."""
         specs = [domain.__remit__ for domain in self.domains]
         for domain in specs:
             if domain.events:
@@ -110,12 +110,12 @@ class Catalog:
 
     @property
     def subscriptions(self) -> list[Subscription]:
-        """All subscriptions, each version once, domain by domain, as far as their handlers were imported."""
+        """All subscriptions whose handlers were imported, each version once, domain by domain."""
         return [each for domain in self.domains for each in domain.__remit__.subscriptions.all]
 
     @property
     def queues(self) -> dict[str, Queue[Any]]:
-        """All queues by their whole names: the declared ones, and the default queue of a domain that uses it."""
+        """All queues by their full names: the declared ones, and the default queue of a domain that uses it."""
         declared = [queue for domain in self.domains for queue in domain.__remit__.queues.values()]
         used = [*(each.queue for each in self.specs), *(each.queue for each in self.subscriptions)]
         return {queue.name: queue for queue in (*declared, *used)}
@@ -136,9 +136,9 @@ class Catalog:
         return {each.number: each for each in (*jobs, *deliveries)}
 
     def by_name(self, name: str, version: int | None = None) -> JobSpec:
-        """Find a job by its whole name or an alias, the newest version by default.
+        """Find a job by its full name or an alias, the newest version by default.
 
-        Raises `UnknownJob`, naming the nearest name, or the versions that there are.
+        Raises `UnknownJob`, naming the nearest name, or the existing versions.
         """
         names = self._current()
         if spec := names.find(name, version):
@@ -151,22 +151,22 @@ class Catalog:
         raise UnknownJob(f"No domain of this application has a job {name!r}.{nearest(name, names)}")
 
     def called(self, name: str) -> set[str]:
-        """Give all names of the job or the subscription that goes by one of them, in any version; and that one.
+        """Return all names, in any version, of the job or the subscription with that name or alias, and the name.
 
-        Of subscriptions it knows those whose handlers were imported.
+        Only subscriptions whose handlers were imported are known.
         """
         owners = [domain.__remit__.subscriptions for domain in self.domains]
         return {name, *_names_of(name, self._current()), *(each for one in owners for each in _names_of(name, one))}
 
     def event_called(self, name: str) -> set[str]:
-        """Give all names of the event that goes by one of them, in any version; and that one."""
+        """Return all names, in any version, of the event with that name or alias; and the name itself."""
         owners = [System.__remit__.events, *(domain.__remit__.events for domain in self.domains)]
         return {name, *(each for one in owners for each in _names_of(name, one))}
 
     def policy(self, spec: Work) -> Policy:
-        """Give the policy of a job: job over queue over domain over application over remit's own defaults.
+        """Return the policy of a job: job over queue over domain over application over remit's own defaults.
 
-        That of a subscription holds for its deliveries.
+        The policy of a subscription applies to its deliveries.
         """
         found = self._policies.get(spec)
         if found is None:
@@ -174,27 +174,27 @@ class Catalog:
         return found
 
     def limit(self, spec: EventSpec) -> int:
-        """Give the bytes that the payload of an event may have."""
+        """Return the bytes that the payload of an event may have."""
         found = self._limits.get(spec)
         if found is None:
             found = self._limits[spec] = spec.limit(self.defaults)
         return found
 
     def keep(self, spec: EventSpec) -> float:
-        """Give the seconds that an event stays after its last delivery has ended."""
+        """Return the seconds that an event stays after its last delivery has ended."""
         return spec.kept(self.log.keep)
 
     def scope(self, message: Message[Any]) -> str | None:
-        """Give the scope keys that a message carries, as JSON text."""
+        """Return the scope keys that a message carries, as JSON text."""
         return scope_text(message, self.scope_keys) if self.scope_keys else None
 
     @property
     def application_policy(self) -> Policy:
-        """Give what holds where no domain says otherwise."""
+        """Return the policy of jobs whose domain sets none."""
         return resolve(self.defaults)
 
     def queue_policy(self, queue: Queue[Any]) -> Policy:
-        """Give what holds for a queue as a whole, such as how many ended jobs it keeps."""
+        """Return the policy of a queue as a whole, such as the number of ended jobs that it keeps."""
         found = self._policies.get(queue)
         if found is None:
             levels = (queue.defaults, queue.domain.__remit__.defaults, self.defaults)
@@ -202,10 +202,10 @@ class Catalog:
         return found
 
     def import_handlers(self) -> None:
-        """Import the handlers of every domain, by which subscriptions are declared too.
+        """Import the handlers of every domain, which also declares subscriptions.
 
-        A module that does not exist is fine as long as the handlers are registered elsewhere; whatever importing it
-        raises is passed on. Raises `CatalogError` for a stated module that does not exist, and `DuplicateName`.
+        A missing module is not an error if the handlers are registered elsewhere. Errors of the import are passed on.
+        Raises `CatalogError` for a missing module that the domain names, and `DuplicateName`.
         """
         for domain in self.domains:
             _import_handlers(domain.__remit__)
@@ -218,7 +218,7 @@ class Catalog:
         self.check_handlers()
 
     def missing_handlers(self) -> list[JobSpec]:
-        """List the jobs that nobody handles, as far as was imported."""
+        """List the jobs without a handler, as far as modules were imported."""
         return [spec for spec in self.specs if spec not in spec.domain.__remit__.handlers]
 
     def check_handlers(self) -> None:
@@ -237,7 +237,7 @@ class Catalog:
         )
 
     def _check_versions_heard(self) -> None:
-        """Raise `MissingHandler` where a subscription has no handler for a version of its event: that would wait."""
+        """Raise `MissingHandler` if a subscription has no handler for a version of its event: deliveries would wait."""
         for each in self.subscriptions:
             events = each.event.domain.__remit__.events
             for event in (found for name in each.event.names for found in events.of(name).values()):
@@ -251,9 +251,9 @@ class Catalog:
                     )
 
     def check_subscriptions(self) -> None:
-        """Raise `DuplicateName` where a subscription and a job, or two subscriptions, claim one name.
+        """Raise `DuplicateName` if a subscription and a job, or two subscriptions, claim one name.
 
-        Raises `CatalogError` for a hook into the death of what its domain does not have.
+        Raises `CatalogError` for a hook into the death of a job or subscription that its domain does not have.
         """
         taken: dict[str, Work] = dict(self._jobs)
         for each in self.subscriptions:
@@ -271,7 +271,7 @@ class Catalog:
             _check_hook(each, taken)
 
     def _current(self) -> Versions[JobSpec]:
-        """Give the jobs, taken in anew if a domain has declared something since."""
+        """Return the jobs, updated if a domain has declared something since."""
         if self._count() != self._declared:
             self.refresh()
         return self._jobs
@@ -293,7 +293,7 @@ def _check_hook(hook: Subscription, known: Iterable[str]) -> None:
     for name in map(decode, names):
         if name.startswith(f"{hook.domain.__remit__.name}.") and name not in known:
             raise CatalogError(
-                f"{hook.name} waits for the death of {name!r}, which is no job and no subscription of "
+                f"{hook.name} waits for the death of {name!r}, which is neither a job nor a subscription of "
                 f"{hook.domain.__remit__.name}.{nearest(name, known)}"
             )
 
@@ -303,7 +303,7 @@ def _names_of(name: str, declared: Versions[Any]) -> Iterable[str]:
 
 
 def _gathered(catalogs: Iterable[Versions[Spec]]) -> Versions[Spec]:
-    """All in one. Raises `DuplicateName` where two domains claim a name, in whatever version."""
+    """All in one. Raises `DuplicateName` if two domains claim a name, in whatever version."""
     gathered: Versions[Spec] = Versions()
     for catalog in catalogs:
         for spec in catalog.all:
@@ -336,6 +336,6 @@ def _import_handlers(domain: DomainSpec) -> None:
         importlib.import_module(domain.handlers_module)
     elif domain.handlers_stated:
         raise CatalogError(
-            f"{domain.name} says that its handlers are in {domain.handlers_module!r}, which does not exist; correct "
+            f"{domain.name} declares its handlers in {domain.handlers_module!r}, which does not exist; correct "
             "handlers= on the domain."
         )

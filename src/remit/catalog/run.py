@@ -1,4 +1,4 @@
-"""What a handler is told about its run, and what it may ask of it. The runtime implements it."""
+"""The interface of a run for its handler: data and operations. The runtime implements it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RunTransaction(Protocol):
         ...
 
     async def execute(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run one statement, with the driver's own placeholders, and give its rows."""
+        """Run one statement, with the driver's own placeholders, and return its rows."""
         ...
 
 
@@ -44,12 +44,12 @@ class SyncRunTransaction(Protocol):
         ...
 
     def execute(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run one statement, with the driver's own placeholders, and give its rows."""
+        """Run one statement, with the driver's own placeholders, and return its rows."""
         ...
 
 
 class SyncRun(ABC):
-    """The waiting verbs of a run, for blocking handlers: `run.sync`."""
+    """The methods of a run that wait, for blocking handlers: `run.sync`."""
 
     @abstractmethod
     def complete(self, result: object = None, *, tx: object | None = None) -> None:
@@ -61,54 +61,54 @@ class SyncRun(ABC):
 
 
 class Run(ABC, Generic[D_co]):
-    """One attempt at a job, as its handler sees it. `Run[Billing]` knows its domain, and the context by the domain.
+    """One attempt at a job, as its handler sees it. The type `Run[Billing]` determines the domain and its context.
 
-    The everyday members never wait, so they are the same in async, blocking and process handlers.
+    The common members never wait, so they are the same in async, blocking and process handlers.
     """
 
     key: str
     """The idempotency key for effects outside the database: the same through retries and replays."""
 
     job_id: str
-    """The id of the job, as `JobRef.id` gave it."""
+    """The id of the job, equal to `JobRef.id`."""
 
     name: str
-    """The whole name of the job, or of the subscription."""
+    """The full name of the job, or of the subscription."""
 
     message: Message[Any]
-    """The job, or the event, that the handler is given."""
+    """The job or the event for which the handler is called."""
 
     attempt: int
-    """Which attempt this is: 1, 2 …"""
+    """The number of this attempt: 1, 2 …"""
 
     attempts: int
-    """How many there are in all; this is the last one when `attempt` equals it."""
+    """The total number of attempts; this is the last one when `attempt` equals it."""
 
     event: Envelope | None
-    """What came with the event that this run delivers; None in the run of a job."""
+    """The metadata of the event that this run delivers; None in the run of a job."""
 
     result: object
-    """What to keep as the result: a JSON value. What the handler returns, unless that is None, replaces it."""
+    """The result to keep: a JSON value. The return value of the handler, unless None, replaces it."""
 
     @property
     @abstractmethod
     def context(self: Run[Owner[C]]) -> C:
-        """What the domain's context factory yielded."""
+        """The value that the domain's context factory yielded."""
 
     @property
     @abstractmethod
     def cancelled(self) -> bool:
-        """Whether this run is to stop: its job was asked to, its time is up, its worker stops, or its lease is lost.
+        """Whether this run should stop: cancellation or timeout of its job, stop of its worker, or a lost lease.
 
-        A handler that returns then has completed its job; one that calls `check` has stopped.
+        If the handler returns anyway, its job is completed; if it calls `check`, it stops.
         """
 
     @abstractmethod
     def check(self) -> None:
-        """Raise `Cancelled` if this run is to stop, that is, if `cancelled` is true.
+        """Raise `Cancelled` if this run should stop, that is, if `cancelled` is true.
 
-        A job that was asked to stop then ends as `cancelled`. One whose time is up has failed, and one whose worker
-        stops runs again: whatever the handler raises, these keep their outcome.
+        A cancelled job then ends as `cancelled`. A job after its timeout has failed, and a job whose worker stops runs
+        again: these keep their outcome, whatever the handler raises.
 
             for chunk in chunks:
                 run.check()
@@ -122,7 +122,7 @@ class Run(ABC, Generic[D_co]):
 
     @abstractmethod
     def enqueue(self: Run[D2], job: Job[D2], **options: Unpack[EnqueueOptions]) -> JobRef:
-        """Send a job of the same domain if, and only if, this run succeeds.
+        """Send a job of the same domain if and only if this run succeeds.
 
         Buffered, checked at once, and written in the transaction of the outcome. Takes the options of
         `Domain.enqueue`; raises its errors.
@@ -130,7 +130,7 @@ class Run(ABC, Generic[D_co]):
 
     @abstractmethod
     def publish(self: Run[D2], event: Event[D2], **options: Unpack[PublishOptions]) -> EventRef:
-        """Publish an event of the same domain if, and only if, this run succeeds.
+        """Publish an event of the same domain if and only if this run succeeds.
 
         Buffered, checked at once, and written in the transaction of the outcome. Takes the options of
         `Domain.publish`; raises its errors.
@@ -145,18 +145,19 @@ class Run(ABC, Generic[D_co]):
         """Complete the job inside the caller's transaction, so that the effects in it happen exactly once.
 
         `result` is a JSON value; `tx` any handle that `enqueue` takes; without it, the job is completed in a short
-        transaction of its own. The completion counts when the caller has committed: if it rolls back, the run failed.
+        transaction of its own. The completion takes effect when the caller commits: after a rollback, the run failed.
 
-        Raises `LeaseLost` if the job is another's by now, and the database then refuses the whole transaction, whatever
-        the caller catches; `InvalidTransition` if the run is complete already; `TransactionError`, `StoreError`.
+        Raises `LeaseLost` if another worker holds the job by now, and the database then refuses the whole transaction,
+        whatever the caller catches; `InvalidTransition` if the run is already complete; `TransactionError`,
+        `StoreError`.
         """
 
     @abstractmethod
     def transaction(self) -> AbstractAsyncContextManager[RunTransaction]:
         """Open a transaction on remit's own connection that completes the job when the block ends.
 
-        What the block writes, the result (`run.result`) and what the run has sent are one commit, so the effect happens
-        exactly once. An exception inside rolls all of it back. On SQLite nobody else can write while the block lasts.
+        The writes of the block, the result (`run.result`) and the messages of the run are one commit, so the effect
+        happens exactly once. An exception inside rolls all of it back. On SQLite the block blocks all other writers.
 
         Raises `LeaseLost`, with everything rolled back, if the job is another's by now; `InvalidTransition` if the run
         is complete already; `StoreError`.
@@ -168,4 +169,4 @@ class Run(ABC, Generic[D_co]):
     @property
     @abstractmethod
     def sync(self) -> SyncRun:
-        """The waiting verbs, blocking."""
+        """The methods that wait, blocking."""

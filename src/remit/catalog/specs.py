@@ -1,7 +1,7 @@
-"""What declarations leave behind: domains, queues and messages as values that every layer above can read.
+"""The values that declarations produce: domains, queues and messages, readable by every layer above.
 
-The classes that people write (`Domain`, `Job`, `Event`) stand higher and fill these in; each carries its spec in the
-one reserved attribute `__remit__`.
+The classes that users write (`Domain`, `Job`, `Event`) are in higher modules and fill these in; each carries its spec
+in the one reserved attribute `__remit__`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DEFAULT_QUEUE: Final = "default"
 
 
 class Owner(Generic[C]):
-    """What a message can belong to. `Domain` is the one that people subclass; `C` is what its handlers are given."""
+    """The possible owner of a message. `Domain` is its public subclass; `C` is the type of its handlers' context."""
 
     __remit__: ClassVar[DomainSpec]
 
@@ -48,7 +48,7 @@ class Message(Generic[D]):
 
 @dataclass(frozen=True, eq=False)
 class Queue(Generic[D]):
-    """A named line of work. Made by `Domain.queue`, which says what the numbers mean; several jobs may share one."""
+    """A named line of work. Made by `Domain.queue`, which documents the numbers; several jobs may share one."""
 
     name: str
     domain: type[Owner[Any]]
@@ -62,10 +62,10 @@ class Queue(Generic[D]):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MessageSpec:
-    """What was declared about one message class, whatever its kind.
+    """The declaration of one message class, of any kind.
 
-    `name` and `aliases` are whole names: everything that stored messages may be called. `unscoped` is the reason why
-    the message carries no scope keys, where it says one.
+    `name` and `aliases` are full names: all names that stored messages may have. `unscoped` is the reason why the
+    message carries no scope keys, if there is one.
     """
 
     kind: ClassVar[str] = "message"
@@ -94,7 +94,7 @@ class MessageSpec:
         return path_of(self.message)
 
     def resolve(self) -> None:
-        """Resolve the types of the fields, which may name what is defined later. Raises `CatalogError`."""
+        """Resolve the types of the fields, which may be defined later. Raises `CatalogError`."""
         _ = self.codec
 
     def __repr__(self) -> str:
@@ -103,10 +103,10 @@ class MessageSpec:
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class JobSpec(MessageSpec):
-    """Everything that was declared about one job class.
+    """The declaration of one job class.
 
-    `stated_queue` is the queue that the class names, `queue` the one that it goes to. `defaults` is what the class
-    says about its policy.
+    `stated_queue` is the queue that the class names, `queue` the one that its jobs go to. `defaults` is the policy
+    that the class sets.
     """
 
     kind: ClassVar[str] = "job"
@@ -126,17 +126,17 @@ class JobSpec(MessageSpec):
 
     @cached_property
     def keep(self) -> float | None:
-        """Seconds for which the class says that its completed jobs are kept; a queue's rule is read when it prunes."""
+        """Seconds for which the class keeps its completed jobs; the policy of a queue is read when it is pruned."""
         return _seconds_kept(self.defaults.keep)
 
     def policy(self, application: Defaults) -> Policy:
-        """Hear the levels: job, queue, domain, application."""
+        """Resolve the policy; the nearest level wins: job, queue, domain, application."""
         return resolve(self.defaults, self.queue.defaults, self.domain.__remit__.defaults, application)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class EventSpec(MessageSpec):
-    """Everything that was declared about one event class; `Event` says what the words mean."""
+    """The declaration of one event class; see `Event`."""
 
     kind: ClassVar[str] = "event"
 
@@ -147,27 +147,27 @@ class EventSpec(MessageSpec):
     max_payload: int | None
 
     def limit(self, application: Defaults) -> int:
-        """How many bytes its payload may have: event, domain, application."""
+        """The largest payload in bytes: event, domain, application."""
         own = Defaults(max_payload=self.max_payload)
         return resolve(own, self.domain.__remit__.defaults, application).max_payload
 
     def kept(self, application: float) -> float:
-        """How many seconds it stays after its last delivery has ended: event, application."""
+        """The number of seconds that it stays after its last delivery has ended: event, application."""
         return application if self.keep is None else self.keep
 
 
 DeadHead: TypeAlias = Literal["block", "pass"]
-"""What an ordered subscription does behind a delivery that is dead: wait for a person, or go on with the next."""
+"""The behaviour of an ordered subscription behind a dead delivery: wait for a person, or continue with the next."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Subscription:
-    """What one domain does about one version of an event: its deliveries are jobs of this domain, under the
-    subscription's name. The versions of one subscription differ in event, handler and condition alone.
+    """The reaction of one domain to one version of an event: its deliveries are jobs of this domain, under the
+    subscription's name. The versions of one subscription differ only in event, handler and condition.
 
-    `Domain.on` says what the words mean. `name` and `aliases` are whole names. `condition` maps fields of the event to
-    the JSON texts that each may have; `condition_call` is asked by the worker instead, before the handler. `inline` is
-    the reason why its handler does the work itself, where it says one.
+    `Domain.on` documents the options. `name` and `aliases` are full names. `condition` maps fields of the event to the
+    JSON texts that each may have; `condition_call` is called by the worker instead, before the handler. `inline` is
+    the reason why its handler does the work itself, if there is one.
     """
 
     kind: ClassVar[str] = "subscription"
@@ -188,7 +188,7 @@ class Subscription:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The name and the aliases: everything that stored deliveries may be called."""
+        """The name and the aliases: all names that stored deliveries may have."""
         return (self.name, *self.aliases)
 
     @property
@@ -213,11 +213,11 @@ class Subscription:
 
     @property
     def keep(self) -> float | None:
-        """Seconds for which its completed deliveries are kept, where it says so."""
+        """Seconds for which its completed deliveries are kept, if it sets them."""
         return _seconds_kept(self.defaults.keep)
 
     def policy(self, application: Defaults) -> Policy:
-        """Hear the levels: subscription, queue, domain, application."""
+        """Resolve the policy; the nearest level wins: subscription, queue, domain, application."""
         return resolve(self.defaults, self.queue.defaults, self.domain.__remit__.defaults, application)
 
     def __repr__(self) -> str:
@@ -233,7 +233,7 @@ def _seconds_kept(stated: Keep | None) -> float | None:
 
 @dataclass(eq=False, kw_only=True)
 class DomainSpec:
-    """Everything that was declared about one domain. It grows while its modules are imported."""
+    """The declarations of one domain. It grows while its modules are imported."""
 
     owner: type[Owner[Any]]
     name: str
@@ -243,7 +243,7 @@ class DomainSpec:
     defaults: Defaults
     instance: Owner[Any] | None = None
     refused: Callable[[MessageSpec], None] = lambda _: None
-    """Told of a message of another domain that somebody tried to send as one of this."""
+    """Called with a message of another domain that was sent as one of this domain's."""
     queues: dict[str, Queue[Any]] = field(default_factory=dict)
     jobs: Versions[JobSpec] = field(default_factory=Versions)
     events: Versions[EventSpec] = field(default_factory=Versions)
@@ -262,11 +262,11 @@ class DomainSpec:
 
     @property
     def default_queue(self) -> Queue[Any]:
-        """Where jobs without a queue go: `<domain>.default`, as declared, or else with remit's defaults."""
+        """The queue of jobs without one: `<domain>.default`, as declared, or else with remit's defaults."""
         return self.queues.get(DEFAULT_QUEUE, self._implicit_queue)
 
     def add_queue(self, short_name: str, concurrency: int, defaults: Defaults, lifo: bool = False) -> Queue[Any]:
-        """Take in a queue. Raises `DuplicateName`, and `CatalogError` for a name that is no name."""
+        """Add a queue. Raises `DuplicateName`, and `CatalogError` for an invalid name."""
         check_segment("The queue's name", short_name)
         if short_name in self.queues:
             raise DuplicateName(f"{self.name} already has a queue {short_name!r}; declare it once and import it.")
@@ -277,20 +277,20 @@ class DomainSpec:
         return queue
 
     def add_job(self, spec: JobSpec) -> None:
-        """Take in a job. Raises `DuplicateName` where the domain has one of its names in the same version."""
+        """Add a job. Raises `DuplicateName` if the domain has one of its names in the same version."""
         _refuse_taken(self.jobs, spec)
         self.jobs.add(spec)
 
     def add_event(self, spec: EventSpec) -> None:
-        """Take in an event. Raises `DuplicateName` where the domain has one of its names in the same version."""
+        """Add an event. Raises `DuplicateName` if the domain has one of its names in the same version."""
         _refuse_taken(self.events, spec)
         self.events.add(spec)
 
     def add_subscription(self, subscription: Subscription) -> None:
-        """Take in a subscription, or a further version of one.
+        """Add a subscription, or a further version of one.
 
-        Raises `DuplicateName` where one of its names is taken within the domain, and `CatalogError` where its options
-        differ from those of another version.
+        Raises `DuplicateName` if one of its names is taken within the domain, and `CatalogError` if its options differ
+        from those of another version.
         """
         for name in subscription.names:
             for other in self.subscriptions.of(name).values():
@@ -303,7 +303,7 @@ class DomainSpec:
         self.subscriptions.add(subscription)
 
     def add_handler(self, spec: JobSpec, handler: Handler) -> None:
-        """Take in a handler. Raises `DuplicateHandler`."""
+        """Add a handler. Raises `DuplicateHandler`."""
         if other := self.handlers.get(spec):
             raise DuplicateHandler(
                 f"{spec.name} is handled at {other.place} and again at {handler.place}; a job has one handler, "
@@ -312,11 +312,11 @@ class DomainSpec:
         self.handlers[spec] = handler
 
     def add_context(self, factory: ContextFactory) -> None:
-        """Take in the factory of the handlers' context. Raises `CatalogError` for a second one."""
+        """Set the factory of the handlers' context. Raises `CatalogError` for a second one."""
         if self.context:
             raise CatalogError(
                 f"{self.name} has a context at {self.context.place} and again at {factory.place}; a domain has one, "
-                "so yield both things from one of them."
+                "so yield both values from one of them."
             )
         self.context = factory
 
@@ -340,11 +340,11 @@ def twice(name: str, other: MessageSpec, spec: MessageSpec) -> DuplicateName:
 
 
 _SHARED = ("name", "aliases", "stated_queue", "defaults", "ordered_by", "on_dead", "stale_after")
-"""What all versions of one subscription have in common."""
+"""The fields in which all versions of one subscription agree."""
 
 
 def check_versions(name: str, one: Subscription, other: Subscription) -> None:
-    """Check that two subscriptions of one name hear two versions of one event, and are alike in everything else.
+    """Check that two subscriptions of one name take two versions of one event, and agree in all other fields.
 
     Raises `DuplicateName` and `CatalogError`.
     """
@@ -362,5 +362,5 @@ def check_versions(name: str, one: Subscription, other: Subscription) -> None:
         )
         raise CatalogError(
             f"the subscription {name!r} {places}, for versions {one.version} and {other.version} of "
-            f"{other.event.name}, with another {option}: say the same at both, since it is one subscription."
+            f"{other.event.name}, with another {option}: use the same value in both, since it is one subscription."
         )

@@ -1,4 +1,4 @@
-"""How a subscription is declared, checked where it is written."""
+"""The declaration of a subscription, checked where it is written."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from remit.errors import CatalogError, InvalidArgument, OwnershipError, PayloadE
 
 E = TypeVar("E")
 Where: TypeAlias = Mapping[str, object] | Callable[[E], bool]
-"""Which events a subscription wants: fields and the value, or the list of values, that each may have, which the store
-compares; or a function of the event, which the worker calls before the handler."""
+"""The condition on the events of a subscription: fields and the value, or the list of values, that each may have, which
+the store compares; or a function of the event, which the worker calls before the handler."""
 
 STALE_AFTER = 300.0
-"""Seconds after which a delivery that still waits is called stale, where the subscription says nothing."""
+"""Seconds after which a waiting delivery is called stale, if the subscription sets none."""
 
 
 def make_subscription(
@@ -43,15 +43,15 @@ def make_subscription(
     stale_after: Duration | None = None,
     inline: str | None = None,
 ) -> Subscription:
-    """Check what `Domain.on` was told. Raises `CatalogError` and its kind, and `InvalidArgument`."""
+    """Check the options of `Domain.on`. Raises `CatalogError` and its subclasses, and `InvalidArgument`."""
     whole_name = f"{domain.name}.{check_segment('The name of the subscription', name)}"
     check_keep(whole_name, defaults.keep)
     if on_dead not in get_args(DeadHead):
         raise InvalidArgument(f"on_dead of {whole_name} must be 'block' or 'pass', not {on_dead!r}.")
     if on_dead == "pass" and ordered_by is None:
         raise InvalidArgument(
-            f"on_dead={on_dead!r} of {whole_name} says that the next one need not wait for a dead one, and without "
-            "ordered_by none waits: add ordered_by=, or leave it out."
+            f"on_dead={on_dead!r} of {whole_name} applies to deliveries behind a dead one, and without ordered_by no "
+            "delivery waits for another: add ordered_by=, or leave it out."
         )
     condition, condition_call = _where_of(whole_name, event, where)
     return Subscription(
@@ -94,9 +94,9 @@ def _queue_of(domain: DomainSpec, name: str, queue: object) -> Queue[Any] | None
 def _ordered_by(name: str, event: EventSpec, field: str | None) -> str | None:
     if field is not None and field != event.ordered_by:
         raise CatalogError(
-            f"{name} wants {event.name} ordered_by={field!r}, and that event promises "
-            f"{f'the order of {event.ordered_by!r}' if event.ordered_by else 'no order'}: say "
-            f"ordered_by={field!r} on the class {event.message.__qualname__}, whose publishers must take turns for it."
+            f"{name} wants {event.name} ordered_by={field!r}, and that event has "
+            f"{f'the order of {event.ordered_by!r}' if event.ordered_by else 'no order'}: declare "
+            f"ordered_by={field!r} on the class {event.message.__qualname__}, whose publishers are then serialized."
         )
     return field
 
@@ -109,7 +109,7 @@ def _where_of(
     if isinstance(where, Mapping):
         return {field: _texts(name, event, field, value) for field, value in where.items()}, None
     if inspect.iscoroutinefunction(where):
-        raise CatalogError(f"The where= of {name} must be a plain `def`: what it says is not awaited.")
+        raise CatalogError(f"The where= of {name} must be a plain `def`: its result is not awaited.")
     if callable(where):
         return None, cast("Callable[[Any], bool]", where)
     raise CatalogError(
@@ -141,7 +141,7 @@ def _texts(name: str, event: EventSpec, field: str, value: object) -> tuple[str,
 
 
 def _can_be(event: EventSpec, field: str, text: str) -> bool:
-    """Tell whether a payload can hold that text: a condition that never fits would lose every event."""
+    """Return whether a payload can hold that text: a condition that never fits would lose every event."""
     try:
         declared = get_type_hints(event.message, include_extras=True)[field]
         return encode(msgspec.json.decode(text, type=declared)) == text

@@ -1,4 +1,4 @@
-"""Declarations by their names, several versions of one name side by side."""
+"""Declarations by their names, with several versions of one name."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ S = TypeVar("S", bound=_Versioned)
 
 
 class Versions(Mapping[str, S]):
-    """What was declared, by name and version.
+    """Declarations by name and version.
 
-    As a mapping it gives the newest version of each name, aliases among them, which is what a name alone means.
+    As a mapping it returns the newest version of each name or alias, which is the meaning of a name alone.
     """
 
     def __init__(self) -> None:
@@ -33,28 +33,28 @@ class Versions(Mapping[str, S]):
         return list(self._all)
 
     def add(self, declared: S) -> None:
-        """Take one in, under each of its names."""
+        """Add a declaration under each of its names."""
         self._all[declared] = None
         for name in declared.names:
             self._by_name.setdefault(name, {})[declared.version] = declared
 
     def find(self, name: str, version: int | None = None) -> S | None:
-        """Give that version of a name, or the newest."""
+        """Return that version of a name, or the newest."""
         return self.get(name) if version is None else self.of(name).get(version)
 
     def of(self, name: str) -> Mapping[int, S]:
-        """Give all versions of a name."""
+        """Return all versions of a name."""
         return self._by_name.get(name, {})
 
     def claimed(self, declared: S) -> tuple[str, S] | None:
-        """Give the name that another one has in the same version, and that other one."""
+        """Return the name that another declaration has in the same version, and that declaration."""
         for name in declared.names:
             if (other := self.find(name, declared.version)) is not None:
                 return name, other
         return None
 
     def is_newest(self, declared: S) -> bool:
-        """Whether its own name, without a version, means this one."""
+        """Whether its own name, without a version, refers to this version."""
         return self.find(declared.names[0]) is declared
 
     def __getitem__(self, name: str) -> S:

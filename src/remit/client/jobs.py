@@ -9,6 +9,7 @@ from typing import Any
 from typing_extensions import Unpack
 
 from remit.catalog import AnyId, id_text
+from remit.client import records
 from remit.client.faces import BlockingFace, Runs, blocking
 from remit.client.filters import Called, JobFilter, by_that_name, checked
 from remit.db.transaction import Transaction
@@ -46,7 +47,7 @@ class Jobs:
     async def get(self, id: AnyId) -> JobRecord:
         """One job, with its failed attempts and the lines that its handler logged. Raises `JobNotFound`."""
         known = _known(id)
-        job = await self._database.run(lambda tx: operations.get(tx, known), atomic=False)
+        job = await self._database.run(lambda tx: records.get(tx, known), atomic=False)
         if job is None:
             raise JobNotFound(_missing(known))
         return job
@@ -78,7 +79,7 @@ class Jobs:
         place = _cursor(after)
         conditions = await self._checked(filter)
         return await self._database.run(
-            lambda tx: operations.list_jobs(tx, **conditions, after=place, limit=limit), atomic=False
+            lambda tx: records.list_jobs(tx, **conditions, after=place, limit=limit), atomic=False
         )
 
     async def count(self, **filter: Unpack[JobFilter]) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from operator import itemgetter
+from collections.abc import Sequence
 from typing import Any
 
 from typing_extensions import Unpack
@@ -13,29 +12,13 @@ from remit.db.statements import Query, document
 from remit.db.transaction import Row, Transaction, Value
 from remit.errors import ForeignTransaction, IdTaken, StoreBusy
 from remit.jobs import queries
-from remit.jobs.cursor import Cursor
-from remit.jobs.model import (
-    Allotment,
-    Claim,
-    Ended,
-    FailureRecord,
-    Filter,
-    JobRecord,
-    Landed,
-    LogRecord,
-    Page,
-    Rescued,
-    moment,
-)
+from remit.jobs.model import FailureRecord, Filter, LogRecord, moment
 from remit.jobs.rows import NOT_SAID
 from remit.jobs.states import Command, State, allows
-
-_POSITION = itemgetter(13, 14, 15, 0)
 
 LARGEST_INSERT = 1000
 LOOKS = 3
 FOREIGN = "this transaction belongs to another database than the application's: nothing was written"
-_RINGING = (State.READY, State.DEAD)  # a death is an event
 
 
 async def store(tx: Transaction) -> str:
@@ -101,120 +84,6 @@ async def check_ids(
     return bool(kinds)
 
 
-async def heads(tx: Transaction, lines: Iterable[tuple[int, str]], *, suspects: bool = True) -> dict[int, int]:
-    """The best ready priority of each line (of a queue) that has work and is not held."""
-    known = document([{"line": line, "queue": queue} for line, queue in lines])
-    return dict(await tx.fetch(queries.HEADS, lines=known, suspects=suspects))
-
-
-async def claim(
-    tx: Transaction, allotments: Sequence[Allotment], *, worker: str, token: int, suspects: bool = True
-) -> tuple[list[Claim], list[Claim]]:
-    """Take jobs to run, best first; nobody else will get them. Beside them, those that had expired: they have ended.
-
-    Without `suspects`, those are left to others.
-    """
-    rows = await tx.fetch(queries.CLAIM, lines=document(allotments), worker=worker, token=token, suspects=suspects)
-    rows.sort(key=_POSITION)
-    claims: list[Claim] = []
-    expired: list[Claim] = []
-    for row in rows:
-        id, state, line, failures, attempts, suspect, encoding, payload, backoff, correlation, name, trace, *rest = row
-        held = id, token, line, failures, attempts, suspect > 0, encoding, payload, backoff, correlation, name
-        (claims if state == State.RUNNING else expired).append(Claim(*held, trace, rest[0], rest[4], rest[5] or 0))
-    return claims, expired
-
-
-def _outcome(ended: Ended) -> dict[str, Any]:
-    transition = ended.transition
-    outcome: dict[str, Any] = {
-        "id": ended.id,
-        "token": ended.token,
-        "attempt": ended.attempt,
-        "state": transition.state,
-        "failures": transition.failures,
-    }
-    if transition.delay is not None:
-        outcome["delay"] = transition.delay
-    if transition.began:
-        outcome["began"] = True
-    if transition.result is not None:
-        outcome["result"] = transition.result
-    if transition.reason is not None:
-        outcome["reason"] = transition.reason
-    if transition.failure is not None:
-        outcome["kind"] = transition.failure.kind
-        outcome["message"] = transition.failure.message
-        outcome["traceback"] = transition.failure.traceback
-    return outcome
-
-
-def lanes_of(events: Iterable[dict[str, Any]]) -> str:
-    """The lanes of ordered events whose turn a statement must take, in the one order in which everybody takes them."""
-    return document(sorted({event["lane"] for event in events if "lane" in event}))
-
-
-async def finish(tx: Transaction, ended: Iterable[Ended], *, worker: str, stamp: int) -> list[Landed]:
-    """Write outcomes, in id order, with the messages of those that land; a run whose lease is lost is not among them.
-
-    `stamp` becomes the token of what lands: whoever sees it on a row knows that this statement wrote it. Raises
-    `IdTaken`: a batch with ids of an application's own (`Ended.has_own_ids`) needs a transaction, which is rolled back.
-    """
-    batch = sorted(ended, key=lambda one: one.id)
-    messages = [message for one in batch for message in one.messages]
-    events = [event for one in batch for event in one.events]
-    rows = await tx.fetch(
-        queries.FINISH,
-        outcomes=document([_outcome(one) for one in batch]),
-        jobs=document(messages),
-        events=document(events),
-        lanes=lanes_of(events),
-        worker=worker,
-        stamp=stamp,
-        ring=bool(messages or events) or any(one.transition.state in _RINGING for one in batch),
-    )
-    landed = [Landed(row[0], State(row[1])) for row in rows]
-    for stored, sent in ((queries.STORED, messages), (queries.STORED_EVENTS, events)):
-        if own := [each for each in sent if "kinds" in each and any(each["causation"] == one.id for one in landed)]:
-            await check_ids(tx, stored, own)
-    return landed
-
-
-async def complete(tx: Transaction, ended: Ended, *, worker: str, stamp: int) -> None:
-    """Write one outcome in a transaction that somebody else ends; a lost lease aborts it, in the server.
-
-    Repeated with the same `stamp`, because nobody knew whether its transaction was committed, it finds that it was.
-    Raises `IdTaken`, after which the transaction must not be committed: the job would be completed without its message.
-    """
-    if not await finish(tx, [ended], worker=worker, stamp=stamp):
-        _, token = await probe(tx, ended.id)
-        if token != stamp:
-            await refuse(tx, ended.id)
-
-
-async def refuse(tx: Transaction, id: str) -> None:
-    """Abort a transaction in the server, because the lease on a job is lost; on a caller's handle: `LeaseLost`."""
-    await tx.fetch(queries.REFUSE, job=id)
-
-
-async def probe(tx: Transaction, id: str) -> tuple[bool, int | None]:
-    """Whether the row is there, and its token; no token while a transaction pins the row."""
-    rows = await tx.fetch(queries.PROBE, id=id)
-    return (True, rows[0][1]) if rows else (False, None)
-
-
-async def start_suspect(tx: Transaction, id: str, *, token: int) -> bool:
-    """Note that a suspect starts, before its handler does; False when the lease is lost."""
-    return bool(await tx.fetch(queries.START_SUSPECT, id=id, token=token))
-
-
-async def held(tx: Transaction, *, worker: str) -> list[tuple[str, int, int, bool]]:
-    """(id, token, failures, cancellation asked for) of every row that names this worker."""
-    return [
-        (id, token, failures, bool(asked)) for id, token, failures, asked in await tx.fetch(queries.HELD, worker=worker)
-    ]
-
-
 async def lines(tx: Transaction) -> list[tuple[int, str, str, int]]:
     """(line, queue, name, version) of every line with ready jobs, known to this program or not."""
     return [(line, queue, name, version) for line, queue, name, version in await tx.fetch(queries.LINES)]
@@ -226,32 +95,24 @@ async def promote(tx: Transaction, *, limit: int) -> tuple[int, float | None]:
     return promoted, due
 
 
-async def rescue(tx: Transaction, *, token: int, limit: int) -> list[Rescued]:
-    """Free rows of workers that are gone."""
-    rows = await tx.fetch(queries.RESCUE, token=token, limit=limit)
-    return [Rescued(row[0], State(row[1]), bool(row[2]), row[3], row[4]) for row in rows]
-
-
 async def log(tx: Transaction, lines: Sequence[dict[str, Any]]) -> None:
     """Keep lines that handlers logged."""
     await tx.fetch(queries.LOG, lines=document(lines))
 
 
-async def get(tx: Transaction, id: str) -> JobRecord | None:
-    """One job with its failures and logs."""
-    rows = await tx.fetch(queries.GET, id=id)
-    if not rows:
-        return None
+async def history(tx: Transaction, id: str) -> tuple[list[FailureRecord], list[LogRecord]]:
+    """The failed attempts of a job, and the lines that its handler logged."""
     errors = [FailureRecord(row[0], _moment(row[1]), *row[2:]) for row in await tx.fetch(queries.FAILURES, id=id)]
     logs = [LogRecord(row[0], _moment(row[1]), *row[2:]) for row in await tx.fetch(queries.LOGS, id=id)]
-    return JobRecord.from_row(rows[0], errors, logs)
+    return errors, logs
 
 
 def _moment(micros: int) -> Any:
     return moment(micros)
 
 
-def _conditions(filter: Filter) -> dict[str, Any]:
+def conditions(filter: Filter) -> dict[str, Any]:
+    """The parameters of a filter, for a statement."""
     return {**_NO_FILTER, **filter}
 
 
@@ -259,24 +120,9 @@ _NO_FILTER: dict[str, Any] = {**dict.fromkeys(Filter.__annotations__), "failing"
 _SET_ASIDE = frozenset({State.SKIPPED, State.CANCELLED, State.DEAD})
 
 
-async def list_jobs(tx: Transaction, *, after: str | None, limit: int, **filter: Unpack[Filter]) -> Page:
-    """A page of jobs, newest first. Raises `ValueError` for an `after` that no page gave."""
-    cursor = Cursor.read(after)
-    rows = await tx.fetch(
-        queries.LIST,
-        **_conditions(filter),
-        after=cursor.id,
-        own_at=cursor.own_at,
-        own_after=cursor.own_id,
-        limit=limit,
-    )
-    jobs, end = cursor.page([JobRecord.from_row(row) for row in rows], limit)
-    return Page(jobs, end)
-
-
 async def matching(tx: Transaction, *, after: str | None, limit: int, **filter: Unpack[Filter]) -> list[str]:
     """The ids of jobs that match, in their order, beginning after one of them."""
-    asked = _conditions(filter)
+    asked = conditions(filter)
     rows = await tx.fetch(queries.MATCHING, **asked, set_aside=asked["state"] in _SET_ASIDE, after=after, limit=limit)
     return [row[0] for row in rows]
 
@@ -288,7 +134,7 @@ async def between(tx: Transaction, low: str, high: str) -> list[str]:
 
 async def count(tx: Transaction, **filter: Unpack[Filter]) -> int:
     """How many jobs match."""
-    asked = _conditions(filter)
+    asked = conditions(filter)
     [(number,)] = await tx.fetch(queries.COUNT, **asked, set_aside=asked["state"] in _SET_ASIDE)
     return int(number)
 

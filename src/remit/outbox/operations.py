@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -12,9 +12,8 @@ from remit.codec import encode
 from remit.db.statements import document
 from remit.db.transaction import Row, Transaction
 from remit.errors import ForeignTransaction
-from remit.jobs import queries as job_queries
 from remit.jobs.model import moment
-from remit.jobs.operations import FOREIGN, check_ids, insert_one, lanes_of
+from remit.jobs.operations import FOREIGN, check_ids, insert_one
 from remit.outbox import queries
 from remit.outbox.model import (
     DeliveryRecord,
@@ -43,9 +42,7 @@ async def publish(tx: Transaction, events: Sequence[dict[str, Any]], *, store: s
     belongs to another store, and `IdTaken`; then all others of the statement are written.
     """
     if len(events) == 1:
-        return await insert_one(
-            tx, queries.PUBLISH_ONE, job_queries.STORED_EVENTS, {**NOT_SAID, **events[0]}, store=store
-        )
+        return await insert_one(tx, queries.PUBLISH_ONE, queries.STORED, {**NOT_SAID, **events[0]}, store=store)
     written = 0
     turns = lanes_of(events)  # all of them before the first, so that nobody takes them in another order
     for first in range(0, len(events), LARGEST_INSERT):
@@ -56,7 +53,7 @@ async def publish(tx: Transaction, events: Sequence[dict[str, Any]], *, store: s
             raise ForeignTransaction(FOREIGN)
         written += rows[0][0]
         if own := [each for each in batch if "kinds" in each]:
-            await check_ids(tx, job_queries.STORED_EVENTS, own)
+            await check_ids(tx, queries.STORED, own)
     return written
 
 
@@ -367,3 +364,8 @@ async def purge_events(tx: Transaction, *, keep: float, archive: bool, again: fl
 async def purge_archive(tx: Transaction, *, age: float, limit: int) -> int:
     """Remove a batch of archived events that are older than `age` seconds."""
     return len(await tx.fetch(queries.PURGE_ARCHIVE, age=age, limit=limit))
+
+
+def lanes_of(events: Iterable[dict[str, Any]]) -> str:
+    """The lanes of ordered events whose turn a statement must take, in the one order in which everybody takes them."""
+    return document(sorted({event["lane"] for event in events if "lane" in event}))

@@ -9,6 +9,7 @@ def _query(name: str) -> Query:
 
 PUBLISH = _query("publish")
 PUBLISH_ONE = _query("publish_one")
+STORED = _query("stored")
 DISPATCH = _query("dispatch")
 RELEASE = _query("release")
 LANES = _query("lanes")

@@ -48,7 +48,7 @@ class _Sent:
 
     @property
     def name(self) -> str:
-        """The whole name of the message."""
+        """The full name of the message."""
         return str(self.request.spec.name)
 
     @property

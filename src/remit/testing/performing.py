@@ -23,9 +23,11 @@ from remit.catalog import (
 )
 from remit.db.transaction import Role, Transaction
 from remit.errors import InvalidArgument, UnknownSubscription, nearest
+from remit.execution import operations as execution
+from remit.execution.model import Allotment, Claim
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id
-from remit.jobs.model import Allotment, Claim, FailureRecord, JobRecord
+from remit.jobs.model import FailureRecord, JobRecord
 from remit.jobs.rows import row
 from remit.jobs.states import State
 from remit.outbox import operations as outbox
@@ -139,7 +141,7 @@ async def deliver(
 ) -> Performed:
     """Publish an event, run the handler of one subscription to it, alone, and return what became of the delivery.
 
-    `to` is the whole name of the subscription, or its handler. The event is written to the log and fanned out as the
+    `to` is the full name of the subscription, or its handler. The event is written to the log and fanned out as the
     relay does it; the deliveries to others stay where they are. An ordered event is delivered at once, whatever waits
     under its key: it has no place in the order. The rest is as in `perform`.
 
@@ -234,7 +236,7 @@ class _Stage:
             id: str | None = await send(tx)
             while id is not None and all(each.id != id for each in claims):
                 allotment = Allotment(line.number, line.queue.name, 1)
-                more, _ = await jobs.claim(tx, [allotment], worker=ledger.worker, token=token)
+                more, _ = await execution.claim(tx, [allotment], worker=ledger.worker, token=token)
                 if not more:
                     raise AssertionError(f"{work.name} could not be claimed: its queue {line.queue.name} is paused")
                 claims.extend(more)

@@ -96,7 +96,7 @@ class Waits:
         within: float | None = None,
         **fields: Any,
     ) -> DeliveryRecord:
-        """Wait until an event is delivered to a subscription, by its whole name, and give the delivery.
+        """Wait until an event is delivered to a subscription, by its full name, and give the delivery.
 
         `event` is what `publish` gave, or a class, and then the first that matches counts. A delivery that ends in
         another state fails the test at once, and so does an event that this subscription does not get.
@@ -145,9 +145,17 @@ class Waits:
     # --- looking
 
     def _is_settled(self) -> bool:
-        if any(each.state is EventState.PENDING for each in self.seen.event_records()):
-            return False
-        return not any(each.state in (State.READY, State.RUNNING) for each in self.seen.job_records())
+        """Whether nothing is under way. The second look at events sees what a run published between the others."""
+        before = self._dispatched()
+        return before is not None and not self._has_work() and self._dispatched() == before
+
+    def _dispatched(self) -> set[str] | None:
+        """The ids of all events; None while one is pending."""
+        events = self.seen.event_records()
+        return None if any(each.state is EventState.PENDING for each in events) else {each.id for each in events}
+
+    def _has_work(self) -> bool:
+        return any(each.state in (State.READY, State.RUNNING) for each in self.seen.job_records())
 
     async def _message(self, messages: Messages[E, EventRecord], within: float | None) -> E:
         __tracebackhide__ = True

@@ -82,12 +82,12 @@ class Watch:
     # --- the rows
 
     def event_records(self, names: Sequence[str] | None = None) -> list[EventRecord]:
-        """The events that go by one of these whole names, or all, oldest first."""
+        """The events that go by one of these full names, or all, oldest first."""
         found = run_blocking(self._look.events(names))
         return [each for each in found if each.id not in self._before.events]
 
     def job_records(self, names: Sequence[str] | None = None) -> list[JobRecord]:
-        """The jobs that go by one of these whole names, or all, deliveries too, oldest first."""
+        """The jobs that go by one of these full names, or all, deliveries too, oldest first."""
         found = run_blocking(self._look.jobs(names))
         return [each for each in found if each.id not in self._before.jobs]
 
@@ -100,7 +100,7 @@ class Watch:
         return run_blocking(self._look.event(id))
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Return the connection back."""
         self._database.close()
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
+from remit.client import records
 from remit.db.postgres import PostgresStore
 from remit.db.sqlite import SqliteStore
 from remit.db.store import Store
@@ -99,7 +100,7 @@ class Outside:
         self.identity = self.database.run(operations.store, atomic=False)
 
     def has(self, id: str) -> bool:
-        return self.database.run(lambda tx: operations.get(tx, id), atomic=False) is not None
+        return self.database.run(lambda tx: records.get(tx, id), atomic=False) is not None
 
     def execute(self, sql: str) -> list[Any]:
         with self.database.session() as session:

@@ -12,12 +12,15 @@ import sqlalchemy as sa
 from django.db.transaction import TransactionManagementError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from remit.client import records
 from remit.db.handles import is_blocking
 from remit.db.store import Store
 from remit.db.transaction import Role, run_blocking
 from remit.errors import AutocommitTransaction, ClosedTransaction, ForeignTransaction, LeaseLost, TransactionError
-from remit.jobs import operations, queries
-from remit.jobs.model import Allotment, Ended
+from remit.execution import operations as execution
+from remit.execution import queries as execution_queries
+from remit.execution.model import Allotment, Ended
+from remit.jobs import operations
 from remit.jobs.states import Completed, State, decide
 from tests.db.handles.kinds import (
     REGISTER,
@@ -186,7 +189,7 @@ async def test_a_commit_of_the_callers_in_a_pipeline_comes_after_the_send(outsid
 @on_sqlite
 async def test_a_reading_statement_begins_no_transaction_in_sqlite3(outside: Outside) -> None:
     with sqlite_connection(outside.store) as connection:
-        await operations.get(outside.store.adopt(connection), job()["id"])
+        await records.get(outside.store.adopt(connection), job()["id"])
         assert not connection.in_transaction
 
 
@@ -196,12 +199,12 @@ async def test_a_write_that_does_not_begin_with_its_verb_begins_one(outside: Out
     outside.execute(REGISTER["sqlite"])
     id = outside.enqueue()
     with sqlite_connection(outside.store) as connection:
-        claims, _ = await operations.claim(
+        claims, _ = await execution.claim(
             outside.store.adopt(connection), [Allotment(7, "billing.default", 1)], worker=WORKER, token=1
         )
         assert [claim.id for claim in claims] == [id]
         connection.rollback()
-    record = outside.database.run(lambda tx: operations.get(tx, id))
+    record = outside.database.run(lambda tx: records.get(tx, id))
     assert record is not None
     assert record.state == State.READY
 
@@ -225,7 +228,7 @@ def test_django_refuses_to_go_on_after_a_lost_lease(outside: Outside) -> None:
 
     with django_connection(outside.store) as connection, atomic():
         with pytest.raises(LeaseLost):
-            run_blocking(outside.store.adopt(connection).fetch(queries.REFUSE, job=job()["id"]))
+            run_blocking(outside.store.adopt(connection).fetch(execution_queries.REFUSE, job=job()["id"]))
         with pytest.raises(TransactionManagementError):
             connection.cursor().execute("INSERT INTO note VALUES ('of a zombie')")
     assert outside.notes() == []
@@ -243,7 +246,7 @@ def test_a_lease_lost_inside_a_savepoint_cannot_be_survived(outside: Outside) ->
     with psycopg.connect(url_of(outside.store)) as connection:
         connection.execute("INSERT INTO note VALUES ('of a zombie')")
         with pytest.raises((LeaseLost, psycopg.OperationalError)), connection.transaction():  # a savepoint
-            run_blocking(operations.complete(outside.store.adopt(connection), ended, worker=WORKER, stamp=1))
+            run_blocking(execution.complete(outside.store.adopt(connection), ended, worker=WORKER, stamp=1))
         with pytest.raises(psycopg.OperationalError):
             connection.commit()
     assert outside.notes() == []

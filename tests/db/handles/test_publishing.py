@@ -10,9 +10,10 @@ import pytest
 
 from remit.db.transaction import run_blocking
 from remit.errors import ForeignTransaction, IdTaken, LeaseLost
+from remit.execution import operations as execution
+from remit.execution.model import Allotment, Ended
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id, new_token
-from remit.jobs.model import Allotment, Ended
 from remit.jobs.states import Completed, GaveUp, decide
 from remit.outbox import operations as outbox
 from remit.outbox.model import EventRecord
@@ -141,13 +142,13 @@ async def test_a_completion_on_the_callers_handle_publishes_with_it(outside: Out
     with outside.database.session() as session:
         run_blocking(session.execute(REGISTER[outside.store.dialect]))
     asked = [Allotment(7, "billing.default", 2)]
-    outside.database.run(lambda tx: jobs.claim(tx, asked, worker=WORKER, token=11))
+    outside.database.run(lambda tx: execution.claim(tx, asked, worker=WORKER, token=11))
     row = event(causation=ids[0], lane=5)
     done = Ended(ids[0], 11, 1, decide(Completed(), failures=0, attempts=3), [job(causation=ids[0])], events=[row])
     died = Ended(ids[1], 11, 1, decide(GaveUp("no", None), failures=0, attempts=3), [])
     tx = outside.store.adopt(caller.handle)
     for end in (done, died):
-        await jobs.complete(tx, end, worker=WORKER, stamp=new_token())
+        await execution.complete(tx, end, worker=WORKER, stamp=new_token())
     assert read(outside, row["id"]) is None
     await caller.commits()
     assert read(outside, row["id"]) is not None
@@ -163,7 +164,7 @@ async def test_a_lost_lease_publishes_nothing_though_the_error_is_swallowed(outs
     row = event(causation=id)
     ended = Ended(id, 4711, 1, decide(Completed(), failures=0, attempts=3), [], events=[row])
     with pytest.raises(LeaseLost):
-        await jobs.complete(outside.store.adopt(caller.handle), ended, worker=new_id(), stamp=new_token())
+        await execution.complete(outside.store.adopt(caller.handle), ended, worker=new_id(), stamp=new_token())
     await caller.commits()
     assert read(outside, row["id"]) is None
 

@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 
+from remit.client import records
 from remit.db.handles import is_blocking
 from remit.db.transaction import Transaction, run_blocking
 from remit.errors import ForeignTransaction, LeaseLost
+from remit.execution import operations as execution
+from remit.execution.model import Allotment, Ended
 from remit.jobs import operations
 from remit.jobs.ids import new_id, new_token
-from remit.jobs.model import Allotment, Ended
 from remit.jobs.states import Completed, Failed, Failure, State, decide
 from tests.db.handles.kinds import NOW, POSTGRES, REGISTER, SQLITE, WORKER, Caller, Outside, job
 
@@ -109,11 +111,11 @@ async def test_a_lost_lease_aborts_the_transaction_though_the_error_is_swallowed
     await caller.does("INSERT INTO note VALUES ('of a zombie')")
     ended = Ended(id, 4711, 1, decide(Completed('"done"'), failures=0, attempts=3), [])
     with pytest.raises(LeaseLost, match="no longer holds its job") as caught:
-        await operations.complete(outside.store.adopt(caller.handle), ended, worker=new_id(), stamp=new_token())
+        await execution.complete(outside.store.adopt(caller.handle), ended, worker=new_id(), stamp=new_token())
     assert caught.value.__cause__ is not None
     await caller.commits()
     assert outside.notes() == []
-    record = outside.database.run(lambda tx: operations.get(tx, id))
+    record = outside.database.run(lambda tx: records.get(tx, id))
     assert record is not None
     assert record.state == State.READY
 
@@ -132,30 +134,30 @@ async def tour(tx: Transaction, store: str, worker: str) -> list[Any]:
     assert await operations.store(tx) == store
     await note(operations.enqueue(tx, [*sent, later], store=store))
     await note(operations.enqueue(tx, [sent[0]], store=store))
-    await note(operations.heads(tx, [(7, "billing.default"), (8, "none")]))
+    await note(execution.heads(tx, [(7, "billing.default"), (8, "none")]))
     await note(operations.lines(tx))
-    await note(operations.claim(tx, [Allotment(7, "billing.default", 4)], worker=worker, token=11))
-    await note(operations.held(tx, worker=worker))
-    await note(operations.start_suspect(tx, ids[0], token=11))
-    await note(operations.probe(tx, ids[0]))
-    await note(operations.probe(tx, ids[0].replace("019", "018")))
+    await note(execution.claim(tx, [Allotment(7, "billing.default", 4)], worker=worker, token=11))
+    await note(execution.held(tx, worker=worker))
+    await note(execution.start_suspect(tx, ids[0], token=11))
+    await note(execution.probe(tx, ids[0]))
+    await note(execution.probe(tx, ids[0].replace("019", "018")))
     message = job(id=ids[0].replace("019", "01a"), causation=ids[0], correlation=ids[0])
     ended = [
         Ended(ids[0], 11, 1, decide(Completed('{"n": 1}'), failures=0, attempts=3), [message]),
         Ended(ids[1], 11, 1, decide(Failed(Failure("E", "m", "t"), 2.5), failures=0, attempts=3), []),
         Ended(ids[2], 11, 3, decide(Failed(Failure("E", "m", None), 2.5), failures=2, attempts=3), []),
     ]
-    await note(operations.finish(tx, ended, worker=worker, stamp=12))
-    await note(operations.complete(tx, Ended(ids[3], 11, 1, ended[0].transition, []), worker=worker, stamp=13))
+    await note(execution.finish(tx, ended, worker=worker, stamp=12))
+    await note(execution.complete(tx, Ended(ids[3], 11, 1, ended[0].transition, []), worker=worker, stamp=13))
     await note(operations.log(tx, [{"job": ids[0], "attempt": 1, "logged_at": NOW, "level": 20, "message": "hm"}]))
-    await note(operations.get(tx, ids[1]))
-    await note(operations.get(tx, ids[0]))
+    await note(records.get(tx, ids[1]))
+    await note(records.get(tx, ids[0]))
     nothing: dict[str, Any] = dict.fromkeys(("state", "domain", "queue", "names", "label", "after"))
-    await note(operations.list_jobs(tx, **nothing, reason=None, deleted=False, limit=10))
+    await note(records.list_jobs(tx, **nothing, reason=None, deleted=False, limit=10))
     some: dict[str, Any] = nothing | {"state": State.DEAD, "domain": "billing", "queue": "billing.default"}
-    await note(operations.list_jobs(tx, **some | {"after": ids[4]}, reason=None, deleted=True, limit=10))
+    await note(records.list_jobs(tx, **some | {"after": ids[4]}, reason=None, deleted=True, limit=10))
     await note(operations.promote(tx, limit=10))
-    await note(operations.rescue(tx, token=14, limit=10))
+    await note(execution.rescue(tx, token=14, limit=10))
     await note(operations.cancel(tx, ids[4], reason="no", by=None))
     await note(operations.retry(tx, ids[4], token=15))
     await note(operations.cancel(tx, ids[5], reason=None, by="me"))

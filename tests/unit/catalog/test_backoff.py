@@ -75,7 +75,7 @@ def test_the_stored_form_is_compact_and_stable() -> None:
     "text", ["", "[]", "{}", '{"kind":"linear"}', '{"kind":"fixed"}', '{"kind":"fixed","wait":-1}', '{"kind":[]}', "3"]
 )
 def test_what_remit_did_not_write_is_no_backoff(text: str) -> None:
-    with pytest.raises(InvalidArgument, match="is no backoff that remit wrote"):
+    with pytest.raises(InvalidArgument, match="is not a backoff that remit wrote"):
         parse_backoff(text)
 
 
@@ -110,7 +110,7 @@ def test_a_function_decides_by_attempt_and_error() -> None:
 
 
 def test_a_function_that_answers_nonsense_is_named() -> None:
-    with pytest.raises(InvalidArgument, match="What the backoff function returns must be 0 seconds or more"):
+    with pytest.raises(InvalidArgument, match="The result of the backoff function must be 0 seconds or more"):
         retry_delay(lambda attempt, error: -1.0, 1, ValueError(), random=0.0)
 
 

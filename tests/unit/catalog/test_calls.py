@@ -101,15 +101,15 @@ def test_the_requester_is_a_name_or_a_mapping() -> None:
 @pytest.mark.parametrize(
     "options, reason",
     [
-        ({"delay": 1, "at": NOON}, "delay and at say the same thing twice; pass one of them."),
-        ({"delay": 0, "at": NOON}, "delay and at say the same thing twice; pass one of them."),
+        ({"delay": 1, "at": NOON}, "delay and at both set the due time; pass one of them."),
+        ({"delay": 0, "at": NOON}, "delay and at both set the due time; pass one of them."),
         ({"delay": -1}, "delay must be 0 seconds or more, and finite, not -1."),
         ({"delay": math.nan}, "delay must be 0 seconds or more, and finite, not nan."),
         ({"delay": "3"}, "delay must be a number of seconds or a timedelta, not '3'."),
-        ({"at": datetime(2026, 1, 2)}, "at is a datetime without a time zone; say which, as in datetime.now(UTC)."),  # noqa: DTZ001
+        ({"at": datetime(2026, 1, 2)}, "at is a datetime without a time zone; add one, as in datetime.now(UTC)."),  # noqa: DTZ001
         ({"at": 3}, "at must be a datetime, not 3."),
         ({"at": datetime.min.replace(tzinfo=timezone(timedelta(hours=1)))}, "at is out of range in UTC: "),
-        ({"expires": datetime(2026, 1, 2)}, "expires is a datetime without a time zone; say which"),  # noqa: DTZ001
+        ({"expires": datetime(2026, 1, 2)}, "expires is a datetime without a time zone; add one"),  # noqa: DTZ001
         ({"at": NOON, "expires": NOON}, "expires is not after at, so the job could never start."),
         ({"expires": -1}, "expires must be 0 seconds or more, and finite, not -1."),
         ({"priority": 2**15}, "priority must be a whole number from -32,768 to 32,767, not 32768."),
@@ -135,7 +135,7 @@ def test_the_requester_is_a_name_or_a_mapping() -> None:
         ({"requested_by": {"name": 3}}, "requested_by['name'] must be text, not 3."),
         ({"attachment": "javascript:alert(1)"}, "attachment must be an http(s) address, not 'javascript:alert(1)'."),
         ({"attachment": "https:"}, "attachment must be an http(s) address, not 'https:'."),
-        ({"attachment": "http://[x"}, "attachment 'http://[x' is no address: Invalid IPv6 URL."),
+        ({"attachment": "http://[x"}, "attachment 'http://[x' is not an address: Invalid IPv6 URL."),
         ({"id": "order-7"}, "id must be a UUID, for example uuid5(NAMESPACE, order_number), not 'order-7'."),
     ],
 )
@@ -177,11 +177,11 @@ def test_every_valid_option_arrives(delay: float, priority: int, attempts: int, 
 @pytest.mark.parametrize(
     "message, reason",
     [
-        (3, "A `int` is no job; send an instance of a class derived from Job[YourDomain]."),
-        ({"n": 1}, "A `dict` is no job; send an instance of a class derived from Job[YourDomain]."),
+        (3, "A `int` is not a job; send an instance of a class derived from Job[YourDomain]."),
+        ({"n": 1}, "A `dict` is not a job; send an instance of a class derived from Job[YourDomain]."),
         (Sync, "Sync is a class; send an instance of it: Sync(…)."),
         (TenantJob(organization_id="o"), "TenantJob is abstract; send an instance of a class derived from it."),
-        (Billing, "A `type` is no job; send an instance of a class derived from Job[YourDomain]."),
+        (Billing, "A `type` is not a job; send an instance of a class derived from Job[YourDomain]."),
     ],
 )
 def test_what_is_no_message_is_refused(message: object, reason: str) -> None:

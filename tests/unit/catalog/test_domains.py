@@ -138,8 +138,8 @@ def test_a_misspelled_keyword_is_named_with_the_nearest() -> None:
 @pytest.mark.parametrize(
     "options, error, reason",
     [
-        ({"name": 5}, CatalogError, "The name of the domain Bad, 5 is no text; write a name, in quotes."),
-        ({"package": 5}, CatalogError, "The package= of Bad, 5 is no text; write a name, in quotes."),
+        ({"name": 5}, CatalogError, "The name of the domain Bad, 5 is not text; write a name, in quotes."),
+        ({"package": 5}, CatalogError, "The package= of Bad, 5 is not text; write a name, in quotes."),
         ({"handlers": math}, CatalogError, "The handlers= of Bad, <module 'math'"),
         ({"retry": 5}, InvalidArgument, "retry must be Retry(…), not 5."),
         ({"keep": 5}, InvalidArgument, "keep must be Keep(…), not 5."),
@@ -190,7 +190,9 @@ def test_a_domain_has_one_instance() -> None:
     class Billing(Domain): ...
 
     Billing()
-    with pytest.raises(CatalogError, match=r"Billing\(\) was made already; a domain has one instance, so import that"):
+    with pytest.raises(
+        CatalogError, match=r"Billing\(\) was already created; a domain has one instance, so import that"
+    ):
         Billing()
 
 
@@ -387,7 +389,7 @@ async def test_an_unbound_domain_says_what_to_do() -> None:
         with pytest.raises(UnboundDomain) as refused:
             await send(shop.SyncInvoice(invoice_id="1"))
         assert str(refused.value) == (
-            "billing cannot send yet: no application has taken it in. Create one with Remit(url, domains=[billing]) "
+            "billing cannot send yet: it is not bound to an application. Create one with Remit(url, domains=[billing]) "
             "first."
         )
 

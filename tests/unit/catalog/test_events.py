@@ -117,7 +117,7 @@ def test_an_event_may_be_ordered_by_an_inherited_field() -> None:
 
 def test_an_event_is_final() -> None:
     with pytest.raises(
-        CatalogError, match=r"Again inherits from InvoicePaid, which is a message itself; put what they"
+        CatalogError, match=r"Again inherits from InvoicePaid, which is a message itself; put their common"
     ):
 
         class Again(InvoicePaid): ...
@@ -147,7 +147,7 @@ def test_an_event_says_which_domain_owns_it(base: Any) -> None:
     with pytest.raises(CatalogError) as refused:
         types.new_class("Lost", (base,))
     assert str(refused.value) == (
-        "Lost does not say which domain owns it; inherit from Event[YourDomain] with a class that is defined at run "
+        "Lost does not declare its owner; inherit from Event[YourDomain] with a class that is defined at run "
         "time, or add abstract=True."
     )
 
@@ -174,21 +174,21 @@ def test_an_event_has_no_options_of_a_job(option: str) -> None:
 @pytest.mark.parametrize(
     "options, error, reason",
     [
-        ({"name": "paid"}, CatalogError, "The name= of Bad, 'paid' is no whole name; write it with its domain"),
+        ({"name": "paid"}, CatalogError, "The name= of Bad, 'paid' is not a full name; write it with its domain"),
         ({"abstract": "no"}, InvalidArgument, "abstract must be True or False, not 'no'."),
         ({"audit_only": "no"}, InvalidArgument, "audit_only must be True or False, not 'no'."),
         ({"fact": 1}, InvalidArgument, "fact must be True or False, not 1."),
         ({"name": "a.B"}, CatalogError, "The name= of Bad, 'a.B' is not of the form domain.lower-kebab-case"),
-        ({"aliases": "a.b"}, CatalogError, "The aliases= of Bad must be a tuple of whole names, not 'a.b'."),
-        ({"aliases": ("b",)}, CatalogError, "An alias of Bad, 'b' is no whole name"),
+        ({"aliases": "a.b"}, CatalogError, "The aliases= of Bad must be a tuple of full names, not 'a.b'."),
+        ({"aliases": ("b",)}, CatalogError, "An alias of Bad, 'b' is not a full name"),
         ({"version": 0}, InvalidArgument, "version must be a whole number from 1 to 32,767, not 0."),
         ({"version": 32_768}, InvalidArgument, "version must be a whole number from 1 to 32,767, not 32768."),
         ({"version": True}, InvalidArgument, "version must be a whole number from 1 to 32,767, not True."),
         ({"ordered_by": "n"}, CatalogError, "Bad has no field 'n' to be ordered_by."),
         ({"ordered_by": ("n",)}, CatalogError, "Bad has no field ('n',) to be ordered_by."),
-        ({"unscoped": True}, CatalogError, "The unscoped= of Bad must say why, as text, not True."),
-        ({"unscoped": ""}, CatalogError, "The unscoped= of Bad must say why, as text, not ''."),
-        ({"unscoped": "  "}, CatalogError, "The unscoped= of Bad must say why, as text, not '  '."),
+        ({"unscoped": True}, CatalogError, "The unscoped= of Bad must be a reason, as text, not True."),
+        ({"unscoped": ""}, CatalogError, "The unscoped= of Bad must be a reason, as text, not ''."),
+        ({"unscoped": "  "}, CatalogError, "The unscoped= of Bad must be a reason, as text, not '  '."),
         ({"keep": -1}, InvalidArgument, "keep must be 0 seconds or more, or math.inf for no limit, not -1."),
         ({"keep": "1d"}, InvalidArgument, "keep must be a number of seconds or a timedelta, not '1d'."),
         ({"max_payload": 1}, InvalidArgument, "max_payload must be a whole number from 2 to 1,073,741,824, not 1."),

@@ -87,7 +87,7 @@ def test_what_comes_back_is_allowed(annotation: object) -> None:
         (Page[Entity], "Sync.it.items has the type `Entity`"),
         (Callable[[], int], "Sync.it has the type `Callable`"),
         (complex, "Sync.it has the type `complex`"),
-        (msgspec.Raw, "Sync.it is text that nobody checks; name the type that it holds."),
+        (msgspec.Raw, "Sync.it is text that is not checked; name the type that it holds."),
         (dict[tuple[int, int], str], "Sync.it has keys that JSON cannot carry; use text, numbers, dates, UUIDs or an "),
         (dict[bool, str], "Sync.it has keys that JSON cannot carry"),
         (dict[int | str, str], "Sync.it has keys that JSON cannot carry"),

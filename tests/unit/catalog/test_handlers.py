@@ -115,7 +115,11 @@ def crowded(job: object, run: object, more: object) -> None: ...
         (crowded, None, "takes (job: 'object', run: 'object', more: 'object') -> 'None', and is called with two"),
         (asynchronous, "thread", 'is async, and mode="thread" needs a plain `def`'),
         (asynchronous, "process", 'is async, and mode="process" needs a plain `def`'),
-        (lambda job, run: None, "process", 'is no function at the top level of its module, so mode="process" cannot'),
+        (
+            lambda job, run: None,
+            "process",
+            'is not a function at the top level of its module, so mode="process" cannot',
+        ),
     ],
 )
 def test_another_shape_is_refused_with_the_wanted_one(function: Any, mode: str | None, problem: str) -> None:
@@ -127,14 +131,14 @@ def test_another_shape_is_refused_with_the_wanted_one(function: Any, mode: str |
 
 
 def test_what_is_no_function_is_refused() -> None:
-    with pytest.raises(HandlerShape, match="is no function"):
+    with pytest.raises(HandlerShape, match="is not a function"):
         look(3)  # type: ignore[arg-type]
 
 
 def test_a_nested_function_cannot_be_imported_by_another_process() -> None:
     def nested(job: object, run: object) -> None: ...
 
-    with pytest.raises(HandlerShape, match="is no function at the top level of its module"):
+    with pytest.raises(HandlerShape, match="is not a function at the top level of its module"):
         look(nested, "process")
 
 

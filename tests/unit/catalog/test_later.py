@@ -75,8 +75,8 @@ async def test_an_event_that_is_gone_is_named_with_the_remedy(shop: Shop, gone: 
     with pytest.raises(UnknownEvent) as refused:
         await shop.Billing.__remit__.handlers[made.spec].function(made.spec.codec.build(values), run)
     assert str(refused.value) == (
-        f"billing has no event {values['event']!r} of version {values['version']} any more, which this job was to "
-        "publish; bring the class of that version back, give the class that took its place aliases=, or delete the job."
+        f"billing no longer has an event {values['event']!r} of version {values['version']}, which this job was to "
+        "publish; restore the class of that version, give the class that replaced it aliases=, or delete the job."
     )
     assert run.published == []
 

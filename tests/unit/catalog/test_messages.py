@@ -158,8 +158,8 @@ def test_a_message_is_final() -> None:
             more: int = 0
 
     assert str(refused.value) == (
-        "test_a_message_is_final.<locals>.Again inherits from SyncInvoice, which is a message itself; put what they "
-        "share into a class with abstract=True."
+        "test_a_message_is_final.<locals>.Again inherits from SyncInvoice, which is a message itself; put their "
+        "common fields into a class with abstract=True."
     )
 
 
@@ -175,14 +175,14 @@ def test_a_plain_mixin_is_refused() -> None:
 
 @pytest.mark.parametrize("owner", [int, "Billing", Domain, D])
 def test_the_owner_must_be_a_domain_that_exists(owner: Any) -> None:
-    with pytest.raises(CatalogError, match=r"does not say which domain owns it; inherit from Job\[YourDomain\]"):
+    with pytest.raises(CatalogError, match=r"does not declare its owner; inherit from Job\[YourDomain\]"):
 
         class Lost(Job[owner]):  # type: ignore[valid-type]
             n: int
 
 
 def test_an_owner_must_be_said() -> None:
-    with pytest.raises(CatalogError, match="does not say which domain owns it"):
+    with pytest.raises(CatalogError, match="does not declare its owner"):
 
         class Lost(Job):  # type: ignore[type-arg]
             n: int
@@ -204,15 +204,15 @@ def test_a_misspelled_option_is_named_with_the_nearest() -> None:
 @pytest.mark.parametrize(
     "options, error, reason",
     [
-        ({"name": "paid"}, CatalogError, "The name= of Bad, 'paid' is no whole name; write it with its domain"),
-        ({"name": 5}, CatalogError, "The name= of Bad, 5 is no text; write a name, in quotes."),
-        ({"aliases": (5,)}, CatalogError, "An alias of Bad, 5 is no text; write a name, in quotes."),
+        ({"name": "paid"}, CatalogError, "The name= of Bad, 'paid' is not a full name; write it with its domain"),
+        ({"name": 5}, CatalogError, "The name= of Bad, 5 is not text; write a name, in quotes."),
+        ({"aliases": (5,)}, CatalogError, "An alias of Bad, 5 is not text; write a name, in quotes."),
         ({"retry": 5}, InvalidArgument, "retry must be Retry(…), not 5."),
         ({"keep": 5}, InvalidArgument, "keep must be Keep(…), not 5."),
         ({"abstract": "no"}, InvalidArgument, "abstract must be True or False, not 'no'."),
         ({"name": "a.B"}, CatalogError, "The name= of Bad, 'a.B' is not of the form domain.lower-kebab-case"),
-        ({"aliases": "a.b"}, CatalogError, "The aliases= of Bad must be a tuple of whole names, not 'a.b'."),
-        ({"aliases": ("b",)}, CatalogError, "An alias of Bad, 'b' is no whole name"),
+        ({"aliases": "a.b"}, CatalogError, "The aliases= of Bad must be a tuple of full names, not 'a.b'."),
+        ({"aliases": ("b",)}, CatalogError, "An alias of Bad, 'b' is not a full name"),
         ({"version": 0}, InvalidArgument, "version must be a whole number from 1 to 32,767, not 0."),
         ({"queue": "invoices"}, CatalogError, "The queue= of Bad must be what billing.queue(…) returned, not 'invoi"),
         (
@@ -220,8 +220,8 @@ def test_a_misspelled_option_is_named_with_the_nearest() -> None:
             OwnershipError,
             "Bad belongs to billing, and catalog.images to another domain; declare a queue with billing.queue(…).",
         ),
-        ({"keep": Keep(count=3)}, CatalogError, "Bad has Keep(count=…), which counts a whole queue; say it on the q"),
-        ({"unscoped": True}, CatalogError, "The unscoped= of Bad must say why, as text, not True."),
+        ({"keep": Keep(count=3)}, CatalogError, "Bad has Keep(count=…), which counts a whole queue; set it on the q"),
+        ({"unscoped": True}, CatalogError, "The unscoped= of Bad must be a reason, as text, not True."),
         ({"timeout": -1}, InvalidArgument, "timeout must be over 0 seconds"),
         ({"priority": "high"}, InvalidArgument, "priority must be a whole number"),
     ],

@@ -72,7 +72,7 @@ def test_a_whole_name_has_two_parts_or_more() -> None:
     with pytest.raises(CatalogError) as refused:
         check_full("The name= of Paid,", "paid")
     assert str(refused.value) == (
-        "The name= of Paid, 'paid' is no whole name; write it with its domain, as in 'billing.paid'."
+        "The name= of Paid, 'paid' is not a full name; write it with its domain, as in 'billing.paid'."
     )
 
 

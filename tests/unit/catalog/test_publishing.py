@@ -190,8 +190,8 @@ class TenantEvent(Event[D], abstract=True):
 @pytest.mark.parametrize(
     "event, reason",
     [
-        (3, "A `int` is no event; send an instance of a class derived from Event[YourDomain]."),
-        ({"n": 1}, "A `dict` is no event; send an instance of a class derived from Event[YourDomain]."),
+        (3, "A `int` is not an event; send an instance of a class derived from Event[YourDomain]."),
+        ({"n": 1}, "A `dict` is not an event; send an instance of a class derived from Event[YourDomain]."),
         (JobDied, "JobDied is a class; send an instance of it: JobDied(…)."),
         (TenantEvent(organization_id="o"), "TenantEvent is abstract; send an instance of a class derived from it."),
     ],
@@ -206,7 +206,8 @@ async def test_an_unbound_domain_cannot_publish_either() -> None:
     shop = Shop()
     [told] = await refusals(shop, shop.billing, shop.paid)
     assert told == (
-        "billing cannot send yet: no application has taken it in. Create one with Remit(url, domains=[billing]) first."
+        "billing cannot send yet: it is not bound to an application. Create one with Remit(url, domains=[billing]) "
+        "first."
     )
     for flush in (shop.billing.flush, shop.billing.sync.flush):
         with pytest.raises(UnboundDomain):
@@ -334,7 +335,7 @@ def test_an_instant_is_given_in_utc_and_ids_as_text() -> None:
     [
         (
             {"occurred_at": datetime(2026, 1, 2)},  # noqa: DTZ001
-            "occurred_at is a datetime without a time zone; say which, as in datetime.now(UTC).",
+            "occurred_at is a datetime without a time zone; add one, as in datetime.now(UTC).",
         ),
         ({"occurred_at": 3}, "occurred_at must be a datetime, not 3."),
         ({"occurred_at": "2026-01-02T00:00:00Z"}, "occurred_at must be a datetime, not '2026-01-02T00:00:00Z'."),

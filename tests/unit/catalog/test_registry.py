@@ -340,8 +340,8 @@ def test_a_hook_into_the_death_of_nothing_is_refused_with_the_nearest() -> None:
     with pytest.raises(CatalogError) as refused:
         catalog.check_subscriptions()
     assert str(refused.value) == (
-        "billing.tell-again waits for the death of 'billing.notedd', which is no job and no subscription of billing. "
-        "Did you mean 'billing.noted'?"
+        "billing.tell-again waits for the death of 'billing.notedd', which is neither a job nor a subscription of "
+        "billing. Did you mean 'billing.noted'?"
     )
 
 
@@ -431,7 +431,7 @@ def test_a_stated_module_must_exist(package: Any) -> None:
     with pytest.raises(CatalogError) as refused:
         catalog.load_handlers()
     assert str(refused.value) == (
-        "billing says that its handlers are in 'parcel.billing.wrokers', which does not exist; correct handlers= on "
+        "billing declares its handlers in 'parcel.billing.wrokers', which does not exist; correct handlers= on "
         "the domain."
     )
 

@@ -54,7 +54,7 @@ def test_a_queue_is_declared_once() -> None:
         ("Slow Jobs", {}, CatalogError, "The queue's name 'Slow Jobs' is not lower-kebab-case in ASCII"),
         ("billing.slow", {}, CatalogError, "The queue's name 'billing.slow' is not lower-kebab-case in ASCII"),
         ("slow", {"concurrency": 0}, InvalidArgument, "concurrency must be a whole number from 1 to 10,000, not 0."),
-        (5, {}, CatalogError, "The queue's name 5 is no text; write a name, in quotes."),
+        (5, {}, CatalogError, "The queue's name 5 is not text; write a name, in quotes."),
         ("slow", {"retry": 5}, InvalidArgument, "retry must be Retry(…), not 5."),
         ("slow", {"keep": 5}, InvalidArgument, "keep must be Keep(…), not 5."),
         ("slow", {"lifo": "no"}, InvalidArgument, "lifo must be True or False, not 'no'."),

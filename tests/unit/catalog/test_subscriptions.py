@@ -199,25 +199,25 @@ def test_a_subscription_cannot_be_named_like_a_job(shop: Shop, name: str, aliase
         (
             {"ordered_by": "customer"},
             CatalogError,
-            "catalog.tell wants billing.invoice-paid ordered_by='customer', and that event promises the order of 'inv",
+            "catalog.tell wants billing.invoice-paid ordered_by='customer', and that event has the order of 'inv",
         ),
         ({"on_dead": "stop"}, InvalidArgument, "on_dead of catalog.tell must be 'block' or 'pass', not 'stop'."),
         (
             {"on_dead": "pass"},
             InvalidArgument,
             (
-                "on_dead='pass' of catalog.tell says that the next one need not wait for a dead one, and without "
-                "ordered_by none waits: add ordered_by=, or leave it out."
+                "on_dead='pass' of catalog.tell applies to deliveries behind a dead one, and without "
+                "ordered_by no delivery waits for another: add ordered_by=, or leave it out."
             ),
         ),
         ({"on_dead": None}, InvalidArgument, "on_dead of catalog.tell must be 'block' or 'pass', not None."),
         ({"stale_after": -1}, InvalidArgument, "stale_after must be 0 seconds or more, and finite, not -1."),
         ({"stale_after": math.inf}, InvalidArgument, "stale_after must be 0 seconds or more, and finite, not inf."),
         ({"stale_after": "5m"}, InvalidArgument, "stale_after must be a number of seconds or a timedelta, not '5m'."),
-        ({"inline": True}, CatalogError, "The inline= of catalog.tell must say why, as text, not True."),
-        ({"inline": " "}, CatalogError, "The inline= of catalog.tell must say why, as text, not ' '."),
+        ({"inline": True}, CatalogError, "The inline= of catalog.tell must be a reason, as text, not True."),
+        ({"inline": " "}, CatalogError, "The inline= of catalog.tell must be a reason, as text, not ' '."),
         ({"keep": Keep(count=3)}, CatalogError, "catalog.tell has Keep(count=…), which counts a whole queue"),
-        ({"keep": Keep(dead_age=3)}, CatalogError, "catalog.tell has Keep(dead_age=…), which holds for a whole queue"),
+        ({"keep": Keep(dead_age=3)}, CatalogError, "catalog.tell has Keep(dead_age=…), which applies to a whole queue"),
         ({"timeout": 0}, InvalidArgument, "timeout must be over 0 seconds"),
         ({"mode": "proces"}, InvalidArgument, "mode must be one of async, thread, process, not 'proces'."),
     ],
@@ -235,8 +235,8 @@ def test_an_event_that_promises_no_order_cannot_be_heard_in_order(shop: Shop) ->
     with pytest.raises(CatalogError) as refused:
         shop.on(InvoiceSent, ordered_by="invoice_id")
     assert str(refused.value) == (
-        "catalog.tell wants billing.invoice-sent ordered_by='invoice_id', and that event promises no order: say "
-        "ordered_by='invoice_id' on the class InvoiceSent, whose publishers must take turns for it."
+        "catalog.tell wants billing.invoice-sent ordered_by='invoice_id', and that event has no order: declare "
+        "ordered_by='invoice_id' on the class InvoiceSent, whose publishers are then serialized."
     )
 
 
@@ -421,7 +421,7 @@ def test_a_function_that_would_have_to_be_awaited_is_refused() -> None:
 
     with pytest.raises(CatalogError) as refused:
         where(large)
-    assert str(refused.value) == "The where= of billing.tell must be a plain `def`: what it says is not awaited."
+    assert str(refused.value) == "The where= of billing.tell must be a plain `def`: its result is not awaited."
 
 
 @pytest.mark.parametrize("given", ["currency", 3, [("currency", "EUR")]])

@@ -141,7 +141,7 @@ def test_the_options_of_a_subscription_are_the_same_for_all_versions(shop: Shop,
         shop.hears(shop.paid, second, **options)
     assert re.search(r"for versions 1 and 2 of billing\.invoice-paid, with another ", str(refused.value))
     assert next(iter(options)) + "=" in str(refused.value)
-    assert "say the same at both" in str(refused.value)
+    assert "use the same value in both" in str(refused.value)
 
 
 def test_another_event_is_no_version_of_the_first(shop: Shop) -> None:

@@ -14,6 +14,8 @@ import psycopg
 import pytest
 
 import remit
+import remit.client.queries
+import remit.execution.queries
 import remit.jobs.queries
 import remit.outbox.queries
 import remit.runtime.queries
@@ -25,6 +27,8 @@ from tests.servers import PostgresServer
 
 FEATURES: dict[str, ModuleType] = {
     "remit.jobs": remit.jobs.queries,
+    "remit.client": remit.client.queries,
+    "remit.execution": remit.execution.queries,
     "remit.outbox": remit.outbox.queries,
     "remit.runtime": remit.runtime.queries,
 }

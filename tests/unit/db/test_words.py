@@ -15,9 +15,10 @@ from remit.db.sqlite import SqliteStore
 from remit.db.store import Store
 from remit.db.transaction import Role, run_blocking
 from remit.errors import LeaseLost, StoreBusy, StoreError, StoreUnavailable, WrongSchema
+from remit.execution import operations as execution
+from remit.execution.model import Ended
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id, new_token
-from remit.jobs.model import Ended
 from remit.jobs.states import Completed, decide
 
 ENDED = Ended(new_id(), new_token(), 1, decide(Completed(), failures=0, attempts=3), [])
@@ -54,9 +55,9 @@ def test_a_refused_row_is_an_error_of_the_store_with_its_cause(store: Store) -> 
 def test_a_lost_lease_is_called_that_in_every_way_to_run(store: Store) -> None:
     database = store.blocking(Role.HANDLER)
     with pytest.raises(LeaseLost):
-        database.run(lambda tx: jobs.complete(tx, ENDED, worker=ENDED.id, stamp=new_token()))
+        database.run(lambda tx: execution.complete(tx, ENDED, worker=ENDED.id, stamp=new_token()))
     with pytest.raises(LeaseLost), database.session() as session:
-        run_blocking(jobs.complete(session, ENDED, worker=ENDED.id, stamp=new_token()))
+        run_blocking(execution.complete(session, ENDED, worker=ENDED.id, stamp=new_token()))
     database.close()
 
 

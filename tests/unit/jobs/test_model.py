@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remit.jobs.model import Claim, JobRecord, micros, moment
+from remit.execution.model import Claim
+from remit.jobs.model import JobRecord, micros, moment
 from remit.jobs.states import State
 
 NAMES = [field.name for field in fields(JobRecord) if field.name not in ("errors", "logs")]

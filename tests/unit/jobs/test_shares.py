@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remit.jobs.shares import LAST_PRIORITY, by_priority, even
+from remit.execution.shares import LAST_PRIORITY, by_priority, even
 
 lines = st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=12, unique=True)
 priorities = st.integers(-32_768, LAST_PRIORITY)

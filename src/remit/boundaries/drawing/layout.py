@@ -79,7 +79,7 @@ class Layout:
 
 
 def lay_out(drawn: Map) -> Layout:
-    """Give every domain its place, and every event its ways; the same map is always laid out alike."""
+    """Return every domain its place, and every event its ways; the same map is always laid out alike."""
     columns = _columns(drawn)
     boxes = {box.domain.name: box for column in columns for box in column}
     drawn_events = {event.name for box in boxes.values() for event in box.domain.events}
@@ -142,7 +142,7 @@ class _Gutter:
     tracks: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def place(self, x: int, heights: dict[str, int]) -> int:
-        """Give each track its place, in an order with few crossings; answer where the gutter ends."""
+        """Return each track its place, in an order with few crossings; answer where the gutter ends."""
         leaving = sorted(self.leaving, key=lambda event: (heights.get(event, 0) * _sign(self.leaving[event]), event))
         coming = sorted(self.coming)
         x += _EDGE

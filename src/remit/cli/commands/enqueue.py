@@ -40,7 +40,7 @@ def enqueue(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Send one job: NAME is its whole name, PAYLOAD a JSON object of its fields, @FILE, or @- for standard
+    """Send one job: NAME is its full name, PAYLOAD a JSON object of its fields, @FILE, or @- for standard
     input.
 
     The payload is checked as in Python. The id of the job is written to standard output.

@@ -77,7 +77,7 @@ def show(*ids: EventIds, app: AppPath = None, json: AsJson = False) -> int:
 
 @group.command(usage="Usage: remit events retry [APP] ID... [OPTIONS]")
 def retry(*ids: EventIds, app: AppPath = None, json: AsJson = False) -> int:
-    """Give events that the relay failed on, or gave up, to the relay again."""
+    """Return events that the relay failed on, or gave up, to the relay again."""
 
     def act(face: SyncRemit, id: str) -> EventRecord:
         face.events.retry(id)

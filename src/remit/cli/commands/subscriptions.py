@@ -22,7 +22,7 @@ group = App(name="subscriptions", help="List subscriptions, show one, retire one
 
 UNDER_WAY = ("scheduled", "ready", "running")
 
-Names = Annotated[str, Parameter(name="NAME", help="The whole name, e.g. catalog.unlock-downloads.")]
+Names = Annotated[str, Parameter(name="NAME", help="The full name, e.g. catalog.unlock-downloads.")]
 
 
 @group.command(name="list", usage="Usage: remit subscriptions list [APP] [OPTIONS]")

@@ -38,7 +38,7 @@ FROM here;
 -- name: publish_one
 -- The same for one event, in plain parameters: a caller's transaction pays for no JSON and for no planning, as long as
 -- nothing here makes the general plan look dearer than one for these very parameters. No row comes back where the id is
--- there already, either; `stored_events` tells the two apart. Without a lane the lock is not called: it is strict.
+-- there already, either; `stored` tells the two apart. Without a lane the lock is not called: it is strict.
 WITH here AS MATERIALIZED (
     SELECT remit.clock(:now::bigint) AS now
     FROM remit.meta, (SELECT pg_advisory_xact_lock(:lane::bigint) IS NULL OFFSET 0) AS turn (taken)
@@ -57,6 +57,14 @@ FROM here
 ON CONFLICT (id) DO NOTHING
 RETURNING CASE WHEN NOT pg_try_advisory_xact_lock_shared(:gate::bigint)
     THEN pg_notify(:channel::text, 'events') END IS NOT NULL;
+
+-- name: stored
+-- The events that have some ids already. One row at the least, and none from a store that is not the one that is meant.
+SELECT event.id::text, event.name, event.payload
+FROM remit.meta
+LEFT JOIN remit.event
+    ON event.id = ANY (ARRAY(SELECT value::uuid FROM json_array_elements_text(:ids::text::json) AS id (value)))
+WHERE store = coalesce(:store::text::uuid, store);
 
 -- name: dispatch
 -- Takes a batch of events, or some of them by name, and makes the deliveries of each: a job for every subscription that

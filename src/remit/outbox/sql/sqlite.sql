@@ -21,7 +21,7 @@ ON CONFLICT (id) DO NOTHING;
 SELECT changes(), 1 FROM remit_meta WHERE store = :store;
 
 -- name: publish_one
--- The same for one event, in plain parameters. No row comes back where the id is there already, either; `stored_events`
+-- The same for one event, in plain parameters. No row comes back where the id is there already, either; `stored`
 -- tells the two apart.
 INSERT INTO remit_event (
     id, lane, due_at, published_at, occurred_at, correlation, causation, hops, version, domain, name, encoding,
@@ -34,6 +34,12 @@ FROM remit_meta
 WHERE store = :store
 ON CONFLICT (id) DO NOTHING
 RETURNING 1;
+
+-- name: stored
+-- The events that have some ids already. One row at the least, and none from a store that is not the one that is meant.
+SELECT event.id, event.name, event.payload
+FROM remit_meta LEFT JOIN remit_event AS event ON event.id IN (SELECT value FROM json_each(:ids))
+WHERE store = coalesce(:store, store);
 
 -- name: dispatch
 -- Takes a batch of events, or some of them by name, and makes the deliveries of each: a job for every subscription that

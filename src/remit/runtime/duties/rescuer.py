@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from remit.db.transaction import Database
-from remit.jobs import operations as jobs
+from remit.execution import operations as execution
 from remit.jobs.ids import new_token
 from remit.runtime import operations
 from remit.runtime.duties.leader import Leader, LeaderDuty
@@ -56,7 +56,7 @@ class Rescuer(LeaderDuty):
         return await self.ask(lambda tx: operations.declare_dead(tx, worker, beat=beat))
 
     async def _sweep(self) -> int:
-        rescued = await self.ask(lambda tx: jobs.rescue(tx, token=new_token(), limit=BATCH))
+        rescued = await self.ask(lambda tx: execution.rescue(tx, token=new_token(), limit=BATCH))
         for job in rescued:
             self._telemetry.rescued(job.name, job.id, job.state, job.worker, job.charged)
         self._settlement.moved(job.state for job in rescued)

@@ -37,7 +37,7 @@ from remit.db.opening import open_store
 from remit.db.store import Store
 from remit.db.transaction import BlockingDatabase, Role
 from remit.errors import CatalogError
-from remit.jobs.model import Claim
+from remit.execution.model import Claim
 from remit.jobs.states import Completed, Outcome
 from remit.runtime import signals
 from remit.runtime.handlers import django, logcontext

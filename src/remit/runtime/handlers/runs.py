@@ -41,15 +41,16 @@ from remit.db.handles import is_blocking
 from remit.db.store import Capability, Store
 from remit.db.transaction import BlockingDatabase, Database, Session, Transaction, run_blocking
 from remit.errors import IdTaken, InvalidTransition, LeaseLost, UnsupportedHandle
-from remit.jobs import operations
+from remit.execution import operations as execution
+from remit.execution.model import Claim, Ended
+from remit.execution.settlement import settle
 from remit.jobs.ids import new_id, new_token
-from remit.jobs.model import Claim, Ended, moment
+from remit.jobs.model import moment
 from remit.jobs.rows import row
 from remit.jobs.signals import Cancelled
 from remit.jobs.states import Completed, Outcome
 from remit.outbox.rows import event_row
 from remit.runtime.handlers.gate import Gate
-from remit.runtime.handlers.settle import settle
 from remit.telemetry import Telemetry, own_logger
 
 LONG_TRANSACTION = 1.0
@@ -191,7 +192,7 @@ class LiveRun(Run[Any]):
             return
         ended = self._completing(result)
         await self._services.database().run(
-            lambda own: operations.complete(own, ended, worker=self.worker, stamp=self.stamp)
+            lambda own: execution.complete(own, ended, worker=self.worker, stamp=self.stamp)
         )
         self.completion = Completion.COMMITTED
 
@@ -204,7 +205,7 @@ class LiveRun(Run[Any]):
                 yield session
                 ended = self._completing(self.result)
                 self.completion = Completion.PROVISIONAL
-                await operations.complete(session, ended, worker=self.worker, stamp=self.stamp)
+                await execution.complete(session, ended, worker=self.worker, stamp=self.stamp)
             self.completion = Completion.COMMITTED
         finally:
             self._watch_length(begun)
@@ -296,10 +297,10 @@ class LiveRun(Run[Any]):
         try:
             ended = self._completing(result)
             self.completion = Completion.PROVISIONAL
-            await operations.complete(transaction, ended, worker=self.worker, stamp=self.stamp)
+            await execution.complete(transaction, ended, worker=self.worker, stamp=self.stamp)
         except (LeaseLost, IdTaken):
             with suppress(Exception):  # the refusal is an error of the server
-                await operations.refuse(transaction, self.job_id)
+                await execution.refuse(transaction, self.job_id)
             raise
 
     def _completing(self, result: object) -> Ended:
@@ -370,7 +371,7 @@ class _SyncRun(SyncRun):
             run_blocking(run._complete_on(transaction, result))
             return
         ended = run._completing(result)
-        self._services.blocking().run(lambda own: operations.complete(own, ended, worker=run.worker, stamp=run.stamp))
+        self._services.blocking().run(lambda own: execution.complete(own, ended, worker=run.worker, stamp=run.stamp))
         run.completion = Completion.COMMITTED
 
     @contextmanager
@@ -383,7 +384,7 @@ class _SyncRun(SyncRun):
                 yield _SyncTransaction(session)
                 ended = run._completing(run.result)
                 run.completion = Completion.PROVISIONAL
-                run_blocking(operations.complete(session, ended, worker=run.worker, stamp=run.stamp))
+                run_blocking(execution.complete(session, ended, worker=run.worker, stamp=run.stamp))
             run.completion = Completion.COMMITTED
         finally:
             run._watch_length(begun)

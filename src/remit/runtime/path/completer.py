@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from remit.db.transaction import Database, Role, Transaction
 from remit.errors import IdTaken, RemitError, StoreBusy, StoreError, StoreUnavailable
-from remit.jobs import operations
+from remit.execution import operations as execution
+from remit.execution.model import Ended, Landed
 from remit.jobs.ids import new_token
-from remit.jobs.model import Ended, Landed
 from remit.jobs.states import Failure, GaveUp, State, decide
 from remit.runtime.handlers.outcomes import describe
 from remit.runtime.loop import StoreLoop
@@ -99,7 +99,7 @@ class Completer(StoreLoop):
         def write(tx: Transaction) -> Coroutine[Any, Any, list[Landed]]:
             nonlocal tries
             tries += 1
-            return operations.finish(tx, batch, worker=ledger.worker, stamp=stamp)
+            return execution.finish(tx, batch, worker=ledger.worker, stamp=stamp)
 
         try:
             landed = await self.ask(write, atomic=any(ended.has_own_ids for ended in batch))
@@ -127,7 +127,7 @@ class Completer(StoreLoop):
 
     async def _is_written(self, ended: Ended) -> bool:
         """Whether the job's row was written by one of the tries whose answer was lost."""
-        _, token = await self.ask(lambda tx: operations.probe(tx, ended.id))
+        _, token = await self.ask(lambda tx: execution.probe(tx, ended.id))
         return token in self._unheard
 
     async def _bisect(self, batch: list[Ended], ledger: Ledger, error: RemitError) -> None:

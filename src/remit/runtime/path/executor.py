@@ -26,8 +26,9 @@ from remit.codec import ENCODING, decode
 from remit.db import forks
 from remit.db.transaction import Database
 from remit.errors import StoreBusy, StoreUnavailable, UndecodablePayload
-from remit.jobs import operations
-from remit.jobs.model import Claim
+from remit.execution import operations as execution
+from remit.execution.model import Claim
+from remit.execution.settlement import settle
 from remit.jobs.states import Completed, Failed, Failure, GaveUp, Interrupted, Outcome, Skipped, State
 from remit.runtime.handlers import stacks
 from remit.runtime.handlers.hooks import Hooks, around, around_blocking
@@ -36,7 +37,6 @@ from remit.runtime.handlers.outcomes import describe, outcome_of, storable, time
 from remit.runtime.handlers.processes import ProcessPool
 from remit.runtime.handlers.returned import PLAIN, finished, finished_in_thread
 from remit.runtime.handlers.runs import Completion, Interruption, LiveRun, Services
-from remit.runtime.handlers.settle import settle
 from remit.runtime.handlers.threads import Raised, ThreadPool
 from remit.runtime.path.completer import Completer
 from remit.runtime.path.ledger import Claims, Ledger
@@ -230,7 +230,7 @@ class Executor:
         while not ledger.fenced:
             try:
                 if await self._database.run(
-                    lambda tx: operations.start_suspect(tx, claim.id, token=claim.token), atomic=False
+                    lambda tx: execution.start_suspect(tx, claim.id, token=claim.token), atomic=False
                 ):
                     return True
                 self._telemetry.lease_lost(claim.name, claim.id)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from remit.execution.model import Claim
 from remit.jobs.ids import new_id, new_token
-from remit.jobs.model import Claim
 
 MOST_HELD = 5_000
 """Claimed jobs and unwritten outcomes of one worker, beyond which it claims no more."""

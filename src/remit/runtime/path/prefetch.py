@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from remit.jobs.model import Claim
+from remit.execution.model import Claim
 
 MOST_AHEAD = 1000
 HORIZON = 0.05

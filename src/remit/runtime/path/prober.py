@@ -10,7 +10,7 @@ import asyncio
 
 from remit.db.transaction import Database
 from remit.errors import StoreBusy, StoreUnavailable
-from remit.jobs import operations
+from remit.execution import operations as execution
 from remit.jobs.states import Completed, Failed, Failure, Outcome, State
 from remit.runtime.handlers.runs import LiveRun
 from remit.runtime.path.completer import Completer
@@ -78,7 +78,7 @@ class Prober:
         """Most have landed when their run ends: that needs no lock. What has not may be in a transaction that is open:
         a row pinned on PostgreSQL; on SQLite, a writer for whom an atomic probe waits.
         """
-        found, token = await self._database.run(lambda tx: operations.probe(tx, run.job_id), atomic=False)
+        found, token = await self._database.run(lambda tx: execution.probe(tx, run.job_id), atomic=False)
         if token == run.stamp:
             return found, token
-        return await self._database.run(lambda tx: operations.probe(tx, run.job_id))
+        return await self._database.run(lambda tx: execution.probe(tx, run.job_id))

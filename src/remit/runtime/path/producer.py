@@ -10,9 +10,9 @@ from remit.catalog.policies import LAST_PRIORITY
 from remit.db import fallbacks
 from remit.db.store import JOBS, Capability, Store
 from remit.db.transaction import Database, Role, Transaction
-from remit.jobs import operations
-from remit.jobs.model import Allotment, Claim
-from remit.jobs.shares import by_priority, even
+from remit.execution import operations as execution
+from remit.execution.model import Allotment, Claim
+from remit.execution.shares import by_priority, even
 from remit.runtime.loop import Signal
 from remit.runtime.path.executor import Executor
 from remit.runtime.path.ledger import Claims, Ledger
@@ -108,7 +108,7 @@ class Producer(Poller):
         reply = _Reply()
         await self._allot(tx, reply, rooms, in_vain, suspects=suspects)
         if reply.allotments:
-            reply.claims, reply.expired = await operations.claim(
+            reply.claims, reply.expired = await execution.claim(
                 tx, reply.allotments, worker=worker, token=token, suspects=suspects
             )
         return reply
@@ -126,7 +126,7 @@ class Producer(Poller):
                 reply.allotments += even(name, lines, room)
         if look:
             wanted = [(line, name) for name in look for line in self._prefetches[name].lines]
-            heads = await operations.heads(tx, wanted, suspects=suspects)
+            heads = await execution.heads(tx, wanted, suspects=suspects)
             for name in look:
                 own = {
                     line: LAST_PRIORITY if in_vain[line] else heads[line]

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from remit.db.transaction import Database, Role
+from remit.execution import operations as execution
+from remit.execution.model import Ended
+from remit.execution.settlement import stray
 from remit.jobs import operations
 from remit.jobs.ids import new_token
-from remit.jobs.model import Ended
 from remit.runtime.handlers.runs import LiveRun
-from remit.runtime.handlers.settle import stray
 from remit.runtime.loop import StoreLoop
 from remit.runtime.path.ledger import Claims, Ledger
 from remit.runtime.path.settlement import Settlement
@@ -47,7 +48,7 @@ class Reconciler(StoreLoop):
 
     async def turn(self) -> float:
         ledger = self._claims.ledger
-        rows = await self.ask(lambda tx: operations.held(tx, worker=ledger.worker))
+        rows = await self.ask(lambda tx: execution.held(tx, worker=ledger.worker))
         strays: list[Ended] = []
         for id, token, failures, asked in rows:
             if not ledger.knows(id, token):
@@ -62,7 +63,7 @@ class Reconciler(StoreLoop):
         return self._interval
 
     async def _give_back(self, strays: list[Ended], ledger: Ledger) -> None:
-        given = await self.ask(lambda tx: operations.finish(tx, strays, worker=ledger.worker, stamp=new_token()))
+        given = await self.ask(lambda tx: execution.finish(tx, strays, worker=ledger.worker, stamp=new_token()))
         states = {one.id: one.state for one in given}
         for ended in strays:
             if ended.id in states:  # else a run of ours wrote its outcome after we had looked

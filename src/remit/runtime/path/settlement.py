@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from remit.jobs.model import Ended
+from remit.execution.model import Ended
 from remit.jobs.states import State
 from remit.outbox.model import Lane
 from remit.runtime.path.ledger import Claims

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from remit.catalog.policies import LAST_PRIORITY
-from remit.jobs.model import Allotment
+from remit.execution.model import Allotment
 
 
 def even(queue: str, lines: Sequence[int], room: int) -> list[Allotment]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from remit.catalog import Subscription, Work
 from remit.codec import decode
-from remit.jobs.model import Claim, Ended
+from remit.execution.model import Claim, Ended
 from remit.jobs.states import Completed, Interrupted, Outcome, decide
 from remit.outbox.model import Lane
 
