@@ -94,7 +94,7 @@ class ModelWakeup:
 
     table: Table
     notify: Notify
-    settled: bool = False
+    armed: bool = False
 
     async def arm(self) -> float:
         await self.table.delay()
