@@ -12,7 +12,6 @@ worker that cannot get the gate looks again and again, ever less often, up to `S
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import time
@@ -25,9 +24,7 @@ from psycopg import AsyncConnection
 from remit.db import fallbacks
 from remit.db.postgres.connection import StatementContext
 from remit.db.store import ANYTHING, Notify
-from remit.telemetry import one_line
-
-log = logging.getLogger("remit.wakeup")
+from remit.telemetry import WakeupTelemetry
 
 FASTEST, SLOWEST, SLOWING = 0.003, 0.05, 1.25
 """Seconds between two looks of a worker that may not sleep, and how they grow."""
@@ -46,8 +43,9 @@ class ListeningWakeup:
         self._connect = connect
         self._context = context
         self._notify = notify
+        self._telemetry = WakeupTelemetry()
         self._connection: AsyncConnection[Any] | None = None
-        self._armed: int | None = None
+        self._read_from: int | None = None
         self._asleep = False
         self._interval = FASTEST
         self._failures = 0
@@ -60,15 +58,15 @@ class ListeningWakeup:
             return SLOWEST
         try:
             connection = await self._listening()
-            self._disarm()
+            self._read_no_more()
             self._asleep = await self._ask(connection, b"SELECT pg_try_advisory_lock(%s)", self._context.gate)
-            self._arm(connection)
+            self._read_on(connection)
         except (psycopg.Error, OSError, TimeoutError) as error:
             await self._drop()
             self._failed(error)
             return SLOWEST
         if self._failures:
-            log.info("listening for new jobs again")
+            self._telemetry.listens_again()
             self._failures = 0
         if self._asleep:
             return fallbacks.WAKEUP
@@ -81,9 +79,9 @@ class ListeningWakeup:
             return
         self._asleep = False
         try:
-            self._disarm()
+            self._read_no_more()
             await self._ask(self._connection, b"SELECT pg_advisory_unlock(%s)", self._context.gate)
-            self._arm(self._connection)
+            self._read_on(self._connection)
         except (psycopg.Error, OSError) as error:
             await self._drop()  # with the session, the server drops the lock
             self._failed(error)
@@ -113,19 +111,19 @@ class ListeningWakeup:
 
     def _failed(self, error: Exception) -> None:
         if not self._failures:
-            log.warning("cannot listen for new jobs, looking for them instead: %s", one_line(error))
+            self._telemetry.polls(error)
         self._again_at = time.monotonic() + min(FIRST_PAUSE * 2**self._failures, LAST_PAUSE)
         self._failures = min(self._failures + 1, 10)
 
-    def _arm(self, connection: AsyncConnection[Any]) -> None:
+    def _read_on(self, connection: AsyncConnection[Any]) -> None:
         """Between statements nobody reads the socket: read it whenever something arrives."""
-        self._armed = connection.fileno()
-        asyncio.get_running_loop().add_reader(self._armed, self._read, connection)
+        self._read_from = connection.fileno()
+        asyncio.get_running_loop().add_reader(self._read_from, self._read, connection)
 
-    def _disarm(self) -> None:
-        if self._armed is not None:
-            asyncio.get_running_loop().remove_reader(self._armed)
-            self._armed = None
+    def _read_no_more(self) -> None:
+        if self._read_from is not None:
+            asyncio.get_running_loop().remove_reader(self._read_from)
+            self._read_from = None
 
     def _read(self, connection: AsyncConnection[Any]) -> None:
         try:
@@ -135,14 +133,14 @@ class ListeningWakeup:
                 heard.add(notice.extra.decode())
         except psycopg.Error:
             heard = {ANYTHING}  # the session is gone: wake up, and listen on a new one
-            self._disarm()
+            self._read_no_more()
             self._asleep = False
             connection.pgconn.finish()
         for news in heard:
             self._notify(news)
 
     async def _drop(self) -> None:
-        self._disarm()
+        self._read_no_more()
         self._asleep = False
         connection, self._connection = self._connection, None
         if connection is not None:
