@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+# Half of a test is waiting for processes and servers, so there are two of them for each core.
+TESTS_AT_ONCE ?= $(shell $(PYTHON) -c 'import os; print(min(8, 2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4))')
 
 # A cache of its own where there is no usable home; uv's own place otherwise.
 ifeq ($(shell test -n "$$HOME" && test -w "$$HOME" && echo yes),)
@@ -45,7 +47,7 @@ demo: setup  ## the shop: everything remit does, with real processes (DATABASE_U
 	@PYTHONPATH=examples:. $(BIN)/python -m shop.demo
 
 test: setup  ## the tests, in parallel (ARGS="tests/servers -k proxy")
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal -m "not soak" $(ARGS)
+	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist worksteal -m "not soak" $(ARGS)
 
 check: setup  ## style, types, layers
 	$(BIN)/ruff check

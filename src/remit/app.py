@@ -111,7 +111,10 @@ class Remit:
         ambient: Sequence[Ambient] = (),
         boundaries: Boundaries | None = None,
     ) -> None:
-        url = url or os.environ.get("REMIT_DATABASE_URL")
+        environment = os.environ.get("REMIT_DATABASE_URL")
+        self.ignores_environment = bool(url and environment and url != environment)
+        """Whether the database is named in code although `REMIT_DATABASE_URL` names another one."""
+        url = url or environment
         if not url:
             raise ConfigurationError("no database: pass a URL to Remit(…), or set REMIT_DATABASE_URL")
         settings = WorkerSettings(log=(stated("outbox", outbox, Outbox) or Outbox()).resolve())
@@ -377,12 +380,9 @@ class SyncRemit:
 
         Raises `RunningLoop` where an event loop runs, and what `drain` of the application raises.
         """
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            asyncio.run(self._app.drain())
-            return
-        raise RunningLoop("app.sync.drain() cannot run inside an event loop: write `await app.drain()`")
+        if _in_event_loop():
+            raise RunningLoop("app.sync.drain() cannot run inside an event loop: write `await app.drain()`")
+        asyncio.run(self._app.drain())
 
 
 class _Connections:
@@ -467,3 +467,11 @@ class _Runs:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -200,7 +200,7 @@ class Telemetry:
 
     def rescued(self, name: str, id: str, state: str, worker: str, crashed: bool) -> None:
         self.counts["rescued"] += 1
-        why = "crashed it, as a suspect" if crashed else "is gone"
+        why = "died while it ran this job alone; this costs an attempt" if crashed else "is gone; this costs no attempt"
         log.warning(
             "job rescued, now %s: %s %s: its worker %s %s", state, name, id, worker, why,
             extra=fields(job=name, job_id=id, state=state, worker=worker, charged=crashed),
@@ -218,7 +218,8 @@ class Telemetry:
         )  # fmt: skip
 
     def interrupting(self, count: int) -> None:
-        log.warning("interrupting %d runs that did not end in time", count, extra=fields(count=count))
+        runs = "1 run" if count == 1 else f"{count} runs"
+        log.warning("interrupting %s that did not end before the stop", runs, extra=fields(count=count))
 
     def log_lost(self, error: BaseException) -> None:
         text = one_line(error)

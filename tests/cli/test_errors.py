@@ -92,6 +92,19 @@ def test_what_is_no_id_is_told_as_such(depot: Depot, remit: Command) -> None:
         assert result.err.startswith(f"error: '123' is no id of {kind}: copy one from `remit {noun} list` [")
 
 
+def test_a_url_in_code_that_hides_the_one_of_the_environment_is_reported(
+    remit: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "hidden.py").write_text("from remit import Remit\napp = Remit('sqlite:///own.db', domains=[])\n")
+    monkeypatch.setenv("REMIT_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nowhere")
+    result = remit("migrate", "hidden:app")
+    assert result.status == 0
+    assert result.err.startswith("warning: hidden:app names its database in code, so REMIT_DATABASE_URL has no effect")
+    (tmp_path / "plain.py").write_text("from remit import Remit\napp = Remit('sqlite:///own.db', domains=[])\n")
+    monkeypatch.setenv("REMIT_DATABASE_URL", "sqlite:///own.db")
+    assert remit("migrate", "plain:app").err == ""
+
+
 def test_a_database_that_is_away(remit: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REMIT_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nowhere")
     result = remit("jobs", "list", "depot.app:make_app")

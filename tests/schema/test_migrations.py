@@ -200,7 +200,7 @@ def test_a_store_ahead_of_this_release_is_refused_and_left_alone(store_url: str)
 
 def test_a_server_is_migrated_by_a_person(postgres_url: str) -> None:
     store = open_store(postgres_url)
-    with pytest.raises(WrongSchema, match="has no schema of remit: run `remit migrate`"):
+    with pytest.raises(WrongSchema, match="has no tables of remit: run `remit migrate`"):
         schema.check(store)
     assert store.schema_version() is None
 

@@ -10,6 +10,7 @@ from types import ModuleType
 
 from remit.app import Remit
 from remit.cli.exits import UsageError
+from remit.cli.output import say
 from remit.errors import nearest
 
 DEFAULT_ATTRIBUTE = "app"
@@ -32,6 +33,12 @@ def load(path: str) -> Remit:
         found = _make(found, path)
     if not isinstance(found, Remit):
         raise UsageError(f"{path} is {_kind(found)}, not a Remit.{_others(module)}")
+    if found.ignores_environment:
+        say(
+            f"warning: {path} names its database in code, so REMIT_DATABASE_URL has no effect: "
+            f"{found.store.describe()} is used. Write Remit(domains=[…]) to read the variable.",
+            stderr=True,
+        )
     return found
 
 

@@ -25,6 +25,8 @@ def open_store(url: str, *, schema: str = "remit", pooler: bool = False, now: in
         )
     if "://" not in url or scheme not in _SCHEMES:
         hint = " The `://` is missing." if scheme in _SCHEMES else nearest(scheme, _SCHEMES)
+        if hint and "://" in url:
+            hint = f" The scheme {scheme!r} is unknown.{hint}"
         named = url.partition("?")[0].rpartition("@")[2]
         raise ConfigurationError(
             f"{named!r} is no database URL that remit knows: use sqlite:///file.db or "

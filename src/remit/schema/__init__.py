@@ -13,7 +13,7 @@ from importlib.resources import files
 
 from remit.db.statements import Dialect, in_schema
 from remit.db.store import Capability, MigrationTarget, Store
-from remit.errors import WrongSchema
+from remit.errors import StoreBusy, WrongSchema
 
 _FILE = re.compile(r"(\d{4})_(\w+)\.sql")
 
@@ -82,9 +82,15 @@ def check(store: Store) -> None:
             "upgrade remit in this process"
         )
     if Capability.EXPLICIT_MIGRATION not in store.capabilities:
-        migrate(store)
+        try:
+            migrate(store)
+        except StoreBusy as error:
+            raise StoreBusy(
+                f"{store.describe()} must be migrated at its first use, and another transaction holds its write lock: "
+                "run `remit migrate` before, or use the application once outside that transaction"
+            ) from error
         return
-    state = "has no schema of remit" if found is None else f"has schema version {found}, this release needs {needed}"
+    state = "has no tables of remit" if found is None else f"has schema version {found}, this release needs {needed}"
     raise WrongSchema(f"{store.describe()} {state}: run `remit migrate`")
 
 

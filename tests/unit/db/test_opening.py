@@ -107,6 +107,7 @@ def test_a_pooler_takes_away_what_needs_a_session() -> None:
     "url, words",
     [
         ("mysql://ada:secret@db.example/shop", "^'db.example/shop' is no database URL that remit knows"),
+        ("postgers://h/shop", "The scheme 'postgers' is unknown. Did you mean 'postgres'"),
         ("mysql://ada:p@secret@db.example/shop", "^'db.example/shop' is no database URL"),
         ("sqlit:///shop.db", "Did you mean 'sqlite'"),
         ("postgres", "^'postgres' is no database URL .*database. The `://` is missing.$"),
