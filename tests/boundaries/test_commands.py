@@ -129,7 +129,7 @@ def test_the_baseline_only_shrinks(remit: Remit, tmp_path: Path) -> None:
     assert result.out.count("layer-order") == 1
     result = remit("check", BAZAAR, *options, "write")  # and cannot be written into it
     assert result.status == 5
-    assert "which only shrinks: mend them, or remove the file" in result.out
+    assert "which can only shrink: fix them, or remove the file" in result.out
     assert json.loads(file.read_text()) == document
 
     document = json.loads(whole)

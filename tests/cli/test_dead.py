@@ -88,7 +88,7 @@ def test_replay_without_anybody_to_ask_is_refused(
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     result = remit("dead", "replay")
     assert result.status == 2
-    assert "There is nobody to ask here: pass --yes, or look first with --dry-run [usage]" in result.err
+    assert "There is no terminal to ask on: pass --yes, or look first with --dry-run [usage]" in result.err
 
 
 def test_ids_and_filters_do_not_mix(depot: Depot, remit: Command) -> None:
@@ -119,7 +119,7 @@ def test_replay_in_flight_without_a_worker_says_so(
     monkeypatch.setattr("remit.client.faces.time.sleep", sleep)
     result = remit("dead", "replay", "--in-flight", "2", "--yes")
     assert result.status == 130
-    assert result.err == "warning: no worker is there to run them: --in-flight waits for one\n"
+    assert result.err == "warning: no worker is running: --in-flight waits for one\n"
     states = {job["id"]: job["state"] for job in remit("jobs", "list", "--job", "depot.lose", "--json").json["jobs"]}
     assert [states[id] for id in letters] == ["ready", "ready", "dead"]
 

@@ -32,7 +32,7 @@ def test_the_application_may_stand_first_and_the_payload_on_standard_input(
 def test_an_id_of_ones_own_sends_once(depot: Depot, remit: Command) -> None:
     id = str(uuid.uuid4())
     assert remit("enqueue", "depot.pack", "--id", id).out == f"{id} depot.pack\n"
-    assert remit("enqueue", "depot.pack", "--id", id).out == f"{id} depot.pack was there already: it is a duplicate\n"
+    assert remit("enqueue", "depot.pack", "--id", id).out == f"{id} depot.pack already existed: it is a duplicate\n"
     assert len(depot.states()) == 1
 
 
@@ -47,7 +47,7 @@ def test_an_id_of_ones_own_sends_once(depot: Depot, remit: Command) -> None:
         (("depot.pack", "[1]"), "the payload is list: write a JSON object"),
         (("depot.lose", "{}"), "number"),
         (("depot.pack", '{"number": "many"}'), "number"),
-        (("depot.pack", "--at", "soon"), "--at 'soon' is no moment"),
+        (("depot.pack", "--at", "soon"), "--at 'soon' is not a time"),
     ],
 )
 def test_what_cannot_be_sent_is_an_error_that_names_it(

@@ -96,7 +96,7 @@ def test_show_tells_what_came_of_each_delivery(each_ships: dict[str, str], remit
     "which, words",
     [
         ("pending", "none yet: it waits for the relay, which is part of every worker"),
-        ("dead", "none: the relay gave it up; `remit events retry` gives it to the relay again"),
+        ("dead", "none: the relay gave it up; `remit events retry` returns it to the relay"),
         ("fog", "none: no subscription wanted it"),
     ],
 )
@@ -162,7 +162,9 @@ def test_replay_delivers_what_a_subscription_has_not_had(
     )
     result = remit("events", "replay", "--to", "customs.weigh", "--since", "1h")
     assert result.out == "3 deliveries made for customs.weigh\n"
-    assert result.err == ("warning: customs.weigh is declared no more: what it gets waits until its handler is back\n")
+    assert result.err == (
+        "warning: customs.weigh is no longer declared: its deliveries wait until its handler is restored\n"
+    )
     again = remit("events", "replay", "--to", "customs.weigh", "--rate", "1000", "--json").json
     assert again == {"subscription": "customs.weigh", "deliveries": 0}
 
@@ -188,7 +190,7 @@ def test_replay_to_one_that_was_retired_is_refused(harbour: Harbour, remit: Comm
     result = remit("events", "replay", "--to", "customs.inspect")
     assert result.status == 3
     assert result.err == (
-        "error: customs.inspect was retired, and gets nothing: `remit migrate` brings it back [unknown-subscription]\n"
+        "error: customs.inspect was retired, and gets no events: `remit migrate` restores it [unknown-subscription]\n"
     )
 
 
@@ -198,4 +200,4 @@ def test_replay_to_nobody_names_the_nearest(harbour: Harbour, remit: Command) ->
     assert "Did you mean 'customs.inspect'? [unknown-subscription]" in result.err
     assert remit("events", "replay").status == 2
     result = remit("events", "replay", "--to", "customs.inspect", "--since", "yesterday")
-    assert (result.status, "--since 'yesterday' is no moment: write an age" in result.err) == (2, True)
+    assert (result.status, "--since 'yesterday' is not a time: write an age" in result.err) == (2, True)

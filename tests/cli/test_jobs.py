@@ -128,7 +128,7 @@ def test_a_verb_by_filter_is_counted_asked_for_and_done(each_fates: dict[str, st
     dry = remit("jobs", "cancel", "--queue", "depot.reports", "--dry-run")
     assert dry.out == "1 job would be cancelled, or asked to stop\n"
     refused = remit("jobs", "cancel", "--queue", "depot.reports")
-    assert "Cancel 1 job? There is nobody to ask here: pass --yes, or look first with --dry-run" in refused.err
+    assert "Cancel 1 job? There is no terminal to ask on: pass --yes, or look first with --dry-run" in refused.err
     done = remit("jobs", "cancel", "--queue", "depot.reports", "--reason", "stocktaking", "--by", "ops", "--yes")
     assert done.out == "1 job cancelled, or asked to stop\n"
     [job] = remit("jobs", "show", each_fates["scheduled"], "--json").json["jobs"]
@@ -141,7 +141,7 @@ def test_a_verb_by_filter_is_counted_asked_for_and_done(each_fates: dict[str, st
 
 def test_ids_and_filters_are_not_mixed(fates: dict[str, str], remit: Command) -> None:
     result = remit("jobs", "cancel", fates["ready"], "--state", "ready")
-    assert (result.status, "name the jobs, or describe them" in result.err) == (2, True)
+    assert (result.status, "give either the ids of the jobs, or filters" in result.err) == (2, True)
 
 
 def test_the_log_of_a_job_keeps_the_person_who_retried_it_and_why_it_was_dead(

@@ -40,7 +40,7 @@ def test_a_date_without_a_zone_is_where_the_reader_is(text: str, moment: datetim
 
 @pytest.mark.parametrize("text", ["", "7", "7 q", "yesterday", "-7d", "2026-02-31", "9" * 20 + "w"])
 def test_anything_else_is_refused_with_what_can_be_written(text: str) -> None:
-    with pytest.raises(UsageError, match=r"--since .* is no moment: write an age"):
+    with pytest.raises(UsageError, match=r"--since .* is not a time: write an age"):
         moment_of("--since", text)
 
 

@@ -110,7 +110,7 @@ def test_variables_of_others_are_ignored_with_a_warning(
     monkeypatch.setenv("REMIT_TEST_DATABASE_URL", "sqlite:///test.db")
     assert remit("jobs", "list").status == 0
     assert [record.getMessage() for record in caplog.records] == [
-        "the environment sets REMIT_INVOICE_TEMPLATE, which is no option of remit: it is ignored"
+        "the environment sets REMIT_INVOICE_TEMPLATE, which is not an option of remit: it is ignored"
     ]
 
 
@@ -118,8 +118,8 @@ def test_variables_of_others_are_ignored_with_a_warning(
     "text, words",
     [
         ("limit = {a = 1}", "'limit' in remit.toml is dict: an option is a text, a number, true or false"),
-        ("limit = ", "remit.toml is no TOML: "),
-        ('database-url = "sqlite://"', "The application reads it from REMIT_DATABASE_URL alone."),
+        ("limit = ", "remit.toml is not TOML: "),
+        ('database-url = "sqlite://"', "The application reads it only from REMIT_DATABASE_URL."),
         ('limit = "many"', 'Invalid value for --limit from limit in remit.toml: unable to convert "many" into int'),
         ("limit = 0", "limit in remit.toml"),
     ],

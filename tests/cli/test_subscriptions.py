@@ -73,7 +73,7 @@ def test_show_tells_how_it_stands(each_bustle: Harbour, remit: Command) -> None:
     text = remit("subscriptions", "show", "customs.clear").out
     for words in (
         "state         in use\n",
-        "order         one after the other by ship; a dead delivery holds those behind it\n",
+        "order         one after the other by ship; a dead delivery blocks those behind it\n",
         "stale after   5 min\n",
     ):
         assert words in text
@@ -81,7 +81,7 @@ def test_show_tells_how_it_stands(each_bustle: Harbour, remit: Command) -> None:
         ["STATE", "COUNT"], ["waiting", "1"], ["dead", "1"],
     ]  # fmt: skip
     text = remit("subscriptions", "show", "customs.weigh").out
-    assert "VANISHED: this application declares it no more; bring its handler back, or run `remit subscr" in text
+    assert "VANISHED: this application no longer declares it; restore its handler, or run `remit subscr" in text
     assert remit("subscriptions", "show", "port.count").out.endswith("none under way, none dead\n")
     assert remit("subscriptions", "show", "customs.weigh", "--json").json["vanished"] is True
 
@@ -119,7 +119,7 @@ def test_retire_says_what_is_at_stake(bustle: Harbour, remit: Command, monkeypat
     result = remit("subscriptions", "retire", "customs.clear")
     assert result.err == (
         "Deliver nothing more to customs.clear, and drop 1 delivery that waits for its turn? This application still "
-        "declares it, and `remit migrate` brings it back. [y/N] "
+        "declares it, and `remit migrate` restores it. [y/N] "
     )
     assert result.out == (
         "customs.clear retired; 1 turn that had not begun is gone\n"
@@ -133,7 +133,7 @@ def test_retire_without_anybody_to_ask_is_refused(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     result = remit("subscriptions", "retire", "customs.weigh")
-    assert (result.status, "There is nobody to ask here: pass --yes [usage]" in result.err) == (2, True)
+    assert (result.status, "There is no terminal to ask on: pass --yes [usage]" in result.err) == (2, True)
     assert remit("subscriptions", "retire", "customs.weigh", "--yes", "--json").json == {
         "retired": "customs.weigh", "turns_dropped": 0, "cancelled": 0, "asked_to_stop": 0, "under_way": 2, "dead": 0,
     }  # fmt: skip
@@ -217,8 +217,8 @@ def test_status_and_banner_tell_that_the_store_goes_by_another_declaration(
         "WHERE name = 'port.count'"
     )
     words = (
-        "the store holds another declaration of port.count (revision 2) than this release's, and goes by it: after a "
-        "roll-back run `remit migrate` of this release"
+        "the store holds another declaration of port.count (revision 2) than this release's, which is in force: after "
+        "a roll-back run `remit migrate` of this release"
     )
     assert remit("status", "--json").json["warnings"] == [words]
     assert f"warning: {words}" in " ".join(remit("status").out.split())
@@ -256,7 +256,7 @@ def test_a_replay_of_what_nobody_runs_is_said(bustle: Harbour, remit: Command) -
     result = remit("dead", "replay", "--queue", "customs.goods", "--dry-run")
     assert result.out == "3 dead letters would be replayed\n"
     assert result.err == (
-        "warning: 2 dead deliveries to customs.weigh, which is declared no more: replayed, they wait until its handler "
-        "is back\n"
+        "warning: 2 dead deliveries to customs.weigh, which is no longer declared: replayed, they wait until its "
+        "handler is restored\n"
     )
     assert remit("dead", "replay", "--job", "customs.inspect", "--dry-run").err == ""

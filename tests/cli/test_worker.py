@@ -73,8 +73,8 @@ def test_a_worker_tells_whom_it_delivers_to_and_what_reaches_nobody(
     assert events == "  events   3 subscriptions; relayed here, kept 7 d after their last delivery; 2 events pending"
     assert dead == "  warning  1 dead event, which no subscription gets: remit events list --state dead"
     assert unheard == (
-        "  warning  events that nobody hears: port.fog-rolled-in; subscribe to them, or say audit_only=True on their "
-        "classes"
+        "  warning  events without a subscriber: port.fog-rolled-in; subscribe to them, or set audit_only=True on "
+        "their classes"
     )
     eventually(lambda: remit("dead", "list", "--json").json["total"] == 1, "the rum is missing")
     [record] = remit("workers", "list", "--json").json["workers"]
@@ -87,11 +87,11 @@ def test_a_worker_tells_whom_it_delivers_to_and_what_reaches_nobody(
     second.wait_for(" is ready")
     warnings = [line for line in _banner(second.lines) if line.startswith("  warning")]
     assert warnings[0] == (
-        "  warning  subscription customs.weigh is declared no more, with 2 deliveries under way: bring its handler "
-        "back, or run `remit subscriptions retire customs.weigh`"
+        "  warning  subscription customs.weigh is no longer declared, with 2 deliveries under way: restore its "
+        "handler, or run `remit subscriptions retire customs.weigh`"
     )
     assert re.match(
-        r"  warning  a back-fill of customs.clear has gone on since .* and holds what is live; where its process",
+        r"  warning  a back-fill of customs.clear is in progress since .* and holds live events; if its process",
         warnings[1],
     )
     assert not any("does not know" in line for line in warnings), "that it is gone says it better"

@@ -21,7 +21,7 @@ PAGES = [
     ROOT / "benchmarks" / "README.md",
     *sorted((ROOT / "examples").rglob("*.md")),
 ]
-CODE = ["src/remit/catalog", "src/remit/errors.py", "src/remit/codec.py"]
+CODE = ["src/remit/catalog", "src/remit/errors.py", "src/remit/codec.py", "src/remit/cli"]
 """Folders and files whose comments, docstrings and messages are checked, below the root."""
 
 

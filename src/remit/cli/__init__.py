@@ -1,4 +1,4 @@
-"""The command `remit`. Importing this needs nothing; calling `main` needs the extra `cli`."""
+"""The command `remit`. The import has no requirements; a call of `main` needs the extra `cli`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line, by default this process's own; answers the exit status, which `Exit` lists.
+    """Run one command line, by default that of this process, and return the exit status, as listed in `Exit`.
 
-    Errors that remit raises on purpose are one line on stderr. Of what the application's module raises while it is
-    imported, the traceback is written from its own first line on. Any other exception is a bug, in the application or
-    here: it passes, with its traceback.
+    Deliberate errors of remit are one line on stderr. For errors of the application's module during its import, the
+    traceback is written from the module's own first line on. Any other exception is a bug, in the application or
+    here: it is raised, with its traceback.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     stop = StopSwitch()
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def guarded(stop: StopSwitch, work: Callable[[], int]) -> int:
-    """Do the work of a command; answers its exit status, also where it failed."""
+    """Run a command; returns its exit status, also after a failure."""
     try:
         return work()
     except RemitError as error:

@@ -1,4 +1,4 @@
-"""`python -m remit.cli`: the command `remit`, where its script is not on the path."""
+"""`python -m remit.cli`: the command `remit`, if its script is not on the path."""
 
 import sys
 

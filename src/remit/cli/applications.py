@@ -1,4 +1,4 @@
-"""The application that a command works on: found, opened, closed."""
+"""The application of a command: found, opened, closed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from remit.errors import WrongSchema
 
 
 def named(path: str | None) -> str:
-    """The path that was given. Raises `UsageError` where none was, in any of the ways."""
+    """The path of the application. Raises `UsageError` if none was given, in any of the ways."""
     if not path:
         raise UsageError(
             "which application? Name it as module:attribute, for instance shop.app:app: as the first argument, with "
@@ -23,7 +23,7 @@ def named(path: str | None) -> str:
 
 
 def split(words: Sequence[str], path: str | None, what: str) -> tuple[str, list[str]]:
-    """Tell the application from what follows it: neither an id nor a queue has a colon. Raises `UsageError`."""
+    """Separate the application from the other words: neither an id nor a queue has a colon. Raises `UsageError`."""
     rest = list(words)
     if rest and ":" in rest[0]:
         path = rest.pop(0)
@@ -34,7 +34,7 @@ def split(words: Sequence[str], path: str | None, what: str) -> tuple[str, list[
 
 @contextmanager
 def naming(path: str) -> Iterator[None]:
-    """Let an error that says which command to run say it whole."""
+    """Add the path of the application to the command that an error names."""
     try:
         yield
     except WrongSchema as error:
@@ -43,7 +43,7 @@ def naming(path: str) -> Iterator[None]:
 
 @contextmanager
 def opened(path: str | None) -> Iterator[tuple[Remit, SyncRemit]]:
-    """Load an application and open it, blocking: the application, and the face to use."""
+    """Load an application and open it, blocking: the application, and the interface to use."""
     path = named(path)
     app = load(path)
     with naming(path), app.sync as face:
@@ -51,7 +51,7 @@ def opened(path: str | None) -> Iterator[tuple[Remit, SyncRemit]]:
 
 
 def whoever() -> str:
-    """Who is logged in, for the record."""
+    """The user account, for the record."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container without accounts

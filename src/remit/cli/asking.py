@@ -1,4 +1,4 @@
-"""A person is asked before much is done."""
+"""Confirmation before a command that changes many records."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from remit.cli.exits import Refused, UsageError
 
 
 def confirm(question: str, *, refusal: str, otherwise: str = "pass --yes") -> None:
-    """Ask, and go on after a yes. Raises `Refused`, and `UsageError` where nobody can be asked."""
+    """Ask for confirmation. Raises `Refused`, and `UsageError` without a terminal to ask on."""
     if not sys.stdin.isatty():
-        raise UsageError(f"{question} There is nobody to ask here: {otherwise}")
+        raise UsageError(f"{question} There is no terminal to ask on: {otherwise}")
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise Refused(refusal)

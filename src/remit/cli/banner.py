@@ -1,4 +1,4 @@
-"""What a worker says before it begins: who it is, what it will run, and what somebody should mend."""
+"""The start-up messages of a worker: its identity, its jobs, and warnings with their remedies."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Banner:
         return Group(head, facts(pairs))
 
     def _events(self) -> str:
-        """What the relay does."""
+        """The work of the relay, in one line."""
         heard = count(len(self.subscriptions), "subscription") if self.subscriptions else "no subscriptions"
         kept = f"{span(self.keep)} after their last delivery" if self.keep < FOREVER else "for ever"
         waiting = f"; {count(self.outbox.pending, 'event')} pending" if self.outbox.pending else ""
@@ -103,7 +103,7 @@ class Banner:
 
 
 async def examine(app: Remit, worker: Worker, processes: int) -> Banner:
-    """Ask the store and the catalog; the schema is checked, and handlers are loaded, before."""
+    """Query the store and the catalog, after the schema check and the import of the handlers."""
     database = app.store.database(Role.CLIENT)
     try:
         known = await database.run(lambda tx: _subscriptions(app, tx), atomic=False)
@@ -135,7 +135,7 @@ async def examine(app: Remit, worker: Worker, processes: int) -> Banner:
 
 
 def _set_up_warnings(app: Remit, worker: Worker) -> list[str]:
-    """What the set-up costs, with the setting that mends it."""
+    """Configuration warnings, each with its fix."""
     found = list(app.store.cautions())
     if worker.settings.lease < SHORT_LEASE:
         found.append(
@@ -155,7 +155,7 @@ def _cannot_be_stopped(app: Remit, spec: Any) -> bool:
 
 
 async def _work_warnings(app: Remit, gone: Collection[str], tx: Transaction) -> list[str]:
-    """What waits in the store and will not be run, or not as declared; deliveries to what is `gone` are told apart."""
+    """Waiting work that will not run, or not as declared; deliveries to `gone` subscriptions are listed separately."""
     found = [
         f"queue {name} is paused{f' by {line(by)}' if by else ''}, {ago(since)}: remit queues resume {name}"
         for name, at, by in await operations.paused(tx)
@@ -181,17 +181,17 @@ async def _work_warnings(app: Remit, gone: Collection[str], tx: Transaction) -> 
 
 
 async def _subscriptions(app: Remit, tx: Transaction) -> list[SubscriptionRecord]:
-    """What the store knows before this worker enters its own: a former name is not one that is gone."""
+    """The subscriptions of the store before this worker enters its own: a previous name does not count as vanished."""
     declared = {name for each in app.catalog.subscriptions for name in each.names}
     return await outbox.subscriptions(tx, declared, {domain.name for domain in app.catalog.domains})
 
 
 def _event_warnings(app: Remit, known: list[SubscriptionRecord], others: Differences, dead: int) -> list[str]:
-    """What is published and reaches nobody, or is held."""
+    """Published events that no subscription gets, or that are held."""
     found = [_gone(each) for each in known if each.vanished and each.under_way]
     found += differing(others)
     found += [
-        f"a back-fill of {each.name} has gone on since {ago(each.filling_since)} and holds what is live; where its "
+        f"a back-fill of {each.name} is in progress since {ago(each.filling_since)} and holds live events; if its "
         "process is gone, a worker ends it"
         for each in known
         if each.filling_since is not None and each.ordered_by
@@ -200,7 +200,7 @@ def _event_warnings(app: Remit, known: list[SubscriptionRecord], others: Differe
         found.append(f"{count(dead, 'dead event')}, which no subscription gets: remit events list --state dead")
     if unheard := sorted(_unheard(app, known)):
         found.append(
-            f"events that nobody hears: {', '.join(unheard)}; subscribe to them, or say audit_only=True on their "
+            f"events without a subscriber: {', '.join(unheard)}; subscribe to them, or set audit_only=True on their "
             "classes"
         )
     return found
@@ -211,13 +211,13 @@ def _gone(each: SubscriptionRecord) -> str:
     counts = [count(waiting, "delivery", "deliveries") + " under way"] if waiting else []
     counts += [f"{pending(each, 'dead'):,} dead"] if pending(each, "dead") else []
     return (
-        f"subscription {each.name} is declared no more, with {' and '.join(counts)}: bring its handler back, or run "
+        f"subscription {each.name} is no longer declared, with {' and '.join(counts)}: restore its handler, or run "
         f"`remit subscriptions retire {each.name}`"
     )
 
 
 def _unheard(app: Remit, known: list[SubscriptionRecord]) -> set[str]:
-    """Events that no subscription hears, of this application or of another on the same database."""
+    """Events without a subscription in this application or another on the same database."""
     elsewhere = {name for each in known if each.retired_at is None and not each.vanished for name in each.events}
     heard = {name for each in app.catalog.subscriptions for name in each.event.names} | elsewhere
     declared = [spec for domain in app.catalog.domains for spec in domain.__remit__.events.all]

@@ -1,4 +1,4 @@
-"""How far something long has come, for people: on standard error, and only on a terminal."""
+"""Progress of a long command, for people: on standard error, and only on a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from remit.cli.output import console
 
 @contextmanager
 def bar(what: str, total: int | None = None) -> Iterator[Callable[[int, int | None], None]]:
-    """Show a bar until the end of the block; it is told how many are done, of how many where that is news."""
+    """Show a bar until the end of the block; it is called with the number done, and the total when it changes."""
     err = console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:

@@ -1,4 +1,4 @@
-"""One thing done to many ids."""
+"""One operation on several ids."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def each(
     *,
     noun: str = "job",
 ) -> int:
-    """Do something to each id. One that fails is said and holds up no other; its status becomes ours.
+    """Call a function for each id. A failure is reported and does not stop the others; its status is returned.
 
-    `write` is told whether it is the first.
+    `write` gets True for the first.
     """
     path, ids = split(words, app, f"the id of {'an' if noun[0] in 'aeiou' else 'a'} {noun}")
     status, done = Exit.OK, []

@@ -1,4 +1,4 @@
-"""How a command ends: its exit status, and the one line that says what was wrong."""
+"""The end of a command: its exit status, and the one line that reports an error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Exit(IntEnum):
     OK = 0
     """Done. A worker: stopped gracefully."""
     FAILED = 1
-    """The command failed or was refused; with a traceback, an exception that nobody expected."""
+    """The command failed or was refused; with a traceback, an unexpected exception."""
     USAGE = 2
     """Wrong usage: an unknown command or option, a wrong value, an application that cannot be found."""
     NOT_FOUND = 3
@@ -26,11 +26,11 @@ class Exit(IntEnum):
     INTERRUPTED = 130
     """Ctrl-C ended a command other than `worker`."""
     BROKEN_PIPE = 141
-    """Whoever read the output had enough."""
+    """The reader of the output closed the pipe."""
 
 
 class UsageError(ConfigurationError):
-    """The command line, the environment or the file says what no command understands."""
+    """The command line, the environment or the file contains something that no command accepts."""
 
     code = "usage"
 
@@ -42,13 +42,13 @@ class QueueNotFound(RemitError, LookupError):
 
 
 class Refused(RemitError):
-    """The person who was asked said no."""
+    """The confirmation was declined."""
 
     code = "refused"
 
 
 def exit_of(error: RemitError) -> Exit:
-    """The exit status that an error means."""
+    """The exit status of an error."""
     match error:
         case StoreError():
             return Exit.STORE

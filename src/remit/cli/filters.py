@@ -1,4 +1,4 @@
-"""The filter of a command: its options as the conditions that the Python verbs take, checked against known names."""
+"""The filter of a command: its options as the conditions of the Python methods, checked against known names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def job_filter(  # one parameter per option
     dead_before: str | None = None,
     failing: bool = False,
 ) -> JobFilter:
-    """The conditions that were given, and no others. Raises `UsageError`."""
+    """The conditions that were given, without the others. Raises `UsageError`."""
     given: JobFilter = {
         "state": state,
         "job": job,
@@ -59,7 +59,7 @@ def _scope(pairs: Iterable[str]) -> dict[str, Any] | None:
 
 
 def _value(text: str) -> Any:
-    """A number, true, false or null where the text is one in JSON; otherwise the text itself."""
+    """A number, true, false or null if the text is one in JSON; otherwise the text itself."""
     try:
         value = json.loads(text)
     except ValueError:
@@ -70,7 +70,7 @@ def _value(text: str) -> Any:
 def check_names(app: Remit, face: SyncRemit, filter: JobFilter) -> None:
     """Refuse a queue, job or domain that neither the application declares nor the store has. Raises `InvalidArgument`.
 
-    Called where a filter found nothing, so that a filter that finds something costs no second look.
+    Called only if a filter found nothing, so that a filter with results costs no second query.
     """
     app.catalog.import_handlers()
     jobs = {*(name for spec in app.catalog.specs for name in spec.names)}

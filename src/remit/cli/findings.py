@@ -1,4 +1,4 @@
-"""What the database alone can tell `remit check`: where it cannot be reached, or is not at this schema, nothing."""
+"""Findings of `remit check` in the database. None if it is unreachable, or has another schema version."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNFINISHED = ("waiting", "scheduled", "ready", "running")
 
 
 def of_the_store(app: Remit) -> list[Finder]:
-    """Finders that look into the database of an application, once they are asked. They create and migrate nothing."""
+    """Finders that query the database of an application when they are called. They create and migrate nothing."""
 
     def vanished(model: Model) -> Iterator[Violation]:
         return vanished_subscription(model, _waiting(app))
@@ -26,7 +26,7 @@ def of_the_store(app: Remit) -> list[Finder]:
 
 
 def _waiting(app: Remit) -> dict[str, int]:
-    """How many deliveries are under way to subscriptions whose code is gone, by the subscriptions' names."""
+    """The number of open deliveries to subscriptions whose code was removed, by the subscriptions' names."""
     store = app.store
     declared = {each.name for each in app.catalog.subscriptions}
     domains = {domain.name for domain in app.catalog.domains}

@@ -19,8 +19,8 @@ DEFAULT_ATTRIBUTE = "app"
 def load(path: str) -> Remit:
     """Import the module and find the application in it; a function without parameters is called for it.
 
-    `path` is `module:attribute`, as uvicorn reads it; the attribute is `app` where it is left out. The current
-    directory is searched first. Raises `UsageError`; what the module itself raises is passed on.
+    `path` is `module:attribute`, as in uvicorn; the attribute is `app` by default. The current directory is searched
+    first. Raises `UsageError`; errors of the module itself are passed on.
     """
     module_name, _, attribute = path.partition(":")
     if not all(part.isidentifier() for part in module_name.split(".")):
@@ -53,10 +53,10 @@ def _import(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise  # the module is there, and misses another
+            raise  # the module exists, and lacks another
         where = f"in {Path.cwd()}, nor" if "." not in error.name else f"beside {error.name.rpartition('.')[0]!r}, nor"
         raise UsageError(
-            f"there is no module {error.name!r} {where} anywhere else that Python looks: name the application as "
+            f"there is no module {error.name!r} {where} anywhere else on Python's path: name the application as "
             "module:attribute, from the directory that holds the module"
         ) from None
 
@@ -80,12 +80,12 @@ def _make(factory: object, path: str) -> object:
     except TypeError:
         raise UsageError(f"{path} needs arguments: a factory of the application takes none") from None
     except ValueError:
-        return factory  # a builtin, which does not tell
+        return factory  # a builtin without a signature
     return factory()
 
 
 def _others(module: ModuleType) -> str:
-    """Name the applications that the module does hold."""
+    """Name the applications in the module."""
     names = [name for name, value in vars(module).items() if isinstance(value, Remit)]
     return f" Did you mean {' or '.join(f'{module.__name__}:{name}' for name in names)}?" if names else ""
 

@@ -18,10 +18,10 @@ _COLOURS = {logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "31", 
 
 
 def configure(level: LogLevel, form: LogFormat, process: int | None) -> bool:
-    """Set up logging, unless the application has done so: then its way is kept, and the answer is False.
+    """Set up logging. If the application has done so already, its configuration is kept, and False is returned.
 
-    `level` holds for remit's loggers, `run.log` included; for all others the level is WARNING at least, since a client
-    library that logs each request would drown the rest. `process` is the number of a supervised worker process, and
+    `level` applies to remit's loggers, `run.log` included; all others log from WARNING at least, since a client
+    library that logs each request would hide the rest. `process` is the number of a supervised worker process, and
     part of every line.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -39,7 +39,7 @@ def configure(level: LogLevel, form: LogFormat, process: int | None) -> bool:
 
 
 class TextLines(logging.Formatter):
-    """`2026-01-31 13:04:05.123+01:00 WARNING job failed …`; on a terminal, the time alone, and colours."""
+    """`2026-01-31 13:04:05.123+01:00 WARNING job failed …`; on a terminal, only the time, and colours."""
 
     def __init__(self, process: int | None, *, terminal: bool) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class TextLines(logging.Formatter):
 
 
 def _about(record: logging.LogRecord) -> str:
-    """The job whose handler logs it, and the logger, unless it is one of remit's own: its messages name their jobs."""
+    """The job whose handler logs the record, and the logger, unless it is one of remit's own."""
     own = record.name.partition(".")[0] == "remit"
     if record.name == "remit":
         return ""
@@ -71,7 +71,7 @@ def _about(record: logging.LogRecord) -> str:
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line; what the caller gave as `extra` is in it under its own names."""
+    """One JSON object per line; fields from `extra` have their own names."""
 
     def __init__(self, process: int | None) -> None:
         super().__init__()

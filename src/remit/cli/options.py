@@ -1,4 +1,4 @@
-"""The options that several commands share: one name means one thing everywhere, for each has one variable."""
+"""The options that several commands share. Each name has one meaning everywhere, since each has one variable."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ DomainName: TypeAlias = Annotated[
     str | None, Parameter(name="--domain", metavar="NAME", help="Only this domain, e.g. billing.")
 ]
 Limit: TypeAlias = Annotated[
-    int, Parameter(name="--limit", validator=Number(gte=1), metavar="N", help="At most so many.")
+    int, Parameter(name="--limit", validator=Number(gte=1), metavar="N", help="The maximum number.")
 ]
 After: TypeAlias = Annotated[
-    str | None, Parameter(name="--after", metavar="ID", help="Go on after this id, the last of the page before.")
+    str | None, Parameter(name="--after", metavar="ID", help="Continue after this id, the last of the page before.")
 ]
 ReasonText: TypeAlias = Annotated[
     str | None, Parameter(name="--reason", metavar="TEXT", help="Only where the reason contains this text.")
@@ -35,7 +35,8 @@ Label: TypeAlias = Annotated[
     str | None, Parameter(name="--label", metavar="TEXT", help="Only jobs with exactly this label.")
 ]
 RequestedBy: TypeAlias = Annotated[
-    str | None, Parameter(name="--requested-by", metavar="NAME", help="Only what this name, role or email asked for.")
+    str | None,
+    Parameter(name="--requested-by", metavar="NAME", help="Only jobs requested by this name, role or email."),
 ]
 Correlation: TypeAlias = Annotated[
     str | None, Parameter(name="--correlation", metavar="ID", help="Only the chain that began with this job or event.")
@@ -67,11 +68,11 @@ DryRun: TypeAlias = Annotated[
     Parameter(name="--dry-run", negative=(), show_default=False, help="Report how many match, and change nothing."),
 ]
 JobIds: TypeAlias = Annotated[
-    str, Parameter(name="ID", help="The ids of jobs, or their first 8 characters or more where these are unique.")
+    str, Parameter(name="ID", help="The ids of jobs, or at least their first 8 characters if these are unique.")
 ]
-QueueNames: TypeAlias = Annotated[str, Parameter(name="QUEUE", help="Whole names, e.g. billing.invoices.")]
+QueueNames: TypeAlias = Annotated[str, Parameter(name="QUEUE", help="Full names, e.g. billing.invoices.")]
 By: TypeAlias = Annotated[
-    str | None, Parameter(name="--by", metavar="NAME", help="Who does it; whoever is logged in, by default.")
+    str | None, Parameter(name="--by", metavar="NAME", help="The person, by default the user account.")
 ]
 Window: TypeAlias = Annotated[
     float,

@@ -1,7 +1,7 @@
-"""What commands write: tables that fit, for people; JSON, for programs.
+"""The output of commands: tables for people, JSON for programs.
 
-A pipe gets no colour and no wrapping: every row is one line, however long. A terminal gets what fits: a table drops its
-least important columns before it breaks a cell, and never breaks an id.
+A pipe gets no colour and no wrapping: every row is one line, however long. For a terminal, a table drops its least
+important columns before it breaks a cell, and never breaks an id.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _UNBOUNDED = 100_000
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Standard output, or standard error, as it is now."""
+    """The current standard output or standard error."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else _UNBOUNDED
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=not stream.isatty())
 
 
 def say(*parts: RenderableType, stderr: bool = False) -> None:
-    """Write for people. What goes into a pipe has no spaces at the ends of its lines."""
+    """Write for people. In a pipe, lines have no trailing spaces."""
     out = console(stderr=stderr)
     if out.is_terminal:
         out.print(*parts, sep="\n", crop=False)
@@ -40,7 +40,7 @@ def say(*parts: RenderableType, stderr: bool = False) -> None:
 
 
 def tell(document: object) -> None:
-    """Write one JSON document. It is ASCII: a payload may hold what no terminal can encode."""
+    """Write one JSON document, in ASCII: a payload may hold characters that a terminal cannot encode."""
     print(json.dumps(document, indent=2))
 
 
@@ -51,7 +51,7 @@ def tell_line(document: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. `weight` says what goes first when the terminal is narrow: the lowest; None never goes.
+    """A column of a table. Narrow terminals drop the column with the lowest `weight` first; None is never dropped.
 
     `least` is a width to which it may shrink: its cells are then cut, or broken if it `folds`.
     """
@@ -88,9 +88,7 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], width: int)
     for row in body:
         grid.add_row(*(row[place] for place in widths))
     needed = _total(widths.values())
-    grid.width = (
-        needed if needed > width else None
-    )  # then the terminal breaks the lines, which breaks no id for copying
+    grid.width = needed if needed > width else None  # then the terminal breaks the lines, so that ids can be copied
     return grid
 
 

@@ -1,4 +1,4 @@
-"""As many records as were asked for, though a page holds a thousand."""
+"""Any number of records, in pages of at most a thousand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 def gather(
     page: Callable[[int, str | None], tuple[Sequence[T], str | None]], limit: int, after: str | None
 ) -> tuple[list[T], str | None]:
-    """Ask for pages, each by its limit and the end of the one before, until there are enough; and where to go on."""
+    """Request pages, each by its limit and the end of the one before, until there are enough; and the next position."""
     found: list[T] = []
     while True:
         some, after = page(min(limit - len(found), LONGEST_PAGE), after)

@@ -1,9 +1,9 @@
-"""All commands, and how one of them is run.
+"""All commands, and the parsing of a command line.
 
-Why cyclopts, and neither typer nor click: it reads plain signatures with `Annotated`, so that mypy and pyright check a
-command like any function; it takes one option from the command line, the environment and a file through one interface,
-which `remit.cli.settings` fills; it raises its errors as values, names the nearest option in them, and leaves exit
-statuses to us. Typer would bring two of these only with code of our own, click none of the first.
+Reasons for cyclopts instead of typer or click: it reads plain signatures with `Annotated`, so that mypy and pyright
+check a command like any function; it takes one option from the command line, the environment and a file through one
+interface, which `remit.cli.settings` fills; its errors are values that name the nearest option, and exit statuses are
+ours. Typer would provide two of these only with code of our own, click none of the first.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _HELP = "Background jobs in the database that the application already has."
 _EPILOGUE = (
     "APP is module:attribute, as in shop.app:app; a function without parameters is called. Every option --some-option "
     "is also REMIT_SOME_OPTION in the environment and some-option in remit.toml, or in [tool.remit] of pyproject.toml; "
-    "the flag overrules the environment, and that the file.\n\n"
+    "flags override environment variables, which override the file.\n\n"
     "Exit status: 0 done, 1 failed or refused, 2 wrong usage, 3 not found, 4 the database cannot be reached or has the "
     "wrong schema, 5 a check found something, 130 interrupted, 141 the output was no longer read."
 )
@@ -53,7 +53,7 @@ def build(stop: StopSwitch) -> App:
         help_epilogue=_EPILOGUE,
         help_format="plaintext",
         version=f"remit {remit.__version__}",
-        suppress_keyboard_interrupt=False,  # its status is ours to give
+        suppress_keyboard_interrupt=False,  # the exit status is ours
     )
     commands: dict[str, Callable[..., Any]] = {
         "worker": worker.command(stop),

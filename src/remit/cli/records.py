@@ -1,4 +1,4 @@
-"""Records as JSON documents: names and shapes that programs may rely on. Times are ISO 8601, in UTC."""
+"""Records as JSON documents: stable names and shapes for programs. Times are ISO 8601, in UTC."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def stamp(at: datetime | None) -> str | None:
 
 
 def _parsed(text: str | None) -> Any:
-    """The value of a stored JSON text; nothing where it is none, for the text itself stands beside it."""
+    """The value of a stored JSON text; None if it is not JSON, since the text itself is in the document too."""
     try:
         return None if text is None else json.loads(text)
     except ValueError:
@@ -26,7 +26,7 @@ def _parsed(text: str | None) -> Any:
 
 
 def job(record: JobRecord) -> dict[str, Any]:
-    """A job as lists show it."""
+    """A job as in lists."""
     return {
         "id": record.id,
         "state": record.state.value,
@@ -62,7 +62,7 @@ def job(record: JobRecord) -> dict[str, Any]:
 
 
 def whole_job(record: JobRecord, event: str | None) -> dict[str, Any]:
-    """A job with everything that is known about it; `payload_text` is byte for byte what was sent.
+    """A job with all its data; `payload_text` is the sent text, byte for byte.
 
     `event` is the name of the event that it delivers.
     """
@@ -91,7 +91,7 @@ def _log(record: LogRecord) -> dict[str, Any]:
 
 
 def event(record: EventRecord) -> dict[str, Any]:
-    """An event as lists show it; `deliveries` is how many the relay made, null before it did."""
+    """An event as in lists; `deliveries` is the number that the relay made, null before it did."""
     return {
         "id": record.id,
         "state": record.state.value,
@@ -137,7 +137,7 @@ def outbox(record: OutboxRecord) -> dict[str, Any]:
 
 
 def conditions(record: SubscriptionRecord) -> dict[int, dict[str, list[Any]]]:
-    """By version of the event, the values that each field may have; nothing for a version of which all are wanted."""
+    """The values that each field may have, by version of the event; nothing for a version without a condition."""
     return {
         version: {field: [_parsed(text) for text in texts] for field, texts in fields.items()}
         for version, fields in record.conditions.items()
@@ -145,7 +145,7 @@ def conditions(record: SubscriptionRecord) -> dict[int, dict[str, list[Any]]]:
 
 
 def subscription(record: SubscriptionRecord) -> dict[str, Any]:
-    """A subscription; `declared` is null where it belongs to a domain that this application does not have."""
+    """A subscription; `declared` is null if it belongs to a domain that this application does not have."""
     return {
         "subscription": record.name,
         "former": list(record.former),

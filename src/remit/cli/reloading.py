@@ -1,4 +1,4 @@
-"""`remit worker --reload`: for development, a worker that starts anew when the code changes."""
+"""`remit worker --reload`: for development, a worker that restarts when the code changes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from remit.cli.stopping import StopSwitch
 from remit.errors import MissingExtra
 
 GRACE = 5.0
-"""Seconds that runs get to end before a restart, unless `--grace` says otherwise: somebody waits for it."""
+"""Seconds that runs get to end before a restart, unless `--grace` sets another time: the developer waits for it."""
 
 
 def reloading(orders: Orders, stop: StopSwitch) -> int:
     """Run a worker in a child process, and replace it after each change of a Python file below this directory.
 
-    A worker that ends by itself, because the code does not import, say, is started again after the next change.
+    A worker that ends by itself, for example because the code does not import, is started again after the next change.
     """
     if orders.processes != 1:
         raise UsageError("--reload runs one worker: leave --processes out")
@@ -25,7 +25,7 @@ def reloading(orders: Orders, stop: StopSwitch) -> int:
         from watchfiles import PythonFilter, run_process
     except ModuleNotFoundError as error:
         raise MissingExtra("--reload needs watchfiles: pip install 'remit[reload]'") from error
-    stop.uninstall()  # watchfiles hears the signals, and hands them on
+    stop.uninstall()  # watchfiles receives the signals, and passes them on
     patience = int(GRACE if orders.grace is None else orders.grace) + 5
     run_process(Path.cwd(), target=_work, args=(orders,), watch_filter=PythonFilter(), sigint_timeout=patience)
     return Exit.OK

@@ -25,7 +25,7 @@ from remit.telemetry import log
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a worker process is told. `number` is its place among `processes` that are supervised, from 1."""
+    """The settings of a worker process. `number` is its place among `processes` that are supervised, from 1."""
 
     application: str
     lease: float | None = None
@@ -40,14 +40,14 @@ class Orders:
 
     @property
     def introduces(self) -> bool:
-        """Whether it is the one that shows the banner; the others would say the same."""
+        """Whether it shows the start-up messages; those of the others would be the same."""
         return self.number in (None, 1)
 
 
 def serve(orders: Orders, stop: StopSwitch, ready: Callable[[], None] = lambda: None) -> int:
     """Run a worker until a signal stops it; `ready` is called when it claims jobs.
 
-    Raises what keeps it from starting.
+    Raises the errors that prevent its start.
     """
     app = load(orders.application)
     ours = logs.configure(orders.log_level, orders.log_format, orders.number)
@@ -60,7 +60,7 @@ def serve(orders: Orders, stop: StopSwitch, ready: Callable[[], None] = lambda: 
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
-    """uvloop's, where it is installed: an idle worker is at work sooner."""
+    """uvloop's, if it is installed: an idle worker then starts a job sooner."""
     try:
         import uvloop
     except ImportError:
@@ -91,7 +91,7 @@ class _Service:
         )
 
         def asked() -> None:
-            worker.request_stop()  # the first stops it, the second hurries it
+            worker.request_stop()  # the first stops it, the second at once
             self._asked.set()
 
         def heard() -> None:
@@ -103,7 +103,7 @@ class _Service:
                     await self._work(worker)
 
     async def _started(self, worker: Worker, stack: AsyncExitStack) -> bool:
-        """Start, unless a stop is asked for meanwhile."""
+        """Start, unless a stop is requested meanwhile."""
         starting = asyncio.create_task(self._start(worker, stack))
         asked = asyncio.create_task(self._asked.wait())
         await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -143,7 +143,7 @@ class _Service:
 
 
 def _tally(worker: Worker) -> str:
-    """What it did in its life."""
+    """The outcomes of its whole life."""
     words = {"ready": "given back", "scheduled": "put off"}
     counts = sorted(worker.telemetry.counts.items())
     return ", ".join(f"{number:,} {words.get(name, name)}" for name, number in counts) or "nothing was run"

@@ -1,4 +1,4 @@
-"""Signals that ask to stop. A worker: the first gracefully, the second at once, the third without ceremony."""
+"""Signals that ask a worker to stop: the first gracefully, the second at once, the third ends the process."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ T = TypeVar("T")
 
 
 class StopSwitch:
-    """Counts the signals and tells a listener. Until `hold`, nothing has begun: the first ends the program.
+    """Counts the signals and notifies a listener. Until `hold`, nothing has begun: the first ends the program.
 
     The handlers are Python's, not the event loop's, so that the third signal ends a process whose loop is blocked.
-    Under a supervisor signals do not add up: it says itself, by `ask`, when they should.
+    Under a supervisor signals do not add up: the supervisor calls `ask` when they should.
     """
 
     class Stopped(BaseException):
-        """Raised where the program stands, when a signal comes before anything has begun."""
+        """Raised at the current line of the program, when a signal comes before anything has begun."""
 
     def __init__(self, *, supervised: bool = False) -> None:
         self.asked = 0
@@ -39,10 +39,10 @@ class StopSwitch:
             give_back(number)
 
     def ask(self, level: int) -> None:
-        """Ask to stop, gracefully (1) or at once (2), unless that was asked already; from any thread."""
+        """Ask to stop, gracefully (1) or at once (2), unless that was requested already; from any thread."""
         if self.asked < level:
             self._wanted = level
-            os.kill(os.getpid(), signal.SIGTERM)  # it is the main thread that must hear it
+            os.kill(os.getpid(), signal.SIGTERM)  # the main thread must receive it
 
     def _heard(self, number: int, _: object) -> None:
         level = 1 if self._supervised else self.asked + 1
@@ -56,12 +56,12 @@ class StopSwitch:
                 raise StopSwitch.Stopped
 
     def hold(self) -> None:
-        """From now on a signal is kept for the listener: an event loop begins, and must not be torn from its work."""
+        """From now on keep signals for the listener: an event loop begins, and must not be interrupted."""
         self._listener = self._listener or _nobody
 
     @contextmanager
     def telling(self, listener: Callable[[], None]) -> Iterator[None]:
-        """Call `listener` at each signal, from now on for good. It is called at once where one came just before."""
+        """Call `listener` at each further signal. It is called at once if one came just before."""
         self._listener = listener
         if self.asked:
             listener()
@@ -72,8 +72,8 @@ class StopSwitch:
 
 
 def interruptible(work: Coroutine[Any, Any, T]) -> T:
-    """Run work on an event loop of its own, and end it where it waits when a signal comes: it puts in order what it
-    holds in the store. An exception raised at any place would be lost in a callback of the database.
+    """Run work on an event loop of its own, and cancel it where it waits when a signal comes, so that it releases what
+    it holds in the store. An exception raised at any place would be lost in a callback of the database.
 
     Raises `KeyboardInterrupt` then.
     """

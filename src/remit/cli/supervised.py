@@ -1,4 +1,4 @@
-"""A worker process under a supervisor, which alone calls `python -m remit.cli.supervised <orders> <descriptor>`."""
+"""A worker process under a supervisor, which starts `python -m remit.cli.supervised <orders> <descriptor>`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from remit.runtime.supervisor import Supervised
 
 
 def main() -> int:
-    """Serve as ordered, until the supervisor, its end or a signal says stop."""
+    """Run a worker with these settings, until the supervisor, its end or a signal stops it."""
     stop = StopSwitch(supervised=True)
     stop.install()
     try:

@@ -1,4 +1,4 @@
-"""What a traceback shows where the application's own module failed: that module, and not how it was found."""
+"""The traceback of an error in the application's own module, without the frames of its import."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _IMPORTERS = {"remit.cli.loading", "remit.catalog.registry"}
 
 
 def shown(error: BaseException) -> bool:
-    """Write the traceback of what a module of the application raised, from its own first line on.
+    """Write the traceback of an error of the application's module, from its own first line on.
 
-    False, and nothing is written, where the error came from elsewhere.
+    Returns False, and writes nothing, if the error is from elsewhere.
     """
     since_import = dropwhile(lambda frame: _module(frame) not in _IMPORTERS, _frames(error.__traceback__))
     if next(since_import, None) is None:

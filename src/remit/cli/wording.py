@@ -1,4 +1,4 @@
-"""Times, counts and foreign texts, in words for people."""
+"""Times, counts and foreign texts, formatted for people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CONTROLS: Mapping[int, str] = {
 
 
 def span(seconds: float) -> str:
-    """A length of time in one unit, of which there are at least two: `0.3 s`, `90 s`, `5 min`, `47 h`, `3 d`."""
+    """A duration in one unit, of which there are at least two: `0.3 s`, `90 s`, `5 min`, `47 h`, `3 d`."""
     for size, unit in _UNITS:
         if seconds >= 2 * size:
             return f"{int(seconds // size):,} {unit}"
@@ -21,7 +21,7 @@ def span(seconds: float) -> str:
 
 
 def ago(at: datetime, now: datetime | None = None) -> str:
-    """How far a moment lies from now: `3 min ago`, `in 5 s`, `now`."""
+    """The distance of a time from now: `3 min ago`, `in 5 s`, `now`."""
     seconds = ((now or datetime.now(UTC)) - at).total_seconds()
     if abs(seconds) < 0.5:
         return "now"
@@ -29,12 +29,12 @@ def ago(at: datetime, now: datetime | None = None) -> str:
 
 
 def clock(at: datetime) -> str:
-    """A moment where the reader is, to the second, with the zone."""
+    """A time in the local zone, to the second, with the zone."""
     return at.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def moment(at: datetime | None) -> str:
-    """A moment both ways; a dash where there is none."""
+    """A time in both forms; a dash for none."""
     return "-" if at is None else f"{clock(at)} ({ago(at)})"
 
 
@@ -44,7 +44,7 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def rate(per_second: float) -> str:
-    """How many a second, with two digits that say something."""
+    """A rate per second, with two significant digits."""
     if per_second == 0:
         return "0/s"
     digits = 2 if per_second < 1 else 1 if per_second < 100 else 0
@@ -52,7 +52,7 @@ def rate(per_second: float) -> str:
 
 
 def visible(text: str) -> str:
-    """A foreign text that may go to a terminal: whatever would steer it is spelled out."""
+    """A foreign text for a terminal: control characters are escaped."""
     return text.translate(_CONTROLS)
 
 

@@ -1,1 +1,1 @@
-"""The commands, a noun or a verb each."""
+"""The commands, one module per noun or verb."""

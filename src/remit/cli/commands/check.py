@@ -1,4 +1,4 @@
-"""`remit check`: hold the boundaries between domains, in CI and at the desk."""
+"""`remit check`: check the boundaries between domains, in CI and locally."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ def check(
     app: AppPath = None,
     *,
     rule: Annotated[
-        list[str] | None, Parameter(name="--rule", negative=(), metavar="NAME", help="Only this rule; again for more.")
+        list[str] | None, Parameter(name="--rule", negative=(), metavar="NAME", help="Only this rule; may be repeated.")
     ] = None,
     domain: DomainName = None,
     baseline: Annotated[
         Literal["write", "use"] | None,
         Parameter(
-            help="`write` keeps today's violations in a file, `use` reports others alone. What the file knows can only "
-            "become less."
+            help="`write` records the current violations in a file, `use` reports only others. The file can only "
+            "shrink."
         ),
     ] = None,
     baseline_file: Annotated[
         str | None, Parameter(metavar="FILE", help=f"The file of --baseline: {DEFAULT_FILE}.")
     ] = None,
     cache: Annotated[
-        bool, Parameter(show_default=False, help="Keep what was read of unchanged files for the next check, or do not.")
+        bool, Parameter(show_default=False, help="Cache the results of unchanged files for the next check, or do not.")
     ] = True,
     cache_dir: Annotated[
-        str, Parameter(metavar="FOLDER", help="Where it is kept, relative to the current directory.")
+        str, Parameter(metavar="FOLDER", help="The folder of the cache, relative to the current directory.")
     ] = CACHE_FOLDER,
     json: AsJson = False,
 ) -> Exit:
-    """Check the boundaries between domains: imports, who sends what, events, payloads, handlers.
+    """Check the boundaries between domains: imports, senders, events, payloads, handlers.
 
-    All violations at once, each with its line and its remedy. Needs no database.
+    Reports all violations at once, each with its line and its remedy. Needs no database.
 
-    One that can be reached tells which subscriptions are gone though deliveries to them wait.
+    If the database is reachable, it also reports deliveries to subscriptions whose code was removed.
     """
     if baseline == "write" and (rule or domain):
         raise UsageError("--baseline write takes all violations: leave --rule and --domain out")
@@ -121,7 +121,7 @@ def _summary(
     if compared is None:
         return number
     if grows:
-        return f"{number} are not in {file}, which only shrinks: mend them, or remove the file to begin anew"
+        return f"{number} are not in {file}, which can only shrink: fix them, or remove the file to start again"
     fixed = f"; {count(len(compared.fixed), 'entry', 'entries')} to remove: --baseline write" if compared.fixed else ""
     return f"{number} beside {len(compared.known):,} known in {file}{fixed}"
 

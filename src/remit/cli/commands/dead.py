@@ -1,4 +1,4 @@
-"""`remit dead`: dead letters, the jobs that gave up; replayed by a person, never by themselves."""
+"""`remit dead`: dead letters, replayed by a person, never automatically."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def list_(
 
 @group.command(usage="Usage: remit dead replay [APP] [ID...] [OPTIONS]")
 def replay(
-    *ids: Annotated[str, Parameter(name="ID", help="These; without an id, all that match the filters.")],
+    *ids: Annotated[str, Parameter(name="ID", help="Their ids; without an id, all that match the filters.")],
     app: AppPath = None,
     job: JobName = None,
     queue: QueueName = None,
@@ -114,14 +114,14 @@ def replay(
     since: Since = None,
     until: Until = None,
     dead_before: Annotated[
-        str | None, Parameter(metavar="WHEN", help="Only what died before: 10min, 7d, 2026-01-31, 2026-01-31T13:00Z.")
+        str | None, Parameter(metavar="WHEN", help="Only jobs that died before: 10min, 7d, 2026-01-31T13:00Z.")
     ] = None,
     in_flight: Annotated[
         int | None,
         Parameter(
             validator=Number(gte=1),
             metavar="N",
-            help="Let no more than N of them be under way at once; waits for workers to end them.",
+            help="Keep no more than N of them in progress at once; waits for workers to end them.",
         ),
     ] = None,
     by: By = None,
@@ -146,7 +146,7 @@ def replay(
         dead_before=dead_before,
     )
     if words and filter:
-        raise UsageError("ids and filters together: name the dead letters, or describe them")
+        raise UsageError("ids and filters together: give either the ids of the dead letters, or filters")
     if words and in_flight:
         raise UsageError("ids and --in-flight together: it bounds the replay of all that match filters")
     person = by or whoever()
@@ -192,10 +192,10 @@ def _replay_all(face: SyncRemit, filter: JobFilter, in_flight: int | None, by: s
 
 
 def _warnings(face: SyncRemit, filter: JobFilter, in_flight: int | None) -> list[str]:
-    """What will not run when it is replayed."""
+    """Dead letters that will not run when they are replayed."""
     found = [
-        f"{count(pending(each, 'dead'), 'dead delivery', 'dead deliveries')} to {each.name}, which is declared no "
-        "more: replayed, they wait until its handler is back"
+        f"{count(pending(each, 'dead'), 'dead delivery', 'dead deliveries')} to {each.name}, which is no longer "
+        "declared: replayed, they wait until its handler is restored"
         for each in face.subscriptions.list()
         if each.vanished
         and pending(each, "dead")
@@ -204,5 +204,5 @@ def _warnings(face: SyncRemit, filter: JobFilter, in_flight: int | None) -> list
         and filter.get("domain") in (None, each.domain)
     ]
     if in_flight and not face.workers.list():
-        found.append("no worker is there to run them: --in-flight waits for one")
+        found.append("no worker is running: --in-flight waits for one")
     return found

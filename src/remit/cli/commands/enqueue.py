@@ -25,10 +25,12 @@ def enqueue(
     delay: Annotated[
         float | None, Parameter(validator=Number(gte=0), metavar="SECONDS", help="Seconds until it is due.")
     ] = None,
-    at: Annotated[str | None, Parameter(metavar="WHEN", help="When it is due, e.g. 2026-01-31T13:00Z.")] = None,
+    at: Annotated[
+        str | None, Parameter(metavar="WHEN", help="The time at which it is due, e.g. 2026-01-31T13:00Z.")
+    ] = None,
     priority: Annotated[int | None, Parameter(metavar="N", help="Its priority; a lower number goes first.")] = None,
     attempts: Annotated[
-        int | None, Parameter(validator=Number(gte=1), metavar="N", help="How many attempts it has.")
+        int | None, Parameter(validator=Number(gte=1), metavar="N", help="The number of its attempts.")
     ] = None,
     timeout: Annotated[
         float | None, Parameter(validator=Number(gt=0), metavar="SECONDS", help="Seconds that one run of it may take.")
@@ -36,7 +38,7 @@ def enqueue(
     label: Annotated[str | None, Parameter(metavar="TEXT", help="A label for people.")] = None,
     by: By = None,
     id: Annotated[
-        str | None, Parameter(metavar="ID", help="An id of your own (a UUID), so that a repeated call sends once.")
+        str | None, Parameter(metavar="ID", help="An id of your own (a UUID), so that a repeated call sends only once.")
     ] = None,
     json: AsJson = False,
 ) -> None:
@@ -70,7 +72,7 @@ def enqueue(
     if json:
         tell({"id": ref.id, "job": spec.name, "duplicate": ref.duplicate})
     else:
-        say(f"{ref.id} {spec.name}" + (" was there already: it is a duplicate" if ref.duplicate else ""))
+        say(f"{ref.id} {spec.name}" + (" already existed: it is a duplicate" if ref.duplicate else ""))
 
 
 def _payload(text: str) -> dict[str, Any]:

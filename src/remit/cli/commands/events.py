@@ -1,4 +1,4 @@
-"""`remit events`: the log of events; retry what the relay gave up, replay to a subscription."""
+"""`remit events`: the log of events; retry events that the relay gave up, replay them to a subscription."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def list_(
     after: After = None,
     json: AsJson = False,
 ) -> None:
-    """List the events that are kept, newest first."""
+    """List the kept events, newest first."""
     with opened(app) as (_, face):
 
         def page(limit: int, after: str | None) -> tuple[Sequence[EventRecord], str | None]:
@@ -58,14 +58,14 @@ def list_(
 
 
 def _nothing(state: str | None, event: str | None, domain: str | None) -> str:
-    """That there is nothing, in the words of the filter."""
+    """The message that nothing was found, with the filter."""
     where = [f"--{name} {value}" for name, value in (("event", event), ("domain", domain)) if value]
     return " ".join(["no", *([state] if state else []), "events", *(["with", *where] if where else [])])
 
 
 @group.command(usage="Usage: remit events show [APP] ID... [OPTIONS]")
 def show(*ids: EventIds, app: AppPath = None, json: AsJson = False) -> int:
-    """Show all that is known about events: envelope, payload, each delivery with what came of it."""
+    """Show the details of events: envelope, payload, and each delivery with its result."""
 
     def write(record: EventRecord, first: bool) -> None:
         if not first:
@@ -77,7 +77,7 @@ def show(*ids: EventIds, app: AppPath = None, json: AsJson = False) -> int:
 
 @group.command(usage="Usage: remit events retry [APP] ID... [OPTIONS]")
 def retry(*ids: EventIds, app: AppPath = None, json: AsJson = False) -> int:
-    """Return events that the relay failed on, or gave up, to the relay again."""
+    """Return events that the relay failed on, or gave up, to the relay."""
 
     def act(face: SyncRemit, id: str) -> EventRecord:
         face.events.retry(id)
@@ -94,7 +94,7 @@ def replay(
     app: AppPath = None,
     *,
     to: Annotated[
-        str, Parameter(name="--to", metavar="SUBSCRIPTION", help="Who gets them, e.g. catalog.unlock-downloads.")
+        str, Parameter(name="--to", metavar="SUBSCRIPTION", help="The subscription, e.g. catalog.unlock-downloads.")
     ],
     since: Annotated[
         str | None,
@@ -106,15 +106,15 @@ def replay(
         str | None, Parameter(metavar="WHEN", help="Only events that were published before: 1h, 2026-01-31.")
     ] = None,
     rate: Annotated[
-        float | None, Parameter(validator=Number(gt=0), metavar="N", help="At most so many events a second.")
+        float | None, Parameter(validator=Number(gt=0), metavar="N", help="The maximum number of events a second.")
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Feed a subscription from the log, in order: one that is new, or was repaired.
+    """Deliver the events of the log to a subscription, in order: to a new or a repaired one.
 
-    What was delivered, or is under way, is not delivered again; stopped half-way and run again, this goes on.
+    Events that were delivered, or are being delivered, are skipped; a stopped replay continues when it is run again.
 
-    An ordered subscription gets nothing new meanwhile.
+    An ordered subscription gets no new events meanwhile.
     """
     low, high = moment_of("--since", since), moment_of("--until", until)
     with opened(app) as (application, face):
@@ -135,12 +135,12 @@ def replay(
 
 
 def _receiver(face: SyncRemit, name: str) -> str:
-    """The name that a subscription has now. Raises `UnknownSubscription` for one that gets nothing any more."""
+    """The current name of a subscription. Raises `UnknownSubscription` for one that was retired."""
     found = face.subscriptions.get(name)
     if found.retired_at is not None:
-        back = "`remit migrate` brings it back" if found.declared else "bring its handler back, and run `remit migrate`"
-        raise UnknownSubscription(f"{found.name} was retired, and gets nothing: {back}")
+        back = "`remit migrate` restores it" if found.declared else "restore its handler, and run `remit migrate`"
+        raise UnknownSubscription(f"{found.name} was retired, and gets no events: {back}")
     if found.vanished:
-        gone = f"warning: {found.name} is declared no more: what it gets waits until its handler is back"
+        gone = f"warning: {found.name} is no longer declared: its deliveries wait until its handler is restored"
         say(Text(gone, "yellow"), stderr=True)
     return found.name

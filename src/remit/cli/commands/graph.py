@@ -1,4 +1,4 @@
-"""`remit graph`: the domains of an application, drawn; and a page for each of them."""
+"""`remit graph`: a drawing of the domains of an application, and a page for each of them."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ _DRAW: Mapping[str, Callable[[Map], str]] = {"mermaid": mermaid.draw, "dot": dot
 def graph(
     app: AppPath = None,
     *,
-    format: Annotated[Format, Parameter(help="How it is drawn; html is one page that needs no network.")] = "mermaid",
+    format: Annotated[Format, Parameter(help="The format; html is one page that needs no network.")] = "mermaid",
     output: Annotated[
-        str | None, Parameter(metavar="FILE", help="Write it there instead of to standard output.")
+        str | None, Parameter(metavar="FILE", help="Write to this file instead of to standard output.")
     ] = None,
     canvas: Annotated[
-        str | None, Parameter(metavar="FOLDER", help="Write a Markdown page per domain there, and an index.")
+        str | None, Parameter(metavar="FOLDER", help="Write a Markdown page per domain into this folder, and an index.")
     ] = None,
     check: Annotated[
         bool,
-        Parameter(negative=(), show_default=False, help="Write nothing; fail where the files are not up to date."),
+        Parameter(negative=(), show_default=False, help="Write nothing; fail if the files are not up to date."),
     ] = False,
 ) -> Exit:
     """Draw the domains with their jobs, events, subscriptions and queues.
 
-    Made of the declarations alone, so the result can be committed and compared in CI: with --canvas, or --output, and
+    Made only from the declarations, so the result can be committed and compared in CI: with --canvas, or --output, and
     --check.
     """
     if canvas is not None and output is not None:
@@ -62,14 +62,14 @@ def graph(
     file = Path(output)
     if check:
         fresh = file.is_file() and file.read_text("utf-8") == text
-        say(f"{file} is up to date" if fresh else f"{file} is out of date: write it anew with remit graph")
+        say(f"{file} is up to date" if fresh else f"{file} is out of date: write it again with remit graph")
         return Exit.OK if fresh else Exit.FINDINGS
     file.write_text(text, "utf-8", newline="\n")
     return Exit.OK
 
 
 def _title(app: Remit) -> str:
-    """The name that the application was given; without one, not the address of its database."""
+    """The stated name of the application; without one, not the address of its database."""
     return app.name if "(" not in app.name else "Domains"
 
 
@@ -78,7 +78,7 @@ def _compare(drawn: Map, folder: Path) -> Exit:
     for text in difference.texts:
         say(f"{folder}/{text}")
     say(
-        f"write them anew with remit graph --canvas {folder}"
+        f"write them again with remit graph --canvas {folder}"
         if difference
         else f"{count(len(drawn.domains), 'canvas', 'canvases')} up to date"
     )

@@ -1,4 +1,4 @@
-"""`remit jobs`: look at jobs and act on them."""
+"""`remit jobs`: show and manage jobs."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def list_(
     since: Since = None,
     until: Until = None,
     failed: Failing = False,
-    deleted: Annotated[bool, Parameter(negative=(), show_default=False, help="Deleted jobs too.")] = False,
+    deleted: Annotated[bool, Parameter(negative=(), show_default=False, help="Include deleted jobs.")] = False,
     limit: Limit = 50,
     after: After = None,
     json: AsJson = False,
@@ -109,7 +109,7 @@ def list_(
 
 
 def _nothing(filter: JobFilter) -> str:
-    """That there is nothing, in the words of the filter."""
+    """The message that nothing was found, with the filter."""
     state = filter.get("state")
     options = {"failing": "--failed", "requested_by": "--requested-by"}
     where = [
@@ -126,13 +126,11 @@ def show(
     app: AppPath = None,
     traceback: Annotated[
         bool,
-        Parameter(
-            negative=(), show_default=False, help="The traceback of every failed attempt, not of the last alone."
-        ),
+        Parameter(negative=(), show_default=False, help="The traceback of every failed attempt, not only of the last."),
     ] = False,
     json: AsJson = False,
 ) -> int:
-    """Show all that is known about jobs: times, payload, result, failed attempts, log."""
+    """Show the details of jobs: times, payload, result, failed attempts, log."""
 
     def write(found: tuple[JobRecord, str | None], first: bool) -> None:
         if not first:
@@ -219,13 +217,13 @@ def cancel(
     since: Since = None,
     until: Until = None,
     failed: Failing = False,
-    reason: Annotated[str | None, Parameter(help="Why, for the record.")] = None,
+    reason: Annotated[str | None, Parameter(help="The reason, for the record.")] = None,
     by: By = None,
     dry_run: DryRun = False,
     yes: Yes = False,
     json: AsJson = False,
 ) -> int:
-    """Cancel jobs that wait, and ask those that run to stop: by id, or all that match."""
+    """Cancel waiting jobs, and ask running ones to stop: by id, or all that match."""
     filter = job_filter(
         state=state,
         job=job,
@@ -278,7 +276,7 @@ def delete(
     yes: Yes = False,
     json: AsJson = False,
 ) -> int:
-    """Hide jobs from lists, by id or all that match; retention removes them. Those that wait are cancelled for good."""
+    """Hide jobs from lists, by id or all that match; retention removes them. Waiting ones are cancelled for good."""
     filter = job_filter(
         state=state,
         job=job,
@@ -314,7 +312,7 @@ def delete(
 
 @dataclass(frozen=True, slots=True)
 class _Bulk:
-    """A verb that is done to all jobs that match: its name, what it did, and the states that it applies to."""
+    """An operation on all matching jobs: its name, its result, and the states to which it applies."""
 
     verb: str
     done: str
@@ -332,11 +330,11 @@ def _many(
     yes: bool,
     json: bool,
 ) -> int:
-    """Do it to all that match, after a question; with `dry_run`, count them."""
+    """Apply it to all matching jobs, after a question; with `dry_run`, count them."""
     ids = list(words)
     path = named(ids.pop(0) if ids and ":" in ids[0] else app)
     if ids:
-        raise UsageError("ids together with filters or --dry-run: name the jobs, or describe them")
+        raise UsageError("ids together with filters or --dry-run: give either the ids of the jobs, or filters")
     if not filter:
         raise UsageError(f"remit jobs {bulk.verb} --dry-run counts what filters match: name at least one filter")
     with opened(path) as (application, face):
@@ -359,7 +357,7 @@ def _many(
 
 
 def _count(face: SyncRemit, filter: JobFilter, states: tuple[State, ...]) -> int:
-    """How many the verb applies to: of the state in the filter, or of each state that the verb takes."""
+    """The number of jobs to which the operation applies: of the state in the filter, or of each of its states."""
     stated = filter.get("state")
     wanted = [stated] if stated else [state.value for state in states]
     conditions: list[JobFilter] = [{**filter, "state": state} for state in wanted if State(state) in states]

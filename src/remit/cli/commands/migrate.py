@@ -1,4 +1,4 @@
-"""`remit migrate`: bring the database to the schema that this release needs, and to the application's subscriptions."""
+"""`remit migrate`: update the database to the schema of this release, and to the application's subscriptions."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def migrate(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Bring the database to the schema that this release needs, and enter the application's subscriptions.
+    """Update the database to the schema of this release, and enter the application's subscriptions.
 
     Safe at any time and from any number of places at once; the schema changes in one transaction, or not at all.
     """
     path = named(app)
     if since is not None and not sql:
-        raise UsageError("--since goes with --sql: what runs is always what is missing")
+        raise UsageError("--since needs --sql: without it, all missing steps are run")
     application = load(path)
     store = application.store
     if sql:
@@ -42,10 +42,10 @@ def migrate(
         return
     steps = [f"{step.version:04d} {step.name}" for step in schema.migrate(store)]
     with naming(path):
-        schema.check(store)  # a database that is ahead of this release
+        schema.check(store)  # a database that is newer than this release
     if not json:
         _say_each(steps)
-    subscriptions = application.sync.migrate()  # of the schema, nothing is left
+    subscriptions = application.sync.migrate()  # the schema is complete by now
     version = schema.latest(store.dialect)
     if json:
         changes = [dict(zip(("subscription", "change"), text.split()[1:], strict=True)) for text in subscriptions]

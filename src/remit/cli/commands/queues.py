@@ -1,4 +1,4 @@
-"""`remit queues`: what waits in each queue; pause and resume."""
+"""`remit queues`: the jobs of each queue; pause and resume."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ group = App(name="queues", help="List queues, pause and resume them.", help_epil
 
 @group.command(name="list", usage="Usage: remit queues list [APP] [OPTIONS]")
 def list_(app: AppPath = None, *, window: Window = 60.0, json: AsJson = False) -> None:
-    """List every queue that is declared, or has jobs."""
+    """List every queue that is declared or has jobs."""
     with opened(app) as (_, face):
         found = face.queues.list(window=window)
     if json:
@@ -32,7 +32,7 @@ def list_(app: AppPath = None, *, window: Window = 60.0, json: AsJson = False) -
 
 @group.command(usage="Usage: remit queues pause [APP] QUEUE... [OPTIONS]")
 def pause(*queues: QueueNames, app: AppPath = None, by: By = None, json: AsJson = False) -> None:
-    """Claim no more from queues; what runs, runs on."""
+    """Stop claiming from queues; running jobs continue."""
     path, names = split(queues, app, "the name of a queue")
     with opened(path) as (_, face):
         _check(face, names)
@@ -56,7 +56,7 @@ def resume(*queues: QueueNames, app: AppPath = None, json: AsJson = False) -> No
 
 
 def _check(face: SyncRemit, names: list[str]) -> None:
-    """All of them, or nothing is done. Raises `QueueNotFound`."""
+    """Check all names before anything is done. Raises `QueueNotFound`."""
     known = {record.name for record in face.queues.list()}
     for name in names:
         if name not in known:

@@ -1,4 +1,4 @@
-"""`remit status`: what the whole application is doing, now or continuously."""
+"""`remit status`: the state of the whole application, once or continuously."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def status(
     *,
     watch: Annotated[
         bool | None,
-        Parameter(negative="--once", help="Go on until Ctrl-C; by default in a terminal, without --json."),
+        Parameter(negative="--once", help="Continue until Ctrl-C; the default in a terminal, without --json."),
     ] = None,
     interval: Annotated[
-        float, Parameter(validator=Number(gte=0.1), metavar="SECONDS", help="Seconds between two looks.")
+        float, Parameter(validator=Number(gte=0.1), metavar="SECONDS", help="Seconds between two updates.")
     ] = 1.0,
     window: Window = 10.0,
     json: AsJson = False,
@@ -76,9 +76,9 @@ class _Snapshot:
     leaders: list[LeaderRecord]
     outbox: OutboxRecord
     subscriptions: list[SubscriptionRecord] | str
-    """Or why they cannot be told."""
+    """Or the reason why they are unknown."""
     warnings: list[str]
-    """Where the store goes by something else than this application's declarations."""
+    """Differences between the store and this application's declarations."""
     publishes: bool
     """Whether the application declares any event."""
 
@@ -129,12 +129,12 @@ class _Snapshot:
         return Group(head, self._workers(), *self._outbox(), Text(""), queues, *self._subscriptions(), self._rates())
 
     def _outbox(self) -> list[RenderableType]:
-        """Nothing for an application that has nothing to do with events."""
+        """Nothing for an application without events."""
         waiting = self.outbox.pending or self.outbox.unknown or self.outbox.dead
         return [outbox_line(self.outbox)] if self.publishes or self.subscriptions or waiting else []
 
     def _subscriptions(self) -> list[RenderableType]:
-        """Those to which something is under way, or that somebody should look after."""
+        """Those with open deliveries, or with a warning."""
         if isinstance(self.subscriptions, str):
             return [Text(f"\nsubscriptions: {line(self.subscriptions)}", "red")]
         told = [each for each in self.subscriptions if each.under_way or each.vanished or each.filling_since]
@@ -189,7 +189,7 @@ def _look(app: Remit, face: SyncRemit, window: float) -> _Snapshot:
     subscriptions = _subscriptions(app, face)
     return _Snapshot(
         app.store.describe(),
-        schema.latest(app.store.dialect),  # opening has checked that it is this one
+        schema.latest(app.store.dialect),  # checked when it was opened
         datetime.now(UTC),
         window,
         face.queues.list(window=window),
@@ -203,7 +203,7 @@ def _look(app: Remit, face: SyncRemit, window: float) -> _Snapshot:
 
 
 def _subscriptions(app: Remit, face: SyncRemit) -> list[SubscriptionRecord] | str:
-    """Handlers that cannot be imported are one of the things that people look for here: they are said, not raised."""
+    """Handlers that cannot be imported are reported here, not raised: the command is used to find such problems."""
     try:
         app.catalog.import_handlers()
     except Exception as error:
@@ -218,7 +218,7 @@ def _stream(app: Remit, face: SyncRemit, window: float, interval: float) -> None
 
 
 def _live(app: Remit, face: SyncRemit, window: float, interval: float) -> None:
-    """Draw again and again; a database that is away for a while is said, and waited for."""
+    """Draw repeatedly; if the database is unreachable, report it and wait."""
     with Live(console=console(), auto_refresh=False, screen=True) as live:
         screen: RenderableType = Text("")
         while True:

@@ -1,4 +1,4 @@
-"""`remit subscriptions`: who listens to what, what is under way to them; retire one whose code is gone."""
+"""`remit subscriptions`: subscriptions and their deliveries; retire one whose code was removed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Names = Annotated[str, Parameter(name="NAME", help="The full name, e.g. catalog.
 
 @group.command(name="list", usage="Usage: remit subscriptions list [APP] [OPTIONS]")
 def list_(app: AppPath = None, *, json: AsJson = False) -> None:
-    """List every subscription in the database, with its deliveries that are under way or dead."""
+    """List every subscription in the database, with its open and dead deliveries."""
     with opened(app) as (_, face):
         found = face.subscriptions.list()
     if json:
@@ -40,7 +40,7 @@ def list_(app: AppPath = None, *, json: AsJson = False) -> None:
 
 @group.command(usage="Usage: remit subscriptions show [APP] NAME [OPTIONS]")
 def show(*name: Names, app: AppPath = None, json: AsJson = False) -> None:
-    """Show all that is known about one subscription."""
+    """Show the details of one subscription."""
     path, wanted = _one(name, app)
     with opened(path) as (_, face):
         found = face.subscriptions.get(wanted)
@@ -56,16 +56,16 @@ def retire(
     app: AppPath = None,
     cancel: Annotated[
         bool,
-        Parameter(negative=(), show_default=False, help="Cancel what is under way; ask deliveries that run to stop."),
+        Parameter(negative=(), show_default=False, help="Cancel open deliveries; ask running ones to stop."),
     ] = False,
     by: By = None,
     yes: Yes = False,
     json: AsJson = False,
 ) -> None:
-    """Deliver nothing more to a subscription whose code is gone for good.
+    """Stop deliveries to a subscription whose code was removed for good.
 
-    Turns of an ordered subscription that have not begun go. What is under way stays, unless --cancel is given: then its
-    events complete, and are purged in time. That can be said later, too.
+    Turns of an ordered subscription that have not begun are dropped. Open deliveries stay, unless --cancel is given:
+    then their events complete, and are purged in time. --cancel can also be given later.
     """
     path, wanted = _one(name, app)
     with opened(path) as (_, face):
@@ -93,7 +93,7 @@ def _cancelled(face: SyncRemit, found: SubscriptionRecord, by: str) -> Retiremen
 
 
 def _did(done: Retirement) -> list[str]:
-    """What happened beside that it is retired."""
+    """The effects of the retirement on deliveries."""
     gone = f"{count(done.turns, 'turn')} that had not begun {'is' if done.turns == 1 else 'are'} gone"
     cancelled = f"{count(done.cancelled, 'delivery', 'deliveries')} cancelled"
     asked = f"{_deliveries(done.asked_to_stop, 'running')} asked to stop"
@@ -117,8 +117,8 @@ def _look(subscription: SubscriptionRecord, state: str) -> str:
 
 
 def _question(found: SubscriptionRecord, cancel: bool) -> str:
-    """What is asked says what is at stake."""
-    declared = " This application still declares it, and `remit migrate` brings it back." if found.declared else ""
+    """The question, with the consequences."""
+    declared = " This application still declares it, and `remit migrate` restores it." if found.declared else ""
     acts = [f"Deliver nothing more to {found.name}"]
     if turns := pending(found, "waiting"):
         whose = "that waits for its turn" if turns == 1 else "that wait for their turns"

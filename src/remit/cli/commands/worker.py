@@ -22,7 +22,7 @@ from remit.runtime.supervisor import Supervisor
 
 
 def command(stop: StopSwitch) -> Callable[..., int]:
-    """The command; `stop` has listened for signals since the process began."""
+    """The command; `stop` has received signals since the process began."""
 
     def worker(
         app: AppPath = None,
@@ -35,7 +35,7 @@ def command(stop: StopSwitch) -> Callable[..., int]:
             Parameter(
                 validator=Number(gt=0),
                 metavar="SECONDS",
-                help="Seconds without a sign of life after which others take its jobs.",
+                help="Seconds without a heartbeat after which others take its jobs.",
             ),
         ] = None,
         grace: Annotated[
@@ -76,13 +76,13 @@ def command(stop: StopSwitch) -> Callable[..., int]:
             ),
         ] = False,
         log_level: Annotated[
-            logs.LogLevel, Parameter(help="The least that remit and run.log log; others: warning.")
+            logs.LogLevel, Parameter(help="The lowest level of remit and run.log; for others: warning.")
         ] = "info",
         log_format: Annotated[logs.LogFormat, Parameter(help="Lines for people, or JSON lines.")] = "text",
     ) -> int:
-        """Run jobs until SIGTERM or Ctrl-C: then what runs may end, and a second signal ends it now.
+        """Run jobs until SIGTERM or Ctrl-C: running jobs then may end, and a second signal interrupts them.
 
-        Without --lease and --grace, what the application says holds: 30 seconds each, by default.
+        Without --lease and --grace, the values of the application apply: 30 seconds each, by default.
         """
         orders = Orders(
             named(app),
@@ -105,12 +105,12 @@ def command(stop: StopSwitch) -> Callable[..., int]:
 
 
 def _names(given: list[str] | None) -> tuple[str, ...]:
-    """Names, of which one text may hold several, divided by commas, as a variable of the environment must."""
+    """Names; one text may hold several, separated by commas, as in an environment variable."""
     return tuple(name.strip() for text in given or () for name in text.split(",") if name.strip())
 
 
 def _supervise(orders: Orders) -> int:
-    """Several workers, or one in a container, whose first process must wait for orphans that are none of a worker's."""
+    """Several workers, or one in a container, whose first process must reap orphans that do not belong to a worker."""
     logs.configure(orders.log_level, orders.log_format, None)
 
     def arguments(number: int, descriptor: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""`remit workers`: who works, and who leads."""
+"""`remit workers`: the workers and the leader."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ group = App(name="workers", help="List workers.", help_epilogue="")
 
 @group.command(name="list", usage="Usage: remit workers list [APP] [OPTIONS]")
 def list_(app: AppPath = None, *, json: AsJson = False) -> None:
-    """List every registered worker. One that died is listed until another one has noticed."""
+    """List every registered worker. A dead one is listed until another one has noticed."""
     with opened(app) as (_, face):
         found, leaders = face.workers.list(), face.workers.leaders()
     if json:

@@ -1,1 +1,1 @@
-"""Records as people see them."""
+"""Records as tables and sheets for people."""

@@ -1,4 +1,4 @@
-"""What several tables and sheets show alike: states, numbers, ages, payloads."""
+"""The common cells of tables and sheets: states, numbers, ages, payloads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from remit.cli.wording import span, visible
 
 QUIET = "dim"
 WIDE = 110
-"""Columns of a terminal from which on a reason of death has room beside the rest."""
+"""Width of a terminal from which on a reason of death has room beside the rest."""
 
 _COLOURS = {
     "scheduled": "blue",
@@ -35,22 +35,22 @@ def state(name: str) -> Text:
 
 
 def number(value: int, style: str = "") -> Text:
-    """A number; a nought is quiet."""
+    """A number; zero is dim."""
     return Text(f"{value:,}", style if value else QUIET)
 
 
 def age(seconds: float | None) -> Text:
-    """How old something is; a dash where there is nothing."""
+    """The age of something; a dash for none."""
     return Text("-", QUIET) if seconds is None else Text(span(max(0.0, seconds)))
 
 
 def versioned(name: str, version: int) -> str:
-    """The name of a message, with its version where it has had another."""
+    """The name of a message, with its version if it is not the first."""
     return name if version == 1 else f"{name} v{version}"
 
 
 def pretty(text: str | None) -> str | None:
-    """A payload as people read it; what is no JSON stays as it is."""
+    """A payload for people; text that is not JSON stays unchanged."""
     if text is None:
         return None
     try:
@@ -60,5 +60,5 @@ def pretty(text: str | None) -> str | None:
 
 
 def indented(text: str, by: int = 2, style: str = "") -> RenderableType:
-    """A foreign text, set in."""
+    """A foreign text, indented."""
     return Padding(Text(visible(text).rstrip(), style), (0, 0, 0, by), expand=False)

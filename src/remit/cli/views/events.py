@@ -1,4 +1,4 @@
-"""Events as people see them: one a line, or all that is known about one, with its deliveries."""
+"""Events for people: one per line, or the details of one, with its deliveries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from remit.outbox.model import DeliveryRecord, EventRecord, EventState, OutboxRe
 
 
 def event_table(events: Sequence[EventRecord]) -> Table:
-    """Events, one a line; the note is what somebody should know next."""
+    """Events, one per line; the note is the most important further information."""
     now = datetime.now(UTC)
     columns = (
         Column("ID"),
@@ -48,7 +48,7 @@ def _note(event: EventRecord) -> str:
 
 
 def event_sheet(event: EventRecord) -> RenderableType:
-    """One event, with all that is known about it."""
+    """The details of one event."""
     parts: list[RenderableType] = [facts([pair for pair in _event_facts(event) if pair[1] not in (None, "")])]
     parts += [Text("\npayload", "bold"), indented(pretty(event.payload_text) or "")]
     parts.append(Text("\ndeliveries", "bold"))
@@ -72,7 +72,7 @@ def _event_facts(event: EventRecord) -> Iterable[tuple[str | Text, Any]]:
 
 
 def _deliveries(event: EventRecord) -> list[RenderableType]:
-    """A line each, and below it what came of it."""
+    """A line each, with the result below it."""
     if not event.records:
         return [Text(f"  {_undelivered(event)}", "dim")]
     widest = max(len(each.subscription) for each in event.records)
@@ -96,7 +96,7 @@ def _undelivered(event: EventRecord) -> str:
                 "`remit migrate` with it"
             )
         case EventState.DEAD:
-            return "none: the relay gave it up; `remit events retry` gives it to the relay again"
+            return "none: the relay gave it up; `remit events retry` returns it to the relay"
         case EventState.DISPATCHED:
             return "none is left" if event.deliveries else "none: no subscription wanted it"
 
@@ -112,7 +112,7 @@ def _fate(delivery: DeliveryRecord, now: datetime) -> str:
 
 
 def outbox_line(outbox: OutboxRecord) -> Text:
-    """How the relay keeps up, in one line."""
+    """The backlog of the relay, in one line."""
     text = Text("outbox: ")
     if outbox.pending:
         late = outbox.lag is not None and outbox.lag >= LATE
@@ -128,4 +128,4 @@ def outbox_line(outbox: OutboxRecord) -> Text:
 
 
 LATE = 5.0
-"""Seconds after which a pending event stands out: a relay that works takes milliseconds."""
+"""Seconds after which a pending event is highlighted: a working relay takes milliseconds."""

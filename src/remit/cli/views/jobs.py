@@ -1,4 +1,4 @@
-"""Jobs as people see them: one a line, or all that is known about one."""
+"""Jobs for people: one per line, or the details of one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from remit.jobs.states import State
 
 
 def job_table(jobs: Sequence[JobRecord]) -> Table:
-    """Jobs, one a line; the note is what somebody should know next."""
+    """Jobs, one per line; the note is the most important further information."""
     now = datetime.now(UTC)
     columns = (
         Column("ID"),
@@ -47,7 +47,7 @@ def job_table(jobs: Sequence[JobRecord]) -> Table:
 
 
 def dead_letters(jobs: Sequence[JobRecord]) -> RenderableType:
-    """Dead letters, with why they died; in a narrow terminal, the reason stands below."""
+    """Dead letters, with the reason of their death; in a narrow terminal, the reason is below."""
     now, width = datetime.now(UTC), console().width
     heads = [
         (job.id, versioned(job.name, job.version), ago(job.finished_at or job.run_at, now), job.queue) for job in jobs
@@ -79,7 +79,7 @@ def _when(job: JobRecord, now: datetime) -> str:
 
 
 def job_sheet(job: JobRecord, event: str | None, *, traces: bool) -> RenderableType:
-    """One job, with all that is known about it; `event` is the name of the event that it delivers, if it is there."""
+    """The details of one job; `event` is the name of the event that it delivers, if that still exists."""
     parts: list[RenderableType] = [facts([pair for pair in _job_facts(job, event) if pair[1] not in (None, "")])]
     for title, text in (("payload", pretty(job.payload_text)), ("result", pretty(job.result_text))):
         if text is not None:
@@ -127,14 +127,14 @@ def _job_facts(job: JobRecord, event: str | None) -> Iterable[tuple[str | Text, 
 
 
 def _timeout(seconds: float | None) -> str | None:
-    """The timeout that came with the call."""
+    """The timeout set by the call."""
     if seconds is None:
         return None
     return "none" if seconds == math.inf else f"{seconds:g} s"
 
 
 def _person(job: JobRecord) -> str:
-    """Who asked for it, in one line."""
+    """The requester, in one line."""
     try:
         person = job.requested_by
     except ValueError:

@@ -1,4 +1,4 @@
-"""Queues as people see them."""
+"""Queues for people."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from remit.client import QueueRecord
 
 
 def queue_table(queues: Sequence[QueueRecord], slots: dict[str, int] | None = None) -> Table:
-    """Queues, one a line, with what they did in the last seconds."""
+    """Queues, one per line, with their activity in the last seconds."""
     columns = (
         Column("QUEUE", least=20, folds=True),
         Column("READY", justify="right"),

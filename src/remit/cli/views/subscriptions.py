@@ -1,4 +1,4 @@
-"""Subscriptions as people see them; what is wrong with one is loud."""
+"""Subscriptions for people; problems are highlighted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STATES = ("waiting", "scheduled", "ready", "running", "dead")
 
 
 def subscription_table(subscriptions: Sequence[SubscriptionRecord], *, brief: bool = False) -> Table:
-    """Subscriptions, one a line; `brief` leaves out how they are declared.
+    """Subscriptions, one per line; `brief` omits the details of their declaration.
 
     `TURNS` are deliveries of an ordered subscription that wait for those before them.
     """
@@ -62,17 +62,17 @@ def _row(each: SubscriptionRecord, *, brief: bool) -> tuple[str | Text, ...]:
 
 
 def pending(subscription: SubscriptionRecord, *states: str) -> int:
-    """How many of its deliveries are in these states."""
+    """The number of its deliveries in these states."""
     return sum(each.count for state, each in subscription.under_way.items() if state in states)
 
 
 def stale(subscription: SubscriptionRecord) -> int:
-    """How many deliveries wait for too long; a dead one waits for nothing."""
+    """The number of deliveries that wait for too long; a dead one does not wait."""
     return sum(each.stale for state, each in subscription.under_way.items() if state != "dead")
 
 
 def differing(differences: Differences) -> list[str]:
-    """What to say where the store goes by something else than this application's declarations."""
+    """Warnings about differences between the store and this application's declarations."""
     found = [
         f"subscriptions {name} and {former} stand for one handler, which gets each event from both: run "
         f"`remit subscriptions retire {former}`"
@@ -80,7 +80,7 @@ def differing(differences: Differences) -> list[str]:
     ]
     return found + [
         f"the store holds another declaration of {name} ({'' if present == name else f'as {present}, '}revision "
-        f"{revision}) than this release's, and goes by it: after a roll-back run `remit migrate` of this release"
+        f"{revision}) than this release's, which is in force: after a roll-back run `remit migrate` of this release"
         for name, present, revision in differences.ahead
     ]
 
@@ -112,7 +112,7 @@ def _where(subscription: SubscriptionRecord) -> str:
 
 
 def subscription_sheet(subscription: SubscriptionRecord) -> RenderableType:
-    """One subscription, with all that is known about it."""
+    """The details of one subscription."""
     parts: list[RenderableType] = [facts([pair for pair in _facts(subscription) if pair[1] not in (None, "")])]
     parts.append(Text("\ndeliveries", "bold"))
     if not subscription.under_way:
@@ -150,12 +150,12 @@ def _standing(each: SubscriptionRecord) -> Text:
     if each.retired_at is not None:
         return Text(f"retired {ago(each.retired_at)}: nothing more is delivered to it", "magenta")
     if each.vanished:
-        mend = f"bring its handler back, or run `remit subscriptions retire {each.name}`"
-        return Text(f"VANISHED: this application declares it no more; {mend}", "bold red")
+        remedy = f"restore its handler, or run `remit subscriptions retire {each.name}`"
+        return Text(f"VANISHED: this application no longer declares it; {remedy}", "bold red")
     if each.filling_since is not None:
-        held = ", and what is live waits until it is done" if each.ordered_by else ""
-        gone = "; a worker ends it where its process is gone"
-        return Text(f"filling: a back-fill goes on since {moment(each.filling_since)}{held}{gone}", "yellow")
+        held = ", and live events wait until it is done" if each.ordered_by else ""
+        gone = "; if its process is gone, a worker ends it"
+        return Text(f"filling: a back-fill is in progress since {moment(each.filling_since)}{held}{gone}", "yellow")
     if each.declared is None:
         return Text(f"in use; another application has the domain {each.domain}")
     return Text("in use", "green")
@@ -164,5 +164,5 @@ def _standing(each: SubscriptionRecord) -> Text:
 def _order(each: SubscriptionRecord) -> str | None:
     if each.ordered_by is None:
         return None
-    behind = "holds those behind it" if each.on_dead == "block" else "lets those behind it go on"
+    behind = "blocks those behind it" if each.on_dead == "block" else "does not block those behind it"
     return f"one after the other by {each.ordered_by}; a dead delivery {behind}"

@@ -1,4 +1,4 @@
-"""Workers as people see them."""
+"""Workers for people."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from remit.runtime.operations import LeaderRecord, WorkerRecord
 
 OK = "ok"
 SHORT = 16
-"""Letters of a health that has room in any terminal."""
+"""Length of a health text that fits into any terminal."""
 
 
 def worker_table(workers: Sequence[WorkerRecord], leaders: Sequence[LeaderRecord]) -> RenderableType:
-    """Workers, one a line; what troubles them stands at the end, in a narrow terminal below."""
+    """Workers, one per line; problems are at the end, in a narrow terminal below."""
     roles: dict[str, list[str]] = {}
     for leader in leaders:
         roles.setdefault(leader.holder, []).append(leader.role)
