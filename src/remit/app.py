@@ -49,7 +49,8 @@ from remit.outbox.model import Differences
 from remit.outbox.operations import recognise
 from remit.runtime.duties.registrar import RECOGNISED, declare, differences
 from remit.runtime.handlers.frames import ChildConfig
-from remit.runtime.worker import Worker, WorkerSettings
+from remit.runtime.settings import WorkerSettings
+from remit.runtime.worker import Worker
 from remit.telemetry import Refusals
 
 if TYPE_CHECKING:
@@ -308,7 +309,7 @@ class Remit:
         rail = self._connections.rail
         async with self.worker() as worker:
             worker.telemetry.tracebacks = True
-            await worker.promoter.stop()  # a drain promotes by itself: nothing becomes ready behind its last look
+            await worker.parts.promoter.stop()  # a drain promotes by itself: nothing becomes ready behind its last look
             taken = -1
             while taken != rail.taken:
                 taken = rail.taken

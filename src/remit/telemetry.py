@@ -50,6 +50,8 @@ def own_logger(name: str) -> logging.Logger:
 
 
 log = own_logger("remit")
+supervisor_log = own_logger("remit.supervisor")
+wakeup_log = own_logger("remit.wakeup")
 
 LONGEST_ERROR = 500
 _STATEMENT = re.compile(r"\s*(?:\n(?:LINE \d+:|CONTEXT:|QUERY:|STATEMENT:)|\[SQL:).*", re.DOTALL)
@@ -206,7 +208,7 @@ class Telemetry:
             extra=fields(job=name, job_id=id, state=state, worker=worker, charged=crashed),
         )  # fmt: skip
 
-    def buried(self, worker: str) -> None:
+    def declared_dead(self, worker: str) -> None:
         self.counts["buried"] += 1
         log.warning("worker declared dead: %s", worker, extra=fields(worker=worker))
 
@@ -398,3 +400,43 @@ class Refusals:
             "refused: %s tried to send the %s %s, which it does not own", domain, kind, message,
             extra=fields(domain=domain, kind=kind, message=message),
         )  # fmt: skip
+
+
+class SupervisorTelemetry:
+    """Logs what a supervisor of worker processes does. `name` is a process, with its number and pid."""
+
+    def ended_badly(self, name: str, cause: str) -> None:
+        supervisor_log.error("%s ended badly: %s", name, cause)
+
+    def never_ready(self, name: str, cause: str) -> None:
+        supervisor_log.error("%s, the first, ended before it was ready: %s", name, cause)
+
+    def died(self, name: str, cause: str) -> None:
+        supervisor_log.error("%s died: %s; it is started again", name, cause)
+
+    def died_quickly(self, name: str, cause: str, lived: float, longest_pause: float) -> None:
+        supervisor_log.error(
+            "%s died after %.1f s, as the one before it: %s; it is started again whenever it dies, after pauses "
+            "that grow to %.0f s, and nothing more is said until it stays up",
+            name, lived, cause, longest_pause,
+        )  # fmt: skip
+
+    def died_again(self, name: str, cause: str) -> None:
+        supervisor_log.debug("%s died again: %s", name, cause)
+
+    def stays_up(self, number: int, seconds: float) -> None:
+        supervisor_log.info("worker process %d has stayed up for %.0f s", number, seconds)
+
+    def stopping(self, signal: str, how: str, running: int) -> None:
+        plural = "es" if running != 1 else ""
+        supervisor_log.info("%s: %s %d worker process%s", signal, how, running, plural)
+
+
+class WakeupTelemetry:
+    """Logs whether a sleeping worker can be notified."""
+
+    def polls(self, error: BaseException) -> None:
+        wakeup_log.warning("cannot listen for new jobs, looking for them instead: %s", one_line(error))
+
+    def listens_again(self) -> None:
+        wakeup_log.info("listening for new jobs again")

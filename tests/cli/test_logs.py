@@ -87,7 +87,7 @@ def test_text_names_time_level_process_and_job() -> None:
 def test_text_names_the_logger_of_others_alone() -> None:
     lines = TextLines(None, terminal=False)
     assert lines.format(_record("up")).endswith(" INFO    up")
-    assert lines.format(_record("up", name="remit.bell")).endswith(" INFO    up")
+    assert lines.format(_record("up", name="remit.wakeup")).endswith(" INFO    up")
     assert lines.format(_record("up", name="httpx")).endswith(" INFO    httpx: up")
 
 

@@ -69,7 +69,7 @@ def away(url: str) -> Iterator[None]:
 
 def main(kind: str, url: str) -> None:
     """A process that sends: `exit` never closes its application, `endless` tells what it flushed until it is killed."""
-    Remit(url, domains=[sales], rail=Rail(every=0.02 if kind == "endless" else 60, patience=2))
+    Remit(url, domains=[sales], rail=Rail(linger=0.02 if kind == "endless" else 60, max_wait=2))
     if kind == "fork":
         return forking()
     if kind == "exit":

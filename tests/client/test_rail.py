@@ -35,7 +35,7 @@ from remit.errors import (
 from tests.client.railway import Moved, Sales, Sold, away, connect, execute, sales, written
 from tests.servers import PostgresServer
 
-SLOWLY = Rail(every=60)
+SLOWLY = Rail(linger=60)
 
 
 class Stranger(Domain):
@@ -69,7 +69,7 @@ def until(true: Callable[[], bool], seconds: float = 20) -> None:
 
 
 def test_events_reach_the_store_by_themselves_and_in_order(store_url: str) -> None:
-    with application(store_url, Rail(every=0.01, batch=7)):
+    with application(store_url, Rail(linger=0.01, batch=7)):
         refs = [sales.sync.publish_soon(Sold(number=number)) for number in range(50)]
         until(lambda: len(written(store_url)) == 50)
         assert written(store_url) == list(range(50))
@@ -95,7 +95,7 @@ def test_a_flush_returns_when_what_was_taken_before_is_written_and_at_once_when_
 
 
 def test_a_full_batch_is_written_without_waiting_for_time(store_url: str) -> None:
-    with application(store_url, Rail(every=60, batch=10)):
+    with application(store_url, Rail(linger=60, batch=10)):
         for number in range(10):
             sales.sync.publish_soon(Sold(number=number))
         until(lambda: len(written(store_url)) == 10)
@@ -116,7 +116,7 @@ def test_events_of_one_key_keep_their_order_from_several_threads(store_url: str)
         for number in range(200):
             sales.sync.publish_soon(Moved(parcel=parcel, number=number))
 
-    with application(store_url, Rail(every=0.001, batch=20, most=50)):
+    with application(store_url, Rail(linger=0.001, batch=20, capacity=50)):
         threads = [threading.Thread(target=send, args=[f"parcel {n}"]) for n in range(4)]
         for thread in threads:
             thread.start()
@@ -136,7 +136,7 @@ def test_several_event_loops_share_one_rail(store_url: str) -> None:
             await sales.publish_soon(Sold(number=number))
         await sales.flush()
 
-    with application(store_url, Rail(every=0.01, most=30, batch=10)):
+    with application(store_url, Rail(linger=0.01, capacity=30, batch=10)):
         threads = [threading.Thread(target=lambda first=first: asyncio.run(send(first))) for first in (0, 100, 200)]
         for thread in threads:
             thread.start()
@@ -164,14 +164,14 @@ def test_what_is_wrong_with_an_event_is_told_to_the_caller_and_nothing_is_taken(
 @pytest.mark.parametrize(
     "options, words",
     [
-        ({"every": -1}, "every must be 0 seconds or more, and finite, not -1"),
-        ({"every": "fast"}, "every must be a number of seconds or a timedelta, not 'fast'"),
+        ({"linger": -1}, "linger must be 0 seconds or more, and finite, not -1"),
+        ({"linger": "fast"}, "linger must be a number of seconds or a timedelta, not 'fast'"),
         ({"batch": 0}, "batch must be a whole number from 1 to 1,000, not 0"),
         ({"batch": 2_000}, "batch must be a whole number from 1 to 1,000, not 2000"),
-        ({"most": 0}, "most must be a whole number"),
-        ({"most": 10}, "batch must not be over most, but 1,000 is over 10"),
-        ({"most_bytes": 0}, "most_bytes must be a whole number"),
-        ({"patience": -1}, "patience must be 0 seconds or more, or math.inf"),
+        ({"capacity": 0}, "capacity must be a whole number"),
+        ({"capacity": 10}, "batch must not be over capacity, but 1,000 is over 10"),
+        ({"capacity_bytes": 0}, "capacity_bytes must be a whole number"),
+        ({"max_wait": -1}, "max_wait must be 0 seconds or more, or math.inf"),
     ],
     ids=str,
 )
@@ -182,18 +182,18 @@ def test_settings_that_mean_nothing_are_refused(options: dict[str, object], word
 
 
 def test_durations_may_be_timedeltas() -> None:
-    assert Rail(every=timedelta(milliseconds=20)) == Rail(every=0.02)
+    assert Rail(linger=timedelta(milliseconds=20)) == Rail(linger=0.02)
 
 
 # --- a full buffer
 
 
-@pytest.mark.parametrize("limits", [{"most": 5, "batch": 5}, {"most_bytes": 130}], ids=str)
+@pytest.mark.parametrize("limits", [{"capacity": 5, "batch": 5}, {"capacity_bytes": 130}], ids=str)
 async def test_a_full_buffer_holds_its_producers_and_serves_them_in_turn(
     store_url: str, limits: dict[str, int]
 ) -> None:
     """Blocking and asyncio producers stand in one queue."""
-    with application(store_url, Rail(every=60, **limits)) as app:
+    with application(store_url, Rail(linger=60, **limits)) as app:
         with away(store_url):
             for number in range(5):
                 await sales.publish_soon(Sold(number=number))  # 24 bytes each
@@ -216,7 +216,7 @@ async def test_a_full_buffer_holds_its_producers_and_serves_them_in_turn(
 
 
 async def test_a_small_event_does_not_pass_a_large_one_that_waits_for_room(store_url: str) -> None:
-    with application(store_url, Rail(every=60, most_bytes=130)) as app:
+    with application(store_url, Rail(linger=60, capacity_bytes=130)) as app:
         with away(store_url):
             await sales.publish_soon(Sold(number=0))
             late = []
@@ -229,8 +229,8 @@ async def test_a_small_event_does_not_pass_a_large_one_that_waits_for_room(store
         assert written(store_url) == [0, 1, 2]
 
 
-def test_a_producer_whose_patience_ends_is_told_and_its_event_is_not_taken(store_url: str) -> None:
-    with application(store_url, Rail(every=0, most=2, batch=2, patience=0.2)):
+def test_an_event_that_finds_no_room_within_max_wait_is_refused_and_not_taken(store_url: str) -> None:
+    with application(store_url, Rail(linger=0, capacity=2, batch=2, max_wait=0.2)):
         with away(store_url):
             for number in range(2):
                 sales.sync.publish_soon(Sold(number=number))
@@ -247,7 +247,7 @@ def test_a_producer_whose_patience_ends_is_told_and_its_event_is_not_taken(store
 
 
 async def test_a_producer_that_is_cancelled_leaves_the_queue(store_url: str) -> None:
-    with application(store_url, Rail(every=0, most=1, batch=1)):
+    with application(store_url, Rail(linger=0, capacity=1, batch=1)):
         with away(store_url):
             await sales.publish_soon(Sold(number=0))
             tasks = [asyncio.create_task(sales.publish_soon(Sold(number=number))) for number in (1, 2)]
@@ -260,7 +260,7 @@ async def test_a_producer_that_is_cancelled_leaves_the_queue(store_url: str) -> 
 
 
 def test_an_event_larger_than_the_buffer_is_taken_while_it_is_empty(store_url: str) -> None:
-    with application(store_url, Rail(most_bytes=10)):
+    with application(store_url, Rail(capacity_bytes=10)):
         for number in range(3):
             sales.sync.publish_soon(Sold(number=number, text="much longer than that"))
         sales.sync.flush()
@@ -303,7 +303,7 @@ async def test_events_outlast_a_server_that_is_restarted(
     own_postgres_server: PostgresServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = own_postgres_server.create_database()
-    with application(url, Rail(every=0.005)):
+    with application(url, Rail(linger=0.005)):
         await sales.publish_soon(Sold(number=0))
         await sales.flush()
         await asyncio.to_thread(own_postgres_server.crash)
@@ -396,7 +396,7 @@ async def test_closing_it_from_asyncio_does_too_and_it_can_be_used_again(store_u
 def test_what_the_store_does_not_take_until_the_end_is_told_aloud(
     store_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with application(store_url, Rail(every=60, most=6, batch=6, patience=0.5)):
+    with application(store_url, Rail(linger=60, capacity=6, batch=6, max_wait=0.5)):
         execute(store_url, "SELECT 1")
         leaving = away(store_url)
         leaving.__enter__()
@@ -492,7 +492,7 @@ def test_a_killed_process_loses_only_what_was_not_flushed(store_url: str) -> Non
 def test_an_abandoned_application_still_writes(store_url: str) -> None:
     with application(store_url):
         pass
-    app = Remit(store_url, domains=[sales], rail=Rail(every=0.2))
+    app = Remit(store_url, domains=[sales], rail=Rail(linger=0.2))
     with app.bound():
         sales.sync.publish_soon(Sold(number=1))
     del app

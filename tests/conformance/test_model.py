@@ -101,7 +101,7 @@ class Twins:
 
     def die(self, worker: str) -> None:
         """It may not know it yet."""
-        assert self.does(workers.bury, worker, beat=0) == (worker in self.model.workers)
+        assert self.does(workers.declare_dead, worker, beat=0) == (worker in self.model.workers)
         self.model.workers.discard(worker)
 
     def claim(self, worker: str, quotas: Sequence[int], ceiling: int, ends: Sequence[Outcome | str]) -> list[Claim]:

@@ -66,7 +66,7 @@ async def states(desk: Desk, ids: list[str]) -> list[str]:
 
 
 async def purged(desk: Desk) -> int:
-    """How many events are left when the purger has looked at all whose time may be over."""
+    """How many events are left when the event pruner has looked at all whose time may be over."""
     desk.wait(600)
     await desk.purge_events(keep=0.0)
     return await desk.count("event", "state = 'dispatched'")

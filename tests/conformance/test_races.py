@@ -186,7 +186,7 @@ async def test_a_burial_waits_for_the_claim_in_flight_and_finds_its_jobs(postgre
     async with meanwhile(desk) as (tx, start):
         claims, _ = await execution.claim(tx, [Allotment(7, QUEUE, 5)], worker=worker, token=new_token())
         assert [claim.id for claim in claims] == [id]
-        buried = start(workers.bury, worker, beat=0)
+        buried = start(workers.declare_dead, worker, beat=0)
         await waits(desk, buried)
     assert await buried
     assert await desk.rescue() == [(id, State.READY, False)]
@@ -196,7 +196,7 @@ async def test_a_claim_waits_for_the_burial_and_takes_nothing(postgres_desk: Des
     desk = postgres_desk
     worker, id = await desk.register(), await desk.enqueue()
     async with meanwhile(desk) as (tx, start):
-        assert await workers.bury(tx, worker, beat=0)
+        assert await workers.declare_dead(tx, worker, beat=0)
         claimed = start(execution.claim, [Allotment(7, QUEUE, 5)], worker=worker, token=new_token(), role=Role.CLAIM)
         await waits(desk, claimed)
     assert await claimed == ([], [])
@@ -208,7 +208,7 @@ async def test_a_burial_waits_for_the_beat_and_is_refused(postgres_desk: Desk) -
     worker = await desk.register()
     async with meanwhile(desk) as (tx, start):
         assert await workers.beat(tx, worker, health=None)
-        buried = start(workers.bury, worker, beat=0)
+        buried = start(workers.declare_dead, worker, beat=0)
         await waits(desk, buried)
     assert not await buried
     assert await desk(workers.beats) == {worker: 1}

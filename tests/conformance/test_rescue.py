@@ -224,5 +224,5 @@ async def test_held_lists_what_a_worker_holds_and_was_asked_to_stop(desk: Desk) 
 async def test_a_buried_worker_leaves_its_jobs_to_the_rescuer(desk: Desk) -> None:
     worker = await desk.register()
     claim = await desk.running(worker)
-    assert await desk(workers.bury, worker, beat=0)
+    assert await desk(workers.declare_dead, worker, beat=0)
     assert await desk.rescue() == [(claim.id, State.READY, False)]

@@ -61,17 +61,17 @@ async def test_a_beat_without_a_registration_is_told_so_and_registers_nobody(des
 
 async def test_a_silent_worker_is_buried(desk: Desk) -> None:
     id = await desk.register()
-    assert await desk(workers.bury, id, beat=0)
+    assert await desk(workers.declare_dead, id, beat=0)
     assert await desk(workers.beats) == {}
-    assert not await desk(workers.bury, id, beat=0)
+    assert not await desk(workers.declare_dead, id, beat=0)
 
 
 async def test_a_worker_that_has_beaten_since_it_was_looked_at_is_not_buried(desk: Desk) -> None:
     """Where all workers share one machine, a lock on a file proves their life, and the counter in the row is a hint."""
     id = await desk.register()
     await desk(workers.beat, id, health=None)
-    assert await desk(workers.bury, id, beat=0) != desk.can(Capability.SEVERAL_MACHINES)
-    await desk(workers.bury, id, beat=1)
+    assert await desk(workers.declare_dead, id, beat=0) != desk.can(Capability.SEVERAL_MACHINES)
+    await desk(workers.declare_dead, id, beat=1)
     assert await desk(workers.beats) == {}
 
 

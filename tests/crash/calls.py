@@ -134,7 +134,7 @@ UNSTRUCK = {
     "probe": "only reads, where the answer to an outcome was lost or a handler's own connection wrote it",
     "refuse": "writes nothing: it aborts a transaction whose lease is lost",
     "renew": "comes a third of a term later; it lengthens what runs out by itself",
-    "bury": "comes a lease later: here the dead are buried by hand, in tests/faults by other workers",
+    "declare_dead": "comes a lease later: here the dead are buried by hand, in tests/faults by other workers",
     "fail": "comes when an event cannot be fanned out, by an error of the store that nothing here has",
     "purge_archive": "comes where events are archived; a batch of it is one statement, as of `purge_events`",
 }  # fmt: skip

@@ -8,11 +8,10 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from remit.db.statements import Dialect, Query
-from remit.db.store import Bell, Capability, MigrationTarget, Ring, Store
+from remit.db.store import Beat, Capability, Counters, Liveness, MigrationTarget, Notify, Store, Wakeup
 from remit.db.transaction import BlockingDatabase, Database, Role, Row, Session, Transaction, Value, Work
 from remit.errors import StoreUnavailable
 
@@ -183,9 +182,8 @@ class DyingStore:
     def schema(self) -> str:
         return self._store.schema
 
-    @property
-    def sidecar(self) -> Path | None:
-        return self._store.sidecar
+    def liveness(self, database: BlockingDatabase, worker: str, beat: Beat, counters: Counters) -> Liveness:
+        return self._store.liveness(database, worker, beat, counters)
 
     def describe(self) -> str:
         return self._store.describe()
@@ -196,8 +194,8 @@ class DyingStore:
     def blocking(self, role: Role) -> BlockingDatabase:
         return DyingBlockingDatabase(self._store.blocking(role), self._fate)
 
-    def bell(self, ring: Ring) -> Bell:
-        return self._store.bell(ring)
+    def wakeup(self, notify: Notify) -> Wakeup:
+        return self._store.wakeup(notify)
 
     def migrate(self, steps: Callable[[MigrationTarget], None]) -> None:
         self._store.migrate(steps)

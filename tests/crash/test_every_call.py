@@ -108,8 +108,8 @@ class World:
         """
         async with asyncio.timeout(PATIENCE):
             while not fate.dead and (
-                len(worker.ledger)
-                or len(worker.completer)
+                len(worker.claims.ledger)
+                or len(worker.parts.completer)
                 or (fate.name in BY_THEMSELVES and fate.calls[fate.name] < fate.number)
                 or await self.left()
             ):
@@ -137,7 +137,7 @@ class World:
     async def funeral(self) -> None:
         """As when a lease has passed: nobody counts on the dead any more."""
         for worker, beat in (await self.desk(workers.beats)).items():
-            assert await self.desk(workers.bury, worker, beat=beat)
+            assert await self.desk(workers.declare_dead, worker, beat=beat)
         await self.desk.execute("DELETE FROM {leader}")
 
     # --- what must be true
@@ -185,7 +185,7 @@ W = TypeVar("W", bound=World)
 
 async def end(worker: Worker) -> None:
     """End what is left of a worker whose process has died: every call of it is refused, so nothing is written."""
-    await worker._close()
+    await worker.close()
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ async def test_a_plan_that_turned_out_slow_is_made_anew(
 
 
 async def test_a_claim_goes_by_the_ids_whatever_was_known_of_the_table(store: PostgresStore) -> None:
-    statement, _ = store.dressing.spell(
+    statement, _ = store.context.spell(
         execution_queries.CLAIM, {"lines": None, "worker": None, "token": None, "suspects": None}
     )
     with store.connect(Role.CLAIM) as connection:

@@ -16,7 +16,9 @@ def messages() -> dict[str, str]:
     found = {}
     for node in ast.walk(ast.parse(inspect.getsource(telemetry))):
         match node:
-            case ast.Call(ast.Attribute(ast.Name("log"), level), [ast.Constant(str(text)), *_]) if level in CALLS:
+            case ast.Call(ast.Attribute(ast.Name(name), level), [ast.Constant(str(text)), *_]) if (
+                name.endswith("log") and level in CALLS
+            ):
                 found[text] = level.upper()
             case _:
                 pass

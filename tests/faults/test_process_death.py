@@ -205,7 +205,7 @@ def test_fault_08_a_job_that_kills_its_child_process_harms_nobody(site: Site) ->
     assert worker.stop() == 0
 
 
-@pytest.mark.parametrize("point", ["bury:after:1", "rescue:after:1"])
+@pytest.mark.parametrize("point", ["declare_dead:after:1", "rescue:after:1"])
 def test_fault_09_the_leader_is_killed_in_the_middle_of_a_rescue(site: Site, point: str) -> None:
     leader = site.worker(die_at=point).ready()
     until(lambda: site.database.leader() == leader.id, "it leads")

@@ -27,8 +27,8 @@ BACKOFF = 0.05
 
 
 def lose_no_signal() -> None:
-    """Let a lost signal of the bell, or of an intake, cost a minute. What promoter and usher look for stays."""
-    fallbacks.BELL = fallbacks.SATURATED = 60.0
+    """Let a lost signal of the wakeup, or of a prefetch, cost a minute. What promoter and sequencer look for stays."""
+    fallbacks.WAKEUP = fallbacks.SATURATED = 60.0
 
 
 class Fleet(Domain[None], handlers="tests.liveness.fleet", retry=Retry(attempts=3, backoff=fixed(BACKOFF))):

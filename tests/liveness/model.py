@@ -1,10 +1,10 @@
-"""The protocol of producer, intake, ledger, watch and bell, in virtual time, around a store that is a dictionary.
+"""The protocol of producer, prefetch, ledger and wakeup, in virtual time, around a store that is a dictionary.
 
-Everything that decides is real: `Producer`, `Intake`, `Ledger`, `Watch`, `Lookout`. What stands around them promises no
-more than the real parts do. A bell rings only for what is committed while it is settled, some time later, and, as on
-SQLite, perhaps once only until it is settled again; an enqueue that began before that holds it back, as the gate of
-PostgreSQL does. A statement takes a while before and after the moment at which it takes effect. Heads and claims are
-two statements, so other workers come between them.
+Everything that decides is real: `Producer`, `Prefetch`, `Ledger`, `SharedWakeup`, `Poller`. What stands around them
+promises no more than the real parts do. A wakeup notifies only of what is committed while it is armed, some time later,
+and, as on SQLite, perhaps once only until it is armed again; an enqueue that began before that holds it back, as the
+gate of PostgreSQL does. A statement takes a while before and after the moment at which it takes effect. Heads and
+claims are two statements, so other workers come between them.
 
 Fallbacks are an hour, so that a lost wake-up is a wait of an hour.
 """
@@ -23,16 +23,16 @@ from unittest import mock
 
 from remit.db import fallbacks
 from remit.db.statements import Query
-from remit.db.store import ANYTHING, EVENTS, JOBS, Capability, Ring, Store
+from remit.db.store import ANYTHING, EVENTS, JOBS, Capability, Notify, Store
 from remit.db.transaction import Database, Row, Value, Work
 from remit.execution import queries as execution_queries
 from remit.runtime.path import ledger as ledgers
-from remit.runtime.path import prefetch as intakes
+from remit.runtime.path import prefetch as prefetches
 from remit.runtime.path.executor import Executor
-from remit.runtime.path.ledger import Ledger
-from remit.runtime.path.prefetch import Intake
+from remit.runtime.path.ledger import Claims
+from remit.runtime.path.prefetch import Prefetch
 from remit.runtime.path.producer import Producer
-from remit.runtime.wakeup import Look, Lookout, Watch
+from remit.runtime.wakeup import Found, Poller, SharedWakeup
 from remit.telemetry import Telemetry
 from tests.liveness.clock import VirtualLoop
 
@@ -89,43 +89,43 @@ class Stored:
 
 
 @dataclass
-class ModelBell:
-    """As little as a bell may do."""
+class ModelWakeup:
+    """As little as a wakeup may do."""
 
     table: Table
-    ring: Ring
-    settled: bool = False
+    notify: Notify
+    armed: bool = False
 
-    async def settle(self) -> float:
+    async def arm(self) -> float:
         await self.table.delay()
-        if self.table.in_flight and not self.settled:
+        if self.table.in_flight and not self.armed:
             return self.table.random.uniform(0.003, 0.05)
-        self.settled = True
+        self.armed = True
         await self.table.delay()
         return HOUR
 
-    async def rouse(self) -> None:
+    async def disarm(self) -> None:
         await self.table.delay()
-        self.settled = False
+        self.armed = False
         await self.table.delay()
 
     async def close(self) -> None:
         pass
 
     def commit(self, news: str) -> None:
-        if self.settled:
-            self.settled = not self.table.world.rings_once
-            asyncio.get_running_loop().call_later(self.table.random.uniform(0, 0.005), self.ring, news)
+        if self.armed:
+            self.armed = not self.table.world.rings_once
+            asyncio.get_running_loop().call_later(self.table.random.uniform(0, 0.005), self.notify, news)
 
 
 @dataclass
 class Table:
-    """The store: jobs in memory, and the bells of those that wait for them."""
+    """The store: jobs in memory, and the wakeups of those that wait for them."""
 
     world: World
     random: Random
     rows: dict[str, Stored] = field(default_factory=dict)
-    bells: list[ModelBell] = field(default_factory=list)
+    wakeups: list[ModelWakeup] = field(default_factory=list)
     workers: list[ModelWorker] = field(default_factory=list)
     in_flight: int = 0
     paused: bool = False
@@ -137,12 +137,12 @@ class Table:
         await asyncio.sleep(self.random.choice((0.0, 0.0002, 0.001, 0.004, 0.02)))
 
     def committed(self, news: str) -> None:
-        for bell in self.bells:
-            bell.commit(news if not self.world.rings_once else ANYTHING)
+        for wakeup in self.wakeups:
+            wakeup.commit(news if not self.world.rings_once else ANYTHING)
 
     async def send(self, arrival: Arrival, number: int) -> None:
         """An enqueue: it asks whether anybody sleeps, and from then on, until it is committed, nobody falls asleep."""
-        will_ring = any(bell.settled for bell in self.bells) or self.world.rings_once
+        will_ring = any(wakeup.armed for wakeup in self.wakeups) or self.world.rings_once
         self.in_flight += not will_ring
         await asyncio.sleep(arrival.open_for)
         self.in_flight -= not will_ring
@@ -225,9 +225,14 @@ class Table:
         ready = [row for row in self.rows.values() if row.queue == queue and row.state == "ready" and not row.held]
         plain = any(not row.arrival.suspect for row in ready)
         for worker in self.workers:
-            intake = worker.intakes[queue]
-            is_free = intake.running + intake.waiting < intake.concurrency and len(worker.ledger) < ledgers.MOST_HELD
-            if is_free and (plain or (ready and worker.ledger.suspect is None and worker.executor.suspect is None)):
+            prefetch = worker.prefetches[queue]
+            is_free = (
+                prefetch.running + prefetch.waiting < prefetch.concurrency
+                and len(worker.claims.ledger) < ledgers.MOST_HELD
+            )
+            if is_free and (
+                plain or (ready and worker.claims.ledger.suspect is None and worker.executor.suspect is None)
+            ):
                 return True
         return False
 
@@ -240,21 +245,21 @@ class _Database:
         return await work(cast("Any", self._table))
 
 
-class _Relay(Lookout):
+class _Relay(Poller):
     """Takes the events of a store, a few at a look."""
 
     name = "relay"
 
-    def __init__(self, table: Table, watch: Watch) -> None:
-        super().__init__(cast("Database", None), watch, Telemetry(), hears=EVENTS)
+    def __init__(self, table: Table, wakeup: SharedWakeup) -> None:
+        super().__init__(cast("Database", None), wakeup, Telemetry(), hears=EVENTS)
         self._table = table
 
-    async def look(self) -> Look:
+    async def poll(self) -> Found:
         await self._table.delay()
         taken = min(self._table.events, 2)
         self._table.events -= taken
         await self._table.delay()
-        return Look.NOTHING if not taken else Look.MORE if taken == 2 else Look.ALL
+        return Found.NOTHING if not taken else Found.MORE if taken == 2 else Found.ALL
 
 
 class ModelWorker:
@@ -263,29 +268,29 @@ class ModelWorker:
     def __init__(self, table: Table) -> None:
         self.table = table
         self.executor = SimpleNamespace(suspect=None)
-        self.ledger = Ledger(self._wake)
-        self.intakes = {
-            f"q{number}": Intake(f"q{number}", slots, self._wake) for number, slots in enumerate(table.world.slots)
+        self.claims = Claims(self._wake)
+        self.prefetches = {
+            f"q{number}": Prefetch(f"q{number}", slots, self._wake) for number, slots in enumerate(table.world.slots)
         }
-        for number, intake in enumerate(self.intakes.values()):
-            intake.lines += [number * 100 + line for line in range(table.world.lines)]
-        self.watch = Watch(self._bell)
+        for number, prefetch in enumerate(self.prefetches.values()):
+            prefetch.lines += [number * 100 + line for line in range(table.world.lines)]
+        self.wakeup = SharedWakeup(self._wakeup)
         capabilities = {Capability.SEVERAL_WRITERS} if table.world.several_writers else set()
         self.producer = Producer(
             cast("Store", SimpleNamespace(capabilities=frozenset(capabilities))),
             cast("Database", _Database(table)),
-            self.intakes,
-            lambda: self.ledger,
+            self.prefetches,
+            self.claims,
             cast("Executor", self.executor),
-            self.watch,
+            self.wakeup,
             Telemetry(),
         )
-        self.relay = _Relay(table, self.watch)
+        self.relay = _Relay(table, self.wakeup)
 
-    def _bell(self, ring: Ring) -> ModelBell:
-        bell = ModelBell(self.table, ring)
-        self.table.bells.append(bell)
-        return bell
+    def _wakeup(self, notify: Notify) -> ModelWakeup:
+        wakeup = ModelWakeup(self.table, notify)
+        self.table.wakeups.append(wakeup)
+        return wakeup
 
     def _wake(self) -> None:
         self.producer.wake()
@@ -294,14 +299,14 @@ class ModelWorker:
         self.producer.start()
         self.relay.start()
         return [
-            asyncio.get_running_loop().create_task(self._slot(intake))
-            for intake in self.intakes.values()
-            for _ in range(intake.concurrency)
+            asyncio.get_running_loop().create_task(self._slot(prefetch))
+            for prefetch in self.prefetches.values()
+            for _ in range(prefetch.concurrency)
         ]
 
-    async def _slot(self, intake: Intake) -> None:
+    async def _slot(self, prefetch: Prefetch) -> None:
         while True:
-            claim = await intake.take()
+            claim = await prefetch.take()
             row = self.table.rows[claim.id]
             if claim.suspect:
                 self.executor.suspect = row
@@ -310,13 +315,13 @@ class ModelWorker:
                 self.executor.suspect = None
                 self._wake()
             asyncio.get_running_loop().create_task(self._complete(row, claim.token))
-            intake.done()
+            prefetch.done()
             self.table.watch()
 
     async def _complete(self, row: Stored, token: int) -> None:
         await self.table.delay()
         del self.table.rows[row.id]
-        self.ledger.drop(row.id, token)
+        self.claims.ledger.drop(row.id, token)
         self.table.watch()
 
 
@@ -325,7 +330,7 @@ def _fallbacks_never_run_out(world: World, clock: Callable[[], float]) -> Iterat
     with (
         mock.patch.object(fallbacks, "SATURATED", HOUR),
         mock.patch.object(ledgers, "MOST_HELD", world.most_held),
-        mock.patch.object(intakes, "time", SimpleNamespace(monotonic=clock)),
+        mock.patch.object(prefetches, "time", SimpleNamespace(monotonic=clock)),
     ):
         yield
 

@@ -31,7 +31,7 @@ SHORT = 2.0
 def _lose_no_signal(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """As `fleet.lose_no_signal`, for this process; a worker that is alone needs no sweep of the lanes either."""
     is_alone = request.node.callspec.params["layout"] == "alone"
-    for name in ("BELL", "SATURATED", *(("USHER",) if is_alone else ())):
+    for name in ("WAKEUP", "SATURATED", *(("SEQUENCER",) if is_alone else ())):
         monkeypatch.setattr(fallbacks, name, 60.0)
 
 

@@ -20,6 +20,7 @@ import remit
 from remit import Domain, Event, Job, JobRef, Remit, Retry, RetryAfter, Run, Snooze, fixed
 from remit.db import fallbacks
 from remit.db.transaction import Role
+from remit.runtime.duties.relay import Relay
 from remit.runtime.loop import Loop
 from remit.runtime.path import ledger as ledgers
 from remit.runtime.worker import Worker
@@ -187,13 +188,13 @@ class Sleepers:
         monkeypatch.setattr(Loop, "sleep", observed)
 
     async def await_idle(self, *workers: Worker) -> None:
-        """Wait until both parts that share the bell sleep on it, in one of these workers.
+        """Wait until both parts that share the wakeup sleep on it, in one of these workers.
 
-        On PostgreSQL one worker at a time sleeps on the bell; the others look for themselves.
+        On PostgreSQL one worker at a time sleeps on the wakeup; the others look for themselves.
         """
         await until(
-            lambda: any({worker.producer, worker.relay} <= self.now for worker in workers),
-            "a worker sleeps on its bell",
+            lambda: any({worker.parts.producer, worker.parts.get(Relay)} <= self.now for worker in workers),
+            "a worker sleeps on its wakeup",
         )
 
 
@@ -261,12 +262,12 @@ async def test_a_job_that_came_while_all_slots_were_busy_is_run_when_one_is_free
         for _ in range(3):
             refs = [await beacon.enqueue(One(how="wait"))]
             await until(lambda: shared.running, "the slot is busy")
-            await until(lambda: worker.producer in sleepers.now, "the producer has taken all there was")
+            await until(lambda: worker.parts.producer in sleepers.now, "the producer has taken all there was")
             slept = sleepers.times[worker.producer]
             refs.append(await beacon.enqueue(One()))
             await until(
-                lambda: sleepers.times[worker.producer] > slept and worker.producer in sleepers.now,  # noqa: B023
-                "the producer was woken, and refused by the intake",
+                lambda: sleepers.times[worker.producer] > slept and worker.parts.producer in sleepers.now,  # noqa: B023
+                "the producer was woken, and refused by the prefetch",
             )
             shared.gate.set()
             await all_complete(app, *refs)
@@ -294,17 +295,17 @@ async def test_a_ledger_that_was_full_takes_more_when_a_job_has_ended(
         refs = await beacon.enqueue_many([Wide(how="wait") for _ in range(3)])
         await until(lambda: len(shared.running) == 3, "the ledger is full")
         refs += await beacon.enqueue_many([Wide() for _ in range(20)])
-        await until(lambda: worker.producer in sleepers.now, "the producer was refused by the ledger")
+        await until(lambda: worker.parts.producer in sleepers.now, "the producer was refused by the ledger")
         shared.gate.set()
         await all_complete(app, *refs)
 
 
 async def test_a_worker_that_lost_its_lease_runs_new_jobs(store_url: str, sleepers: Sleepers) -> None:
     async with working(store_url, sleepers) as (app, worker):
-        ledger = worker.ledger
-        worker._lost("so says the test")
+        ledger = worker.claims.ledger
+        worker.lose("so says the test")
         ref = await beacon.enqueue(Two())
-        await until(lambda: worker.ledger is not ledger, "it lives again")
+        await until(lambda: worker.claims.ledger is not ledger, "it lives again")
         await all_complete(app, ref, await beacon.enqueue(Two()))
 
 
@@ -329,9 +330,9 @@ async def test_a_suspect_is_run_when_the_one_of_a_lost_lease_has_ended(store_url
         await change(app, "job", "suspect = 1 WHERE state = 'ready'")
         async with app.worker(lease=HOUR) as worker:
             await until(lambda: shared.running, "the first one runs")
-            ledger = worker.ledger
-            worker._lost("so says the test")
-            await until(lambda: worker.ledger is not ledger, "it lives again")
+            ledger = worker.claims.ledger
+            worker.lose("so says the test")
+            await until(lambda: worker.claims.ledger is not ledger, "it lives again")
             await app.queues.pause("beacon.wide")
             ref = await beacon.enqueue(Wide())
             await change(app, "job", "suspect = 1 WHERE state = 'ready'")

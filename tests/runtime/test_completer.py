@@ -22,7 +22,7 @@ from remit.jobs.ids import new_id
 from remit.jobs.states import Completed, GaveUp, Snoozed, State, decide
 from remit.runtime import operations as workers
 from remit.runtime.path.completer import Completer
-from remit.runtime.path.ledger import Ledger
+from remit.runtime.path.ledger import Claims, Ledger
 from remit.runtime.path.settlement import Settlement
 from remit.telemetry import Telemetry
 
@@ -69,8 +69,10 @@ def ended(claim: Claim, outcome: Completed | Snoozed | GaveUp) -> Ended:
 
 
 def the_completer(database: Database, ledger: Ledger, telemetry: Telemetry) -> Completer:
-    settlement = Settlement(lambda: ledger, telemetry, lambda _: None, lambda _: None, lambda: None)
-    return Completer(database, lambda: ledger, settlement, telemetry)
+    claims = Claims()
+    claims.ledger = ledger
+    settlement = Settlement(claims, telemetry, lambda _: None, lambda _: None, lambda: None)
+    return Completer(database, claims, settlement, telemetry)
 
 
 async def complete(store: Store, ledger: Ledger, batch: list[Ended]) -> Telemetry:

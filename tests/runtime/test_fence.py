@@ -16,6 +16,7 @@ from remit import Domain, Job, Remit, Run
 from remit.db.transaction import Role
 from remit.execution.model import Claim
 from remit.jobs.ids import new_token
+from remit.runtime.duties.rescuer import Rescuer
 from remit.runtime.worker import Worker
 from tests.runtime.working import all_ended, ended, opened, until
 
@@ -79,7 +80,7 @@ async def rescue_from(app: Remit, worker: Worker, life: str) -> None:
     async with app.store.database(Role.HANDLER).session() as session:
         table = "remit_worker" if app.store.dialect == "sqlite" else "remit.worker"
         await session.execute(f"DELETE FROM {table} WHERE id = '{life}'")
-    worker.rescuer.wake()
+    worker.parts.get(Rescuer).wake()
 
 
 async def test_claims_that_wait_for_a_slot_do_not_start_after_a_fence(store_url: str) -> None:
@@ -89,12 +90,13 @@ async def test_claims_that_wait_for_a_slot_do_not_start_after_a_fence(store_url:
         refs = await moat.enqueue_many([Cross(number=n, blocks=n == blocking) for n in range(count)])
         async with app.worker() as worker:
             await shared.blocked.wait()
-            intake = worker._intakes["moat.bridge"]
-            await worker.completer.flushed()  # an outcome that is not written by then is lost, and its job runs again
-            await until(lambda: intake.waiting, "some are claimed ahead")
+            prefetch = worker.lines.prefetches["moat.bridge"]
+            # An outcome that is not written by then is lost, and its job runs again.
+            await worker.parts.completer.flushed()
+            await until(lambda: prefetch.waiting, "some are claimed ahead")
             before, life = len(shared.starts), worker.id
-            worker._lost("so says the test")
-            assert intake.waiting == 0, "what waited is not ours any more"
+            worker.lose("so says the test")
+            assert prefetch.waiting == 0, "what waited is not ours any more"
             shared.gate.set()
             await rescue_from(app, worker, life)
             records = await all_ended(app, *refs)
@@ -109,9 +111,9 @@ async def test_a_claim_that_is_not_in_the_ledger_does_not_start(store_url: str) 
         ref = await moat.enqueue(Cross(number=1))
         [line] = [number for number, line in worker.catalog.lines.items() if line.name == "moat.cross"]
         claim = Claim(ref.id, new_token(), line, 0, 3, False, "json", '{"number":1}', None, ref.id, "moat.cross")
-        intake = worker._intakes["moat.bridge"]
-        intake.put([claim])
-        await until(lambda: not intake.waiting and not intake.running, "a slot has taken it")
+        prefetch = worker.lines.prefetches["moat.bridge"]
+        prefetch.put([claim])
+        await until(lambda: not prefetch.waiting and not prefetch.running, "a slot has taken it")
         assert shared.starts == []
         await app.queues.resume("moat.bridge")
         await ended(app, ref)
@@ -122,14 +124,14 @@ async def test_a_claim_that_is_answered_after_a_fence_is_not_taken(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(store_url, moat) as app, app.worker() as worker:
-        reply = Held(worker.producer.ask, when=lambda reply: bool(reply.claims))
-        monkeypatch.setattr(worker.producer, "ask", reply)
+        reply = Held(worker.parts.producer.ask, when=lambda reply: bool(reply.claims))
+        monkeypatch.setattr(worker.parts.producer, "ask", reply)
         ref = await moat.enqueue(Cross(number=1))
         await reply.here.wait()
-        ledger = worker.ledger
-        worker._lost("so says the test")
+        ledger = worker.claims.ledger
+        worker.lose("so says the test")
         reply.go.set()
-        await until(lambda: worker.ledger is not ledger and not ledger.busy, "it lives again")
+        await until(lambda: worker.claims.ledger is not ledger and not ledger.busy, "it lives again")
         await rescue_from(app, worker, ledger.worker)
         record = await ended(app, ref)
     assert (record.state, record.failures) == ("completed", 0)
@@ -146,11 +148,11 @@ async def test_a_suspect_whose_start_is_noted_while_the_lease_is_lost_does_not_s
             table = "remit_job" if app.store.dialect == "sqlite" else "remit.job"
             await session.execute(f"UPDATE {table} SET suspect = 1")
         async with app.worker() as worker:
-            noted = Held(worker.executor._note_start, when=bool)
-            monkeypatch.setattr(worker.executor, "_note_start", noted)
+            noted = Held(worker.parts.executor._note_start, when=bool)
+            monkeypatch.setattr(worker.parts.executor, "_note_start", noted)
             await noted.here.wait()
             life = worker.id
-            worker._lost("so says the test")
+            worker.lose("so says the test")
             noted.go.set()
             await until(lambda: worker.id != life, "it lives again")
             record = await ended(app, ref)

@@ -22,7 +22,7 @@ class Clock:
         return self.now
 
 
-class Pulse:
+class Liveness:
     """A counter that others see, on a network of which the test says how long it takes."""
 
     def __init__(self, clock: Clock) -> None:
@@ -56,10 +56,10 @@ class Life:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.pulse = Pulse(self.clock)
+        self.liveness = Liveness(self.clock)
         self.fenced: list[str] = []
         self.heartbeat = Heartbeat(
-            self.pulse, LEASE, Telemetry(),
+            self.liveness, LEASE, Telemetry(),
             lost=self.fenced.append, health=lambda: {"ok": True}, on_loop=lambda: "nothing", clock=self.clock,
         )  # fmt: skip
 
@@ -78,7 +78,7 @@ async def life() -> Life:
 
 async def test_a_worker_stops_itself_a_fifth_of_a_lease_before_another_may_take_its_jobs(life: Life) -> None:
     life.heartbeat.beat()
-    life.pulse.away = True
+    life.liveness.away = True
     assert not await life.is_fenced(after=LEASE - MARGIN)
     assert await life.is_fenced(after=0.001)
     assert life.fenced == ["no beat reached the database for 8.0 s"]
@@ -86,7 +86,7 @@ async def test_a_worker_stops_itself_a_fifth_of_a_lease_before_another_may_take_
 
 async def test_a_lease_is_counted_from_the_sending_of_a_beat_however_late_its_reply(life: Life) -> None:
     """Others may have seen the counter move as soon as the beat was sent."""
-    life.pulse.after = 3.0
+    life.liveness.after = 3.0
     life.heartbeat.beat()
     assert not await life.is_fenced(after=LEASE - MARGIN - 3.0)
     assert await life.is_fenced(after=0.001)
@@ -94,7 +94,7 @@ async def test_a_lease_is_counted_from_the_sending_of_a_beat_however_late_its_re
 
 async def test_a_beat_that_fails_renews_nothing(life: Life) -> None:
     life.heartbeat.beat()
-    life.pulse.away = True
+    life.liveness.away = True
     for _ in range(4):
         life.clock.now += MARGIN
         life.heartbeat.beat()
@@ -107,7 +107,7 @@ async def test_a_beat_that_comes_too_late_is_not_sent(life: Life) -> None:
     life.heartbeat.beat()
     life.clock.now += LEASE - MARGIN + 0.001
     life.heartbeat.beat()
-    assert life.pulse.beats == 1
+    assert life.liveness.beats == 1
     assert await life.is_fenced()
 
 
@@ -116,25 +116,25 @@ async def test_a_beat_in_time_renews_the_lease(life: Life) -> None:
     for _ in range(10):
         assert not await life.is_fenced(after=LEASE - MARGIN)
         life.heartbeat.beat()
-    assert life.pulse.beats == 11
+    assert life.liveness.beats == 11
 
 
 async def test_a_worker_whose_registration_is_gone_stops_at_once_and_once(life: Life) -> None:
-    life.pulse.registered_no_more = True
+    life.liveness.registered_no_more = True
     life.heartbeat.beat()
     life.heartbeat.beat()
     assert await life.is_fenced(after=100.0)
     assert life.fenced == ["its registration is gone: another worker declared it dead"]
-    assert life.pulse.beats == 1
+    assert life.liveness.beats == 1
 
 
 async def test_the_silence_of_another_worker_counts_from_the_reply_that_showed_its_counter(life: Life) -> None:
     """Its counter may have moved until then, and it stops itself a lease, less the margin, after it sent that beat."""
-    life.pulse.others = {"other": 1}
-    life.pulse.observing = 3.0
+    life.liveness.others = {"other": 1}
+    life.liveness.observing = 3.0
     life.heartbeat.beat()
     seen = life.clock.now
-    life.pulse.observing = 0.0
+    life.liveness.observing = 0.0
     life.clock.now = seen + LEASE
     life.heartbeat._good = life.clock.now  # as if it had beaten meanwhile
     life.heartbeat.beat()
@@ -146,11 +146,11 @@ async def test_the_silence_of_another_worker_counts_from_the_reply_that_showed_i
 
 async def test_a_probe_says_nothing_of_the_time_after_it_was_sent(life: Life) -> None:
     """However late the reply is: the other one's counter may have moved while it was under way."""
-    life.pulse.others = {"other": 1}
+    life.liveness.others = {"other": 1}
     life.heartbeat.beat()
     life.clock.now += MARGIN * 3
     life.heartbeat.beat()
     life.clock.now += MARGIN
-    life.pulse.observing = 5.0
+    life.liveness.observing = 5.0
     life.heartbeat.beat()
     assert life.heartbeat.silent() == []

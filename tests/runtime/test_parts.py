@@ -1,4 +1,4 @@
-"""The parts of a worker that need no database: intake, ledger, observer, outcomes."""
+"""The parts of a worker that need no database: prefetch, ledger, observer, outcomes."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from remit.runtime.handlers.outcomes import (
 )
 from remit.runtime.lease.observer import Observer
 from remit.runtime.path import ledger as ledgers
-from remit.runtime.path import prefetch as intakes
+from remit.runtime.path import prefetch as prefetches
 from remit.runtime.path.ledger import Ledger
-from remit.runtime.path.prefetch import Intake
+from remit.runtime.path.prefetch import Prefetch
 from remit.telemetry import Telemetry
 
 
@@ -39,22 +39,22 @@ def claim(id: str = "a", token: int = 1) -> Claim:
     return Claim(id, token, 7, 0, 3, False, "json", "{}", None, id, "d.j")
 
 
-# --- intake
+# --- prefetch
 
 
 async def test_an_intake_hands_out_what_was_claimed_in_order() -> None:
-    intake = Intake("q", 2, lambda: None)
-    intake.put([claim("a"), claim("b")])
-    assert [(await intake.take()).id, (await intake.take()).id] == ["a", "b"]
-    assert intake.running == 2
-    assert intake.room() == 0
+    prefetch = Prefetch("q", 2, lambda: None)
+    prefetch.put([claim("a"), claim("b")])
+    assert [(await prefetch.take()).id, (await prefetch.take()).id] == ["a", "b"]
+    assert prefetch.running == 2
+    assert prefetch.room() == 0
 
 
 async def test_a_slot_waits_for_a_job_and_a_cancelled_one_passes_its_turn_on() -> None:
-    intake = Intake("q", 2, lambda: None)
-    first, second = asyncio.create_task(intake.take()), asyncio.create_task(intake.take())
+    prefetch = Prefetch("q", 2, lambda: None)
+    first, second = asyncio.create_task(prefetch.take()), asyncio.create_task(prefetch.take())
     await asyncio.sleep(0)
-    intake.put([claim("a")])
+    prefetch.put([claim("a")])
     first.cancel()
     assert (await second).id == "a"
 
@@ -75,65 +75,65 @@ class Calls:
 
 async def test_a_slot_that_becomes_free_calls_the_producer_while_the_store_holds_more() -> None:
     calls = Calls()
-    intake = Intake("q", 1, calls)
-    intake.put([claim("a")])
-    await intake.take()
+    prefetch = Prefetch("q", 1, calls)
+    prefetch.put([claim("a")])
+    await prefetch.take()
     assert not calls.since(), "there is no room"
-    intake.done()
+    prefetch.done()
     assert calls.since()
 
 
-async def test_a_slot_calls_nobody_where_the_bell_reports_what_comes() -> None:
+async def test_a_slot_calls_nobody_while_the_wakeup_reports_what_comes() -> None:
     calls = Calls()
-    intake = Intake("q", 2, calls)
-    intake.more = False
-    intake.put([claim("a")])
-    await intake.take()
-    intake.done()
+    prefetch = Prefetch("q", 2, calls)
+    prefetch.more = False
+    prefetch.put([claim("a")])
+    await prefetch.take()
+    prefetch.done()
     assert not calls.since()
 
 
 async def test_whoever_is_refused_room_is_called_when_there_is_room() -> None:
-    """Nothing was left in the store at the last look; since then the bell may have rung in vain."""
+    """Nothing was left in the store at the last look; since then the wakeup may have rung in vain."""
     calls = Calls()
-    intake = Intake("q", 1, calls)
-    intake.put([claim("a")])
-    await intake.take()
-    intake.more = False
-    assert intake.room() == 0
-    intake.done()
+    prefetch = Prefetch("q", 1, calls)
+    prefetch.put([claim("a")])
+    await prefetch.take()
+    prefetch.more = False
+    assert prefetch.room() == 0
+    prefetch.done()
     assert calls.since()
-    assert intake.room() == 1
+    assert prefetch.room() == 1
 
 
 async def test_jobs_are_asked_for_ahead_of_slots_whose_runs_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = Calls()
-    intake = Intake("q", 1, calls)
-    monkeypatch.setattr(intake, "_sample", lambda: None)
-    monkeypatch.setattr(intake, "_ahead", 4)
-    intake.put([claim(str(n)) for n in range(5)])
-    assert intake.room() == 0
+    prefetch = Prefetch("q", 1, calls)
+    monkeypatch.setattr(prefetch, "_sample", lambda: None)
+    monkeypatch.setattr(prefetch, "_ahead", 4)
+    prefetch.put([claim(str(n)) for n in range(5)])
+    assert prefetch.room() == 0
     for _ in range(2):
-        await intake.take()
-        intake.done()
+        await prefetch.take()
+        prefetch.done()
     assert not calls.since(), "enough wait"
-    await intake.take()
-    intake.done()
+    await prefetch.take()
+    prefetch.done()
     assert calls.since()
-    assert intake.room() == 3
+    assert prefetch.room() == 3
 
 
 class IntakeMachine(RuleBasedStateMachine):
-    """An intake under everything that may happen to it, while its producer sleeps after a refusal."""
+    """An prefetch under everything that may happen to it, while its producer sleeps after a refusal."""
 
     @initialize(concurrency=st.integers(1, 4))
     def begin(self, concurrency: int) -> None:
         self.now = 0.0
-        self.clock = mock.patch.object(intakes, "time", SimpleNamespace(monotonic=lambda: self.now))
+        self.clock = mock.patch.object(prefetches, "time", SimpleNamespace(monotonic=lambda: self.now))
         self.clock.start()
         self.calls = Calls()
-        self.intake = Intake("q", concurrency, self.calls)
-        self.intake._until = math.inf  # a slot lets nobody pass: there is no event loop here
+        self.prefetch = Prefetch("q", concurrency, self.calls)
+        self.prefetch._until = math.inf  # a slot lets nobody pass: there is no event loop here
         self.refused = False
 
     @rule(seconds=st.sampled_from((0.001, 0.011, 0.2)))
@@ -144,32 +144,32 @@ class IntakeMachine(RuleBasedStateMachine):
     def the_producer_looks(self, takes: int) -> None:
         """It claims what there is, and finds that there is no more."""
         self.calls.since()
-        room = self.intake.room()
+        room = self.prefetch.room()
         self.refused = not room
         if room:
-            self.intake.more = False
-            self.intake.put([claim(str(n)) for n in range(min(takes, room))])
+            self.prefetch.more = False
+            self.prefetch.put([claim(str(n)) for n in range(min(takes, room))])
 
-    @precondition(lambda self: self.intake.waiting and self.intake.running < self.intake.concurrency)
+    @precondition(lambda self: self.prefetch.waiting and self.prefetch.running < self.prefetch.concurrency)
     @rule()
     def a_slot_takes(self) -> None:
-        taking = self.intake.take().send
+        taking = self.prefetch.take().send
         with pytest.raises(StopIteration):
             taking(None)
 
-    @precondition(lambda self: self.intake.running)
+    @precondition(lambda self: self.prefetch.running)
     @rule()
     def a_run_ends(self) -> None:
-        self.intake.done()
+        self.prefetch.done()
 
     @rule()
     def what_waits_is_given_back(self) -> None:
-        self.intake.empty()
+        self.prefetch.empty()
 
     @invariant()
     def no_slot_is_free_behind_a_refusal(self) -> None:
-        if hasattr(self, "intake") and self.refused and not self.calls.count:
-            assert self.intake.running + self.intake.waiting >= self.intake.concurrency
+        if hasattr(self, "prefetch") and self.refused and not self.calls.count:
+            assert self.prefetch.running + self.prefetch.waiting >= self.prefetch.concurrency
 
     def teardown(self) -> None:
         if hasattr(self, "clock"):
@@ -181,20 +181,20 @@ TestIntake.settings = settings(max_examples=40)
 
 
 async def test_long_jobs_are_not_claimed_ahead() -> None:
-    intake = Intake("q", 5, lambda: None)
-    assert intake.room() == 5
-    intake.put([claim(str(n)) for n in range(5)])
+    prefetch = Prefetch("q", 5, lambda: None)
+    assert prefetch.room() == 5
+    prefetch.put([claim(str(n)) for n in range(5)])
     for _ in range(5):
-        await intake.take()
-    assert intake.room() == 0
+        await prefetch.take()
+    assert prefetch.room() == 0
 
 
 async def test_what_has_not_started_can_be_taken_back() -> None:
-    intake = Intake("q", 1, lambda: None)
-    intake.put([claim("a"), claim("b")])
-    await intake.take()
-    assert [one.id for one in intake.empty()] == ["b"]
-    assert intake.waiting == 0
+    prefetch = Prefetch("q", 1, lambda: None)
+    prefetch.put([claim("a"), claim("b")])
+    await prefetch.take()
+    assert [one.id for one in prefetch.empty()] == ["b"]
+    assert prefetch.waiting == 0
 
 
 # --- ledger

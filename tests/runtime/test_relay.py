@@ -15,6 +15,7 @@ import pytest
 
 from remit import Domain, Event, Remit, Retry, Run, fixed
 from remit.runtime.duties import relay as relays
+from remit.runtime.duties.relay import Relay
 from tests.runtime.working import opened, until, working
 
 AGAIN = Retry(attempts=3, backoff=fixed(0.01))
@@ -159,7 +160,7 @@ async def test_fault_68_two_relays_on_one_batch_make_each_delivery_once(store_ur
         async with app.worker() as one, app.worker() as two:
             await dispatched(app, *(ref.id for ref in refs))
             await until(lambda: len(heard) == 620, "everything is delivered")
-            assert one.relay.dispatched + two.relay.dispatched == 320
+            assert one.parts.get(Relay).dispatched + two.parts.get(Relay).dispatched == 320
     assert Counter(heard) == Counter(
         {**{(by, n): 1 for by in ("read", "collect") for n in range(300)}, **{("follow", n): 1 for n in range(20)}}
     )
@@ -184,7 +185,7 @@ async def test_a_poison_event_is_found_by_bisection_and_holds_up_no_other(store_
                 assert event.state == "pending"
                 assert event.attempts >= 1
                 assert event.error
-            assert worker.relay.complaint is None, "it is the event, not the relay"
+            assert worker.parts.get(Relay).complaint is None, "it is the event, not the relay"
 
 
 async def test_a_poison_event_is_dead_after_its_tries_and_delivered_when_it_was_mended(

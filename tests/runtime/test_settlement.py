@@ -16,7 +16,9 @@ from remit.db import fallbacks
 from remit.db.transaction import Role
 from remit.jobs.ids import new_id
 from remit.outbox import operations as outbox
+from remit.runtime.duties.rescuer import Rescuer
 from remit.runtime.path import watchdog
+from remit.runtime.path.reconciler import Reconciler
 from tests.runtime.canal import SHORT, TABLE, Canal, End, Glimpsed, Hidden, Note, Passed, canal, shared
 from tests.runtime.working import ended, opened, until
 
@@ -25,7 +27,7 @@ from tests.runtime.working import ended, opened, until
 async def _fresh(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     shared.__init__()  # type: ignore[misc]
     monkeypatch.setattr(watchdog, "GRACE_AFTER_CANCEL", SHORT)
-    monkeypatch.setattr(fallbacks, "USHER", 3600.0)
+    monkeypatch.setattr(fallbacks, "SEQUENCER", 3600.0)
     yield
     shared.gate.set()
     shared.thread_gate.set()
@@ -67,7 +69,7 @@ async def test_whatever_ends_a_run_what_must_follow_follows(store_url: str) -> N
             await cancel(app, refs["async:cancelled", 1])
             second = await deliveries(app, [refs[key, 2] for key in wanted])
             assert {(each.state, each.failures) for each in second} == {("completed", 0)}
-            await until(lambda: not worker.ledger.busy, "every claim is dropped")
+            await until(lambda: not worker.claims.ledger.busy, "every claim is dropped")
         first = await deliveries(app, [refs[key, 1] for key in wanted])
         found = dict(zip(wanted, [await as_it_ended(app, record) for record in first], strict=True))
         assert found == wanted
@@ -108,9 +110,9 @@ def held(way: str, url: str) -> list[Passed]:
 async def test_a_completion_that_is_committed_after_the_lease_was_lost_advances_its_lane(store_url: str) -> None:
     async with opened(store_url, canal) as app, app.worker() as worker:
         refs = await canal.publish_many(held("complete-tx", store_url))
-        await until(lambda: shared.left and not worker.executor.active, "it is completed, in an open transaction")
+        await until(lambda: shared.left and not worker.parts.executor.active, "it is completed, in an open transaction")
         life = worker.id
-        worker._lost("so says the test")
+        worker.lose("so says the test")
         shared.left[0].commit()
         shared.left[0].close()
         await until(lambda: worker.id != life)
@@ -125,16 +127,16 @@ async def test_a_completion_that_is_rolled_back_after_the_lease_was_lost_charges
     """Its run is over with the lease: the job is rescued, as every other that the worker held."""
     async with opened(store_url, canal) as app, app.worker() as worker:
         refs = await canal.publish_many(held("complete-tx", store_url))
-        await until(lambda: shared.left and not worker.executor.active, "it is completed, in an open transaction")
+        await until(lambda: shared.left and not worker.parts.executor.active, "it is completed, in an open transaction")
         life = worker.id
-        worker._lost("so says the test")
+        worker.lose("so says the test")
         shared.left[0].rollback()
         shared.left[0].close()
         await until(lambda: worker.id != life)
-        await worker.prober.settled()
-        await worker.completer.flushed()
+        await worker.parts.prober.settled()
+        await worker.parts.completer.flushed()
         await forget_worker(app, life)
-        worker.rescuer.wake()
+        worker.parts.get(Rescuer).wake()
         records = await deliveries(app, [ref.id for ref in refs])
         assert [(each.state, each.failures) for each in records] == [("completed", 0)] * 2
         assert (await as_it_ended(app, records[0])).sent == ()
@@ -145,11 +147,11 @@ async def test_a_run_that_is_fenced_is_dropped_and_runs_again_with_its_lane_behi
         refs = await canal.publish_many(held("fenced", store_url))
         await until(lambda: shared.begun)
         life = worker.id
-        worker._lost("so says the test")
-        await until(lambda: worker.id != life and not worker.executor.active)
-        assert len(worker.ledger) == 0
+        worker.lose("so says the test")
+        await until(lambda: worker.id != life and not worker.parts.executor.active)
+        assert len(worker.claims.ledger) == 0
         await forget_worker(app, life)
-        worker.rescuer.wake()
+        worker.parts.get(Rescuer).wake()
         records = await deliveries(app, [ref.id for ref in refs])
         assert [(each.state, each.failures) for each in records] == [("completed", 0)] * 2
         assert (await as_it_ended(app, records[0])).sent == ()
@@ -161,7 +163,7 @@ async def test_a_run_that_a_shutdown_interrupts_goes_back_and_its_lane_waits_for
         async with app.worker() as worker:
             refs = await canal.publish_many(held("shutdown", store_url))
             await until(lambda: shared.begun)
-        assert not worker.ledger.busy
+        assert not worker.claims.ledger.busy
         assert worker.telemetry.counts["ready"] == 1
         async with app.worker():
             records = await deliveries(app, [ref.id for ref in refs])
@@ -176,7 +178,7 @@ async def forget_worker(app: Remit, worker: str) -> None:
 
 
 async def released(app: Remit, *events: Event[Canal]) -> list[str]:
-    """Publish events, and make the jobs of the first of each lane, as the relay and the usher do."""
+    """Publish events, and make the jobs of the first of each lane, as the relay and the sequencer do."""
     ids = [ref.id for ref in await canal.publish_many(events)]
     database = app.store.database(Role.RELAY)
     lanes = (await database.run(lambda tx: outbox.dispatch(tx, limit=100, keep=3600.0))).lanes
@@ -219,8 +221,8 @@ async def test_a_suspect_that_ends_advances_its_lane_and_makes_room_for_the_next
             await change(app, await first_job(app, first), "suspect = 1")
         async with app.worker() as worker:
             records = await deliveries(app, ids)
-            await until(lambda: not worker.ledger.busy)
-            assert worker.ledger.suspect is None
+            await until(lambda: not worker.claims.ledger.busy)
+            assert worker.claims.ledger.suspect is None
         assert [(each.state, each.failures) for each in records] == [("completed", 0)] * 6
         assert (await as_it_ended(app, records[0])).sent == (1,)
 
@@ -251,7 +253,7 @@ async def test_a_stray_is_given_back_at_no_cost_and_one_that_was_cancelled_ends(
         claimed = f"state = 'running', worker = '{worker.id}', token = 5, claimed_at = run_at"
         await change(app, stray, claimed)
         await change(app, over, f"{claimed}, cancel_at = run_at")
-        worker.reconciler.wake()
+        worker.parts.get(Reconciler).wake()
         await until(lambda: worker.telemetry.counts["reconciled"] == 2)
         assert [(await app.jobs.get(job)).state for job in (stray, over)] == ["ready", "cancelled"]
         await app.queues.resume("canal.basin")
@@ -264,15 +266,15 @@ async def test_a_claim_whose_reply_is_under_way_is_no_stray(store_url: str) -> N
     async with opened(store_url, canal, lease=3600.0) as app, app.worker() as worker:
         await app.queues.pause("canal.basin")
         ref = await canal.enqueue(Note(key="a", attempt=1))
-        with worker.ledger.claiming() as token:
+        with worker.claims.ledger.claiming() as token:
             await change(
                 app, ref.id, f"state = 'running', worker = '{worker.id}', token = {token}, claimed_at = run_at"
             )
-            rounds = worker.reconciler._rounds
-            worker.reconciler.wake()
-            await until(lambda: worker.reconciler._rounds > rounds)
+            rounds = worker.parts.get(Reconciler)._rounds
+            worker.parts.get(Reconciler).wake()
+            await until(lambda: worker.parts.get(Reconciler)._rounds > rounds)
             assert (await app.jobs.get(ref.id)).state == "running"
-        worker.reconciler.wake()
+        worker.parts.get(Reconciler).wake()
         await until(lambda: worker.telemetry.counts["reconciled"] == 1, "nobody asks for it any more")
         await app.queues.resume("canal.basin")
         assert (await ended(app, ref)).failures == 0

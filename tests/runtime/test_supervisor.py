@@ -27,7 +27,8 @@ import logging, sys
 from remit.runtime.supervisor import Supervisor
 logging.basicConfig(level="DEBUG", format="%(levelname)s %(message)s", stream=sys.stdout)
 command = lambda number, descriptor: [sys.executable, "-S", "-c", sys.argv[1], str(number), str(descriptor)]
-sys.exit(Supervisor(command, int(sys.argv[2]), first_pause=0.05, last_pause=0.2, stable_after=float(sys.argv[3])).run())
+stable_after, first, last = (float(argument) for argument in sys.argv[3:])
+sys.exit(Supervisor(command, int(sys.argv[2]), first_pause=first, last_pause=last, stable_after=stable_after).run())
 """
 
 _WORKER = """
@@ -46,9 +47,10 @@ say("told to stop" if channel.recv(1) else "orphaned")
 class Supervised:
     """A supervisor in a process of its own; its lines, and those of its workers."""
 
-    def __init__(self, script: str, processes: int, stable_after: float) -> None:
+    def __init__(self, script: str, processes: int, stable_after: float, pauses: tuple[float, float]) -> None:
+        numbers = [str(number) for number in (processes, stable_after, *pauses)]
         self.popen = subprocess.Popen(
-            [sys.executable, "-c", _SUPERVISOR, _WORKER + textwrap.dedent(script), str(processes), str(stable_after)],
+            [sys.executable, "-c", _SUPERVISOR, _WORKER + textwrap.dedent(script), *numbers],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -98,8 +100,10 @@ Supervise = Callable[..., Supervised]
 def supervise() -> Iterator[Supervise]:
     started: list[Supervised] = []
 
-    def run(script: str, processes: int = 1, *, stable_after: float = 60.0) -> Supervised:
-        started.append(Supervised(script, processes, stable_after))
+    def run(
+        script: str, processes: int = 1, *, stable_after: float = 60.0, pauses: tuple[float, float] = (0.05, 0.2)
+    ) -> Supervised:
+        started.append(Supervised(script, processes, stable_after, pauses))
         return started[-1]
 
     yield run
@@ -232,8 +236,8 @@ def test_a_signal_during_the_start_ends_it_cleanly(supervise: Supervise) -> None
 
 
 def test_a_signal_between_two_restarts_ends_it(supervise: Supervise) -> None:
-    supervised = supervise("ready(); sys.exit(7)", 2)
-    supervised.wait_for("DEBUG", times=2)
+    supervised = supervise("ready(); sys.exit(7)", 2, pauses=(60, 60))
+    supervised.wait_for("as the one before it", times=2)
     supervised.signal(signal.SIGTERM)
     assert supervised.end() == 0
 

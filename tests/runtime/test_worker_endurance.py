@@ -11,8 +11,7 @@ import pytest
 from remit import Domain, Job, Retry, Run
 from remit.db.transaction import Role
 from remit.runtime import loop as service
-from remit.runtime.path import executor
-from remit.runtime.path import prefetch as intake
+from remit.runtime.path import executor, prefetch
 from remit.runtime.worker import Worker
 from tests.runtime.working import ended, until, working
 
@@ -193,12 +192,12 @@ async def test_the_strangest_exceptions_are_failures_like_any_other(store_url: s
         assert (await ended(app, await arena.enqueue(Bow()))).result == "still here"
 
 
-def queue_up(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> intake.Intake:
+def queue_up(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> prefetch.Prefetch:
     """Have a job claimed ahead, and run by the same slot without a turn of the loop in between."""
-    [queue] = worker.executor._intakes.values()
+    [queue] = worker.parts.executor._prefetches.values()
     monkeypatch.setattr(queue, "_sample", lambda: None)
     monkeypatch.setattr(queue, "_ahead", 1)
-    monkeypatch.setattr(intake, "QUANTUM", 3600.0)
+    monkeypatch.setattr(prefetch, "QUANTUM", 3600.0)
     return queue
 
 
@@ -281,13 +280,13 @@ async def test_an_exception_of_our_own_in_a_slot_is_told_once_and_costs_neither_
     """As if there were a bug in remit itself."""
     monkeypatch.setattr(executor, "AFTER_A_BUG", 0.01)
     async with working(store_url, arena) as (app, worker):
-        settle = worker.executor._settle
+        settle = worker.parts.executor._settle
 
         def broken(*_: object) -> None:
-            monkeypatch.setattr(worker.executor, "_settle", settle)
+            monkeypatch.setattr(worker.parts.executor, "_settle", settle)
             raise ZeroDivisionError("a bug")
 
-        monkeypatch.setattr(worker.executor, "_settle", broken)
+        monkeypatch.setattr(worker.parts.executor, "_settle", broken)
         record = await ended(app, await arena.enqueue(Bow()))
         assert (record.state, record.result) == ("completed", "still here")
         assert [error.kind for error in record.errors] == ["ZeroDivisionError"]

@@ -13,6 +13,7 @@ import pytest
 
 from remit import Cancelled, DeadLetter, Domain, Event, Job, JobRef, Remit, Retry, RetryAfter, Run, Skip, Snooze, fixed
 from remit.errors import OwnershipError
+from remit.runtime.duties.relay import Relay
 from tests.runtime.working import ended, opened, until, working
 
 AGAIN = Retry(attempts=3, backoff=fixed(0.01))
@@ -343,7 +344,7 @@ async def test_an_embedded_worker_that_stops_while_it_dispatches_leaves_nothing_
         refs = await kitchen.publish_many([Cooked(number=n) for n in range(60)])
         while (await app.events.outbox()).pending:
             async with app.worker() as worker:
-                await until(lambda: worker.relay.dispatched)
+                await until(lambda: worker.parts.get(Relay).dispatched)
             for ref in refs:
                 event = await app.events.get(ref.id)
                 assert len(event.records) == (1 if event.state == "dispatched" else 0)

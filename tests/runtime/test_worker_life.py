@@ -17,7 +17,10 @@ import pytest
 
 from remit import Domain, Job, Keep, Remit, Retry, Run, fixed
 from remit.errors import InvalidArgument, MissingHandler, RunningLoop, StoreUnavailable, WrongSchema
-from remit.runtime.worker import Worker, WorkerSettings
+from remit.runtime.duties.job_pruner import JobPruner
+from remit.runtime.path.reconciler import Reconciler
+from remit.runtime.settings import WorkerSettings
+from remit.runtime.worker import Worker
 from tests.runtime.working import all_ended, ended, opened, until, working
 from tests.servers import PostgresServer
 
@@ -321,22 +324,22 @@ async def test_what_a_worker_says_of_itself_stands_in_the_store(store_url: str) 
             return (await health()).get("ok") is True
 
         async def unwell() -> bool:
-            return (await health()).get("trouble") == {"pruner": "out of order"}
+            return (await health()).get("trouble") == {"job-pruner": "out of order"}
 
         await until(well)
-        worker.pruner.trouble = "out of order"
+        worker.parts.get(JobPruner).trouble = "out of order"
         await until(unwell)
-        worker.pruner.trouble = None
+        worker.parts.get(JobPruner).trouble = None
         await until(well)
 
 
 @pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 async def test_what_it_could_not_say_while_others_wrote_it_says_later(store_url: str) -> None:
     async with working(store_url, busy, lease=1.0) as (app, worker):
-        beats = lambda: worker.heartbeat._good  # noqa: E731 - there is no other sign of a beat that cannot write
+        beats = lambda: worker.parts.heartbeat._good  # noqa: E731 - there is no other sign of a beat that cannot write
         with contextlib.closing(sqlite3.connect(store_url.removeprefix("sqlite:///"))) as application:
             application.execute("BEGIN IMMEDIATE")
-            worker.pruner.trouble = "out of order"
+            worker.parts.get(JobPruner).trouble = "out of order"
             for _ in range(3):
                 before = beats()
                 await until(lambda before=before: beats() > before)
@@ -344,10 +347,10 @@ async def test_what_it_could_not_say_while_others_wrote_it_says_later(store_url:
 
         async def told() -> bool:
             [record] = await app.workers.list()
-            return record.health.get("trouble") == {"pruner": "out of order"}
+            return record.health.get("trouble") == {"job-pruner": "out of order"}
 
         await until(told)
-        worker.pruner.trouble = None
+        worker.parts.get(JobPruner).trouble = None
 
 
 # Retention
@@ -525,7 +528,7 @@ async def test_a_worker_serves_the_queues_that_it_was_given_and_leaves_the_other
             await worker.drain()
             [registered] = await app.workers.list()
             assert registered.about["queues"] == slots
-            await worker.reconciler.turn()
+            await worker.parts.get(Reconciler).turn()
             assert worker.health() == {"ok": True}, "what it leaves on purpose is no unknown work"
         assert sorted(events) == runs
         assert await app.jobs.count(state="ready") == 3 - len(runs)

@@ -274,8 +274,8 @@ async def test_a_run_that_a_shutdown_interrupts_has_begun_and_expires_no_more(st
     async with opened(store_url, mill, grace=0.01) as app:
         refs = [await mill.enqueue(Grind(number=number), expires=3600) for number in range(40)]
         async with app.worker() as worker:
-            await until(lambda: len(worker.executor.active) == 10)
-            running = set(worker.executor.active)
+            await until(lambda: len(worker.parts.executor.active) == 10)
+            running = set(worker.parts.executor.active)
         expiring = {ref.id for ref in refs if (await app.jobs.get(ref.id)).expires_at is not None}
     assert expiring == {ref.id for ref in refs} - running
 
@@ -463,7 +463,7 @@ async def test_a_run_that_a_shutdown_stops_runs_again_whatever_it_raises_then(st
     async with working(store_url, mill, grace=0.01) as (app, worker):
         ref = await mill.enqueue(Grind())
         await in_state(app, ref, "running")
-        await until(lambda: worker.executor.active)
+        await until(lambda: worker.parts.executor.active)
         await worker.stop()
         record = await app.jobs.get(ref.id)
     assert (record.state, record.failures) == ("ready", 0)

@@ -348,7 +348,7 @@ async def test_a_call_may_give_its_job_less_time_or_more(store_url: str) -> None
         assert (await app.jobs.get(child.id)).errors[0].kind == "TimeoutError"
         unlimited = await yard.enqueue(Sleeper(), timeout=math.inf)
         await in_state(app, unlimited, "running")
-        assert [run.deadline for run in worker.executor.active.values()] == [0.0], "no watchdog waits for it"
+        assert [run.deadline for run in worker.parts.executor.active.values()] == [0.0], "no watchdog waits for it"
         state.gate.set()
         assert (await ended(app, unlimited)).result == "late"
 

@@ -322,7 +322,7 @@ async def test_a_handler_that_runs_out_of_time_while_it_waits_for_the_write_lock
         with contextlib.closing(connect()) as application:
             application.execute("BEGIN IMMEDIATE")
             locked.set()
-            await until(lambda: not worker.executor.active, "its time is up")
+            await until(lambda: not worker.parts.executor.active, "its time is up")
             application.execute(insert(100))
             application.commit()
         record = await ended(app, ref)
@@ -490,7 +490,7 @@ async def test_a_completion_waits_for_the_end_of_a_transaction_that_outlives_the
 
     async with working(store_url, bank, lease=2.0) as (app, worker):
         ref = await bank.enqueue(Post())
-        await until(lambda: left and not worker.executor.active)
+        await until(lambda: left and not worker.parts.executor.active)
         left[0].commit()
         left[0].close()
         record = await ended(app, ref)
@@ -509,9 +509,9 @@ async def test_a_completion_that_has_landed_is_settled_while_somebody_writes(sto
 
     async with working(store_url, bank) as (app, worker):
         ref = await bank.enqueue(Post())
-        await until(lambda: writer.in_transaction and not worker.executor.active)
+        await until(lambda: writer.in_transaction and not worker.parts.executor.active)
         async with asyncio.timeout(PATIENCE):
-            await worker.prober.settled()
+            await worker.parts.prober.settled()
         assert writer.in_transaction
         assert (await app.jobs.get(ref.id)).state == "completed"
         writer.close()

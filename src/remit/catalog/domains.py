@@ -387,7 +387,7 @@ class Domain(Owner[C]):
 
         It returns at once, except while the buffer is full: then it waits for room, in turn. The options are those of
         `publish`. Raises the errors of `publish` about the event, at once, and `StoreBusy` if the buffer stays full
-        for longer than `Rail.patience`. Other errors of the store are logged, the events are kept and tried again, and
+        for longer than `Rail.max_wait`. Other errors of the store are logged, the events are kept and tried again, and
         `flush` raises them.
 
             await sales.publish_soon(ProductViewed(product_id="1"))

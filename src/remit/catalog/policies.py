@@ -185,33 +185,33 @@ class Outbox:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rail:
-    """How `publish_soon` buffers its events: `Remit(rail=Rail(every=0.2))`.
+    """How `publish_soon` buffers its events: `Remit(rail=Rail(linger=0.2))`.
 
-    - `every`: seconds that an event waits for others at most, while the store keeps up (default 0.05).
+    - `linger`: seconds that an event waits for others at most, while the store keeps up (default 0.05).
     - `batch`: events that are written at once; a full batch is written without waiting (default 1,000, the maximum).
-    - `most`: events that the buffer of one process holds, including those that are being written (default 50,000).
-    - `most_bytes`: bytes of payload that it holds (default 32 MiB). A larger event is accepted while it is empty.
-    - `patience`: seconds that `publish_soon` waits while the buffer is full, before it raises `StoreBusy`, and that
+    - `capacity`: events that the buffer of one process holds, including those that are being written (default 50,000).
+    - `capacity_bytes`: bytes of payload that it holds (default 32 MiB). A larger event is accepted while it is empty.
+    - `max_wait`: seconds that `publish_soon` waits while the buffer is full, before it raises `StoreBusy`, and that
       the end of the application waits for the store, before it discards the rest and logs that (default 10).
 
-    Durations are seconds or timedeltas; `patience` may be `math.inf`. Raises `InvalidArgument`.
+    Durations are seconds or timedeltas; `max_wait` may be `math.inf`. Raises `InvalidArgument`.
     """
 
-    every: Duration = 0.05
+    linger: Duration = 0.05
     batch: int = 1_000
-    most: int = 50_000
-    most_bytes: int = 32 * 2**20
-    patience: Duration = 10.0
+    capacity: int = 50_000
+    capacity_bytes: int = 32 * 2**20
+    max_wait: Duration = 10.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "every", in_seconds("every", self.every))
+        object.__setattr__(self, "linger", in_seconds("linger", self.linger))
         whole("batch", self.batch, 1, 1_000)
-        whole("most", self.most, 1, 10_000_000)
-        whole("most_bytes", self.most_bytes, 1, 2**40)
-        patience = in_seconds_or_forever("patience", self.patience, zero=True)
-        object.__setattr__(self, "patience", math.inf if patience is None else patience)
-        if self.batch > self.most:
-            raise InvalidArgument(f"batch must not be over most, but {self.batch:,} is over {self.most:,}.")
+        whole("capacity", self.capacity, 1, 10_000_000)
+        whole("capacity_bytes", self.capacity_bytes, 1, 2**40)
+        max_wait = in_seconds_or_forever("max_wait", self.max_wait, zero=True)
+        object.__setattr__(self, "max_wait", math.inf if max_wait is None else max_wait)
+        if self.batch > self.capacity:
+            raise InvalidArgument(f"batch must not be over capacity, but {self.batch:,} is over {self.capacity:,}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

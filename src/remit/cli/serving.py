@@ -129,7 +129,7 @@ class _Service:
         how = "" if self._orders.processes > 1 or not sys.stderr.isatty() else "; Ctrl-C stops it"
         log.info("worker %s is ready%s", worker.id, how)
         await self._asked.wait()
-        running, grace = len(worker.executor.active), worker.settings.grace
+        running, grace = len(worker.parts.executor.active), worker.settings.grace
         patience = f"; {count(running, 'run')} may take {grace:g} s to end, a second signal ends them now"
         log.info("stopping%s", patience if running else "")
         await worker.stop()

@@ -56,8 +56,8 @@ class DirectRail:
 
     def __init__(self, open: Callable[[], BlockingDatabase], settings: Rail) -> None:
         self._open = open
-        self._most, self._most_bytes, self._size = settings.most, settings.most_bytes, settings.batch
-        self._every, self._patience = cast("float", settings.every), cast("float", settings.patience)
+        self._capacity, self._capacity_bytes, self._size = settings.capacity, settings.capacity_bytes, settings.batch
+        self._linger, self._max_wait = cast("float", settings.linger), cast("float", settings.max_wait)
         self.telemetry = Telemetry()
         self.forked()
         _rails.add(self)
@@ -89,11 +89,11 @@ class DirectRail:
     # --- taking
 
     async def put(self, event: _Row) -> None:
-        """Take an event, waiting while the buffer is full. Raises `StoreBusy` when patience is over."""
+        """Take an event, waiting while the buffer is full. Raises `StoreBusy` after `max_wait`."""
         if (room := self._take(event)) is None:
             return
         try:
-            async with asyncio.timeout(None if self._patience == math.inf else self._patience):
+            async with asyncio.timeout(None if self._max_wait == math.inf else self._max_wait):
                 await asyncio.wrap_future(room)
         except TimeoutError:
             self._left(room)
@@ -106,7 +106,7 @@ class DirectRail:
         if (room := self._take(event)) is None:
             return
         try:
-            room.result(None if self._patience == math.inf else self._patience)
+            room.result(None if self._max_wait == math.inf else self._max_wait)
         except TimeoutError:
             self._left(room)
         except BaseException:
@@ -132,16 +132,16 @@ class DirectRail:
         if room.cancel():  # else it was taken just now
             why = f": {self._trouble}" if self._trouble else ""
             raise StoreBusy(
-                f"the direct rail has been full for {self._patience:g} s, and this event was not taken{why}"
+                f"the direct rail has been full for {self._max_wait:g} s, and this event was not taken{why}"
             ) from self._trouble
 
     def _has_room(self, parcel: _Parcel) -> bool:
         held = self._taken - self._gone
-        return not held or (held < self._most and self._bytes + parcel[1] <= self._most_bytes)
+        return not held or (held < self._capacity and self._bytes + parcel[1] <= self._capacity_bytes)
 
     def _append(self, parcel: _Parcel) -> None:
         if not self._waiting:
-            self._due = time.monotonic() + self._every
+            self._due = time.monotonic() + self._linger
         self._waiting.append(parcel)
         self._taken += 1
         self._bytes += parcel[1]
@@ -188,7 +188,7 @@ class DirectRail:
             return
         target, written = self._taken, self._flush(math.inf)
         try:
-            written.result(None if self._patience == math.inf else self._patience)
+            written.result(None if self._max_wait == math.inf else self._max_wait)
         except TimeoutError:
             self._give_up(target, time.monotonic() - begun)
         except (StoreError, IdTaken):

@@ -8,12 +8,12 @@ at an hour. Read them as attributes of this module at the moment of use.
 
 from __future__ import annotations
 
-BELL = 1.0
-"""Seconds that a part sleeps at most on a settled bell."""
+WAKEUP = 1.0
+"""Seconds that a part sleeps at most on an armed wakeup."""
 SATURATED = 5.0
 """Seconds between two looks of a producer without room."""
 PROMOTER = 0.5
 """Seconds between two looks for due jobs; a job that another process schedules for sooner may be late by so much."""
-USHER = 0.5
+SEQUENCER = 0.5
 """Seconds between two sweeps of all ordered lanes; a turn whose predecessor ended elsewhere, or by a person's hand, may
 be late by so much."""

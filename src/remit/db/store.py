@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import StrEnum
-from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from remit.db.statements import Dialect
-from remit.db.transaction import BlockingDatabase, Database, Role, Transaction
+from remit.db.transaction import BlockingDatabase, Database, Role, Transaction, Work
 
 
 class Capability(StrEnum):
@@ -25,26 +24,52 @@ class Capability(StrEnum):
 
 
 ANYTHING, JOBS, EVENTS = "", "jobs", "events"
-"""What a bell rings for, as far as it knows."""
+"""What a wakeup notifies of, as far as it knows."""
 
-Ring: TypeAlias = Callable[[str], None]
+Notify: TypeAlias = Callable[[str], None]
 
 
-class Bell(Protocol):
+class Wakeup(Protocol):
     """Wakes the parts of a worker when work may be ready.
 
-    It may ring in vain; it never stays silent for longer than it said.
+    It may notify in vain; it never stays silent for longer than `arm` answered.
     """
 
-    async def settle(self) -> float:
+    async def arm(self) -> float:
         """Prepare to sleep; answers how many seconds a sleep may last, *after one more scan found nothing*."""
         ...
 
-    async def rouse(self) -> None:
-        """Awake again: until the next `settle`, nobody needs to ring."""
+    async def disarm(self) -> None:
+        """Awake again: until the next `arm`, nobody needs to notify."""
         ...
 
     async def close(self) -> None: ...
+
+
+Beat: TypeAlias = Callable[[str], Work[bool]]
+Counters: TypeAlias = Work[dict[str, int]]
+
+
+class Liveness(Protocol):
+    """How a worker shows that it lives, and sees which others do. It blocks, and is used from one thread."""
+
+    def beat(self, health: str) -> bool:
+        """Show life; False if the registration is gone, which ends that incarnation. `health` is JSON."""
+        ...
+
+    def observe(self) -> dict[str, int]:
+        """The counter of every registered worker."""
+        ...
+
+    def may_be_alive(self, worker: str) -> bool:
+        """Whether there is a sign of life of a worker whose counter stands still."""
+        ...
+
+    def sweep(self, registered: Collection[str]) -> None:
+        """Remove what dead workers left; these are registered. May be called from any thread."""
+        ...
+
+    def close(self) -> None: ...
 
 
 class MigrationTarget(Protocol):
@@ -92,13 +117,16 @@ class Store(Protocol):
 
     def blocking(self, role: Role) -> BlockingDatabase: ...
 
-    def bell(self, ring: Ring) -> Bell:
-        """A bell that calls `ring` on the running event loop, with what it rings for."""
+    def wakeup(self, notify: Notify) -> Wakeup:
+        """A wakeup that calls `notify` on the running event loop, with what it notifies of."""
         ...
 
-    @property
-    def sidecar(self) -> Path | None:
-        """A folder beside the database for files of this machine's processes; None where machines share the store."""
+    def liveness(self, database: BlockingDatabase, worker: str, beat: Beat, counters: Counters) -> Liveness:
+        """The liveness of a worker, on a database that nobody else uses.
+
+        `beat` makes the operation that moves the counter in the worker's row, and writes its health there; `counters`
+        reads the counters of all rows.
+        """
         ...
 
     def migrate(self, steps: Callable[[MigrationTarget], None]) -> None:

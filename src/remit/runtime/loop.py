@@ -1,4 +1,4 @@
-"""The lifecycle that every background part shares, and the loop that survives its errors."""
+"""The lifecycle that every background part shares, the loop that survives its errors, and the signals that wake it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import asyncio
 import random
 import time
 from abc import ABC, abstractmethod
-from typing import TypeVar
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import ClassVar, TypeVar
 
-from remit.db.transaction import Database, Work
+from remit.db.transaction import Database, Role, Work
 from remit.errors import StoreError
 from remit.telemetry import Telemetry
 
@@ -19,6 +21,37 @@ LONGEST_WAIT = 15.0
 """Seconds without an answer of the database after which the wait itself is the trouble."""
 
 
+class Signal(Enum):
+    """What parts of a worker report to those that wait for it."""
+
+    WORK = auto()
+    """There may be jobs to claim, or room for them."""
+    ELECTED = auto()
+    """This worker leads from now on."""
+
+
+class Signals:
+    """Which parts a signal wakes. A part that sends one may be made before those that it wakes."""
+
+    def __init__(self) -> None:
+        self._loops: dict[Signal, list[Loop]] = {signal: [] for signal in Signal}
+
+    def connect(self, loop: Loop) -> None:
+        """From now on the signals of its class wake this loop."""
+        for signal in loop.woken_by:
+            self._loops[signal].append(loop)
+
+    def sender(self, signal: Signal) -> Callable[[], None]:
+        """A call that sends this signal."""
+        loops = self._loops[signal]
+
+        def send() -> None:
+            for loop in loops:
+                loop.wake()
+
+        return send
+
+
 class Loop(ABC):
     """Takes one turn after the other until it is stopped.
 
@@ -27,6 +60,7 @@ class Loop(ABC):
     """
 
     name: str
+    woken_by: ClassVar[frozenset[Signal]] = frozenset()
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
@@ -117,6 +151,10 @@ class StoreLoop(Loop):
     A statement behind a lock, or sent to a server that says nothing, raises nothing: without this, a part that is stuck
     would look well.
     """
+
+    role: ClassVar[Role]
+    """What its connection is for. Parts of one role share a connection."""
+    shares_connection: ClassVar[bool] = True
 
     def __init__(self, database: Database, telemetry: Telemetry) -> None:
         super().__init__(telemetry)

@@ -73,9 +73,9 @@ async def beats(tx: Transaction) -> dict[str, int]:
     return dict(await tx.fetch(queries.BEATS))
 
 
-async def bury(tx: Transaction, worker: str, *, beat: int) -> bool:
+async def declare_dead(tx: Transaction, worker: str, *, beat: int) -> bool:
     """Remove a worker whose counter still stands where the observer saw it; from then on it claims nothing."""
-    return bool(await tx.fetch(queries.BURY, worker=worker, beat=beat))
+    return bool(await tx.fetch(queries.DECLARE_DEAD, worker=worker, beat=beat))
 
 
 async def workers(tx: Transaction) -> list[WorkerRecord]:

@@ -12,7 +12,6 @@ inherits the orphans of all the others.
 
 from __future__ import annotations
 
-import logging
 import os
 import selectors
 import signal
@@ -25,8 +24,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from remit.runtime.signals import STOPPING, cause
-
-log = logging.getLogger("remit.supervisor")
+from remit.telemetry import SupervisorTelemetry
 
 FIRST_PAUSE, LAST_PAUSE = 0.5, 30.0
 """Seconds before a worker that keeps dying is started again: the first pause, doubled each time up to the last."""
@@ -78,6 +76,7 @@ class Supervisor:
         self._stable_after = stable_after
         self._places = [_Place(number) for number in range(1, processes + 1)]
         self._selector = selectors.DefaultSelector()
+        self._telemetry = SupervisorTelemetry()
         self._asked = 0
         self._proved = False
         self._status = 0
@@ -159,9 +158,9 @@ class Supervisor:
                 return
             for place in self._places:
                 if place.process is not None and place.process.pid == pid:
-                    self._buried(place, os.waitstatus_to_exitcode(status))
+                    self._reaped(place, os.waitstatus_to_exitcode(status))
 
-    def _buried(self, place: _Place, code: int) -> None:
+    def _reaped(self, place: _Place, code: int) -> None:
         assert place.process is not None
         name, lived = f"worker process {place.number} (pid {place.process.pid})", time.monotonic() - place.started
         place.process.returncode = code  # it was waited for here, not by Popen
@@ -171,7 +170,7 @@ class Supervisor:
         if not self._asked:
             self._ended_badly(place, name, cause(code), lived, code)
         elif code not in _GRACEFUL:
-            log.error("%s ended badly: %s", name, cause(code))
+            self._telemetry.ended_badly(name, cause(code))
             self._status = 1
 
     def _ended_badly(self, place: _Place, name: str, why: str, lived: float, code: int = -1) -> None:
@@ -180,7 +179,7 @@ class Supervisor:
             return
         self._status = code if code > 0 else 1
         if code <= 0:  # otherwise it has said itself what was wrong
-            log.error("%s, the first, ended before it was ready: %s", name, why)
+            self._telemetry.never_ready(name, why)
         for each in self._places:
             each.start_at = None
 
@@ -191,15 +190,11 @@ class Supervisor:
             pause = min(self._last_pause, self._first_pause * 2.0 ** min(place.quick_deaths - 2, 30))
         place.start_at = time.monotonic() + pause
         if place.quick_deaths == 1:
-            log.error("%s died: %s; it is started again", name, why)
+            self._telemetry.died(name, why)
         elif place.quick_deaths == 2:
-            log.error(
-                "%s died after %.1f s, as the one before it: %s; it is started again whenever it dies, after pauses "
-                "that grow to %.0f s, and nothing more is said until it stays up",
-                name, lived, why, self._last_pause,
-            )  # fmt: skip
+            self._telemetry.died_quickly(name, why, lived, self._last_pause)
         else:
-            log.debug("%s died again: %s", name, why)
+            self._telemetry.died_again(name, why)
 
     # Signals and time
 
@@ -234,7 +229,7 @@ class Supervisor:
         self._asked += 1
         words = {1: "stopping", 2: "stopping now"}.get(self._asked, "killing")
         running = [place for place in self._places if place.process is not None]
-        log.info("%s: %s %d worker process%s", number.name, words, len(running), "es" if len(running) != 1 else "")
+        self._telemetry.stopping(number.name, words, len(running))
         for place in running:
             self._tell(place)
 
@@ -260,7 +255,7 @@ class Supervisor:
         for place in self._wobbling():
             if time.monotonic() - place.started >= self._stable_after:
                 place.quick_deaths = 0
-                log.info("worker process %d has stayed up for %.0f s", place.number, self._stable_after)
+                self._telemetry.stays_up(place.number, self._stable_after)
 
 
 def _nothing(*_: object) -> None:

@@ -21,7 +21,7 @@ from remit.catalog import (
     prepare_event,
     spec_of,
 )
-from remit.db.transaction import Transaction
+from remit.db.transaction import Role, Transaction
 from remit.errors import InvalidArgument, UnknownSubscription, nearest
 from remit.execution import operations as execution
 from remit.execution.model import Allotment, Claim
@@ -33,7 +33,6 @@ from remit.jobs.states import State
 from remit.outbox import operations as outbox
 from remit.outbox.model import EventRecord
 from remit.outbox.rows import event_row
-from remit.runtime.worker import Worker
 from remit.testing.messages import Messages
 from remit.testing.watches import Seen, Watch, watch_of, watching
 
@@ -163,7 +162,7 @@ async def deliver(
         row = event_row(request, id)
         row.pop("lane", None)  # it takes no place among the events of its key, so it waits for none of them
         await outbox.publish(tx, [row], store=await jobs.store(tx))
-        await outbox.dispatch(tx, limit=1, keep=app._settings.log.keep, only=[id])
+        await outbox.dispatch(tx, limit=1, keep=app.catalog.log.keep, only=[id])
         written = await outbox.get_event(tx, id)
         deliveries = written.records if written else ()
         return next((each.job for each in deliveries if each.subscription == subscription.name), None)
@@ -213,33 +212,23 @@ def _caused(seen: Watch, id: str | None) -> Seen:
     )
 
 
-class _Stage(Worker):
+class _Stage:
     """A worker of one domain that claims nothing of itself: it runs what it is given."""
 
     def __init__(self, app: Remit, domain: type[Owner[Any]], context: object) -> None:
         spec = domain.__remit__
         owner: Any = spec.instance
         catalog = Catalog([owner], app.catalog.defaults, app.catalog.scope_keys, log=app.catalog.log)
-        super().__init__(app.store, catalog, app._settings, app._child_config, app.refusals)
-        self._domain = spec
-        self._context = context
-
-    async def _open(self) -> None:
-        if self._context is _OPENED:
-            await self._open_contexts()
-        else:
-            self._contexts[self._domain.name] = self._context
-        self._build()
-        await self.registrar.enter()
-        await self._register(self.ledger)
-        self.heartbeat.start()
-        self.executor.start()
-        for loop in (self.completer, self.ordered_completer, self.journal):
-            loop.start()
+        contexts = {} if context is _OPENED else {spec.name: context}
+        self._catalog = catalog
+        self._worker = app.worker().passive(catalog, contexts)
+        self.start = self._worker.start
+        self.stop = self._worker.stop
 
     async def take(self, work: Work, send: Callable[[Transaction], Any], attempt: int) -> str | None:
         """Send and claim in one transaction, so that no other worker comes between, and run it to its end."""
-        [line] = [each for each in self.catalog.lines.values() if each.spec is work and each.name == work.name]
+        [line] = [each for each in self._catalog.lines.values() if each.spec is work and each.name == work.name]
+        worker, ledger = self._worker, self._worker.claims.ledger
         claims: list[Claim] = []
 
         async def claim(tx: Transaction) -> str | None:
@@ -247,25 +236,25 @@ class _Stage(Worker):
             id: str | None = await send(tx)
             while id is not None and all(each.id != id for each in claims):
                 allotment = Allotment(line.number, line.queue.name, 1)
-                more, _ = await execution.claim(tx, [allotment], worker=self.ledger.worker, token=token)
+                more, _ = await execution.claim(tx, [allotment], worker=ledger.worker, token=token)
                 if not more:
                     raise AssertionError(f"{work.name} could not be claimed: its queue {line.queue.name} is paused")
                 claims.extend(more)
             return id
 
-        with self.ledger.claiming() as token:
-            id = await self._databases.claim.run(claim)
-            self.ledger.take(claims)
+        with ledger.claiming() as token:
+            id = await worker.parts.databases.role(Role.CLAIM).run(claim)
+            ledger.take(claims)
         for each in claims:
             if each.id == id:
                 each.failures = attempt - 1
-                self._intakes[line.queue.name].put([each])
+                worker.lines.prefetches[line.queue.name].put([each])
             else:
-                self.executor.give_back([each])
-        await self.ended()
+                worker.parts.executor.give_back([each])
+        await self._ended()
         return id
 
-    async def ended(self) -> None:
+    async def _ended(self) -> None:
         """Wait until it holds nothing any more."""
-        while self.ledger.busy:  # noqa: ASYNC110 - the ledger tells nobody
+        while self._worker.claims.ledger.busy:  # noqa: ASYNC110 - the ledger reports nothing
             await asyncio.sleep(0.001)

@@ -114,7 +114,7 @@ async def test_what_is_sent_in_two_phases_is_found_when_it_is_committed(postgres
     app = Remit(postgres_url, domains=[mail])
     assert isinstance(app.store, PostgresStore)
     async with app, app.worker():
-        await until_a_worker_sleeps(postgres_url, app.store.dressing.gate)
+        await until_a_worker_sleeps(postgres_url, app.store.context.gate)
         with caller(postgres_url):
             assert not arrived, "it is prepared only"
         async with asyncio.timeout(20):

@@ -13,7 +13,7 @@ from remit.db.transaction import Row, Value
 from remit.errors import AutocommitTransaction
 
 H = TypeVar("H")
-Dress: TypeAlias = Callable[[dict[str, Value]], dict[str, object]]
+FillParams: TypeAlias = Callable[[dict[str, Value]], dict[str, object]]
 Arguments: TypeAlias = dict[str, object] | tuple[object, ...]
 Execute: TypeAlias = Callable[[str, Arguments], list[Row]]
 
@@ -47,20 +47,20 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class HandleContext:
     """A store, as far as a handle must know it: its dialect, its schema, and the parameters that it adds to all."""
 
     dialect: Dialect
     schema: str
-    dress: Dress
+    fill_params: FillParams
 
     def spell(self, query: Query, params: dict[str, Value], style: Style) -> Statement:
         """Spell a statement for a driver, with its arguments."""
         rendered = render(query, self.dialect, style, self.schema)
-        dressed = self.dress(params)
+        filled = self.fill_params(params)
         if style in _BY_NAME:
-            return Statement(tuple((text, dressed) for text in rendered.parts), rendered.writes)
-        ordered = (tuple(dressed[name] for name in names) for names in rendered.names)
+            return Statement(tuple((text, filled) for text in rendered.parts), rendered.writes)
+        ordered = (tuple(filled[name] for name in names) for names in rendered.names)
         return Statement(tuple(zip(rendered.parts, ordered, strict=True)), rendered.writes)
 
 
@@ -74,13 +74,13 @@ class Adopted(ABC, Generic[H]):
     style: Style
     """How its driver spells parameters."""
 
-    def __init__(self, handle: H, terms: Terms) -> None:
+    def __init__(self, handle: H, context: HandleContext) -> None:
         self.handle = handle
-        self.terms = terms
+        self.context = context
 
     @property
     def dialect(self) -> Dialect:
-        return self.terms.dialect
+        return self.context.dialect
 
     @abstractmethod
     def check(self) -> None:
@@ -107,12 +107,12 @@ class Adopted(ABC, Generic[H]):
         self.check()
         await self.settle()
         if self.will_be_prepared():
-            params = {**params, "gate": None}  # the bell's: without it nothing is rung
-        statement = self.terms.spell(query, params, self.style)
+            params = {**params, "gate": None}  # the wakeup's: without it nothing is notified
+        statement = self.context.spell(query, params, self.style)
         try:
             return await self.run(statement)
         except Exception as error:
-            if word := translate(error, self.terms.schema):
+            if word := translate(error, self.context.schema):
                 raise word from error
             raise  # the caller may expect what its own driver raises
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeGuard, TypeVar
 
-from remit.db.handles.adopted import Adopted, Dress, Terms
+from remit.db.handles.adopted import Adopted, FillParams, HandleContext
 from remit.db.handles.django import Django
 from remit.db.handles.postgres import Asyncpg, AwaitingPsycopg, BlockingPsycopg
 from remit.db.handles.sqlalchemy import AwaitingConnection, AwaitingSession, BlockingConnection, BlockingSession
@@ -16,7 +16,7 @@ from remit.db.transaction import Transaction
 from remit.errors import ForeignTransaction, UnsupportedHandle
 
 E = TypeVar("E")
-_Adaptor: TypeAlias = Callable[[Any, Terms], Adopted[Any]]
+_Adaptor: TypeAlias = Callable[[Any, HandleContext], Adopted[Any]]
 
 ACCEPTED = (
     "a SQLAlchemy Session, AsyncSession, Connection or AsyncConnection, a psycopg Connection or AsyncConnection, an "
@@ -25,10 +25,10 @@ ACCEPTED = (
 
 ADAPTORS: dict[str, _Adaptor] = {
     "sqlalchemy.orm.session.Session": BlockingSession,
-    "sqlalchemy.orm.scoping.scoped_session": lambda handle, terms: BlockingSession(handle(), terms),
+    "sqlalchemy.orm.scoping.scoped_session": lambda handle, context: BlockingSession(handle(), context),
     "sqlalchemy.engine.base.Connection": BlockingConnection,
     "sqlalchemy.ext.asyncio.session.AsyncSession": AwaitingSession,
-    "sqlalchemy.ext.asyncio.scoping.async_scoped_session": lambda handle, terms: AwaitingSession(handle(), terms),
+    "sqlalchemy.ext.asyncio.scoping.async_scoped_session": lambda handle, context: AwaitingSession(handle(), context),
     "sqlalchemy.ext.asyncio.engine.AsyncConnection": AwaitingConnection,
     "psycopg.Connection": BlockingPsycopg,
     "psycopg.AsyncConnection": AwaitingPsycopg,
@@ -73,26 +73,26 @@ NEIGHBOURS: dict[str, tuple[str, str]] = {
 """What people pass by mistake, what it is, and what to do instead."""
 
 
-def adopt(handle: object, dialect: Dialect, schema: str, dress: Dress) -> Transaction:
+def adopt(handle: object, dialect: Dialect, schema: str, fill_params: FillParams) -> Transaction:
     """See the caller's handle as a transaction of a store; nothing is begun, committed or closed by that.
 
-    `dress` adds the parameters that the store gives to every statement. A transaction of remit's own, such as
+    `fill_params` adds the parameters that the store gives to every statement. A transaction of remit's own, such as
     `run.transaction()` yields, is returned as it is.
 
     Raises `UnsupportedHandle`, `ClosedTransaction`, `AutocommitTransaction`, `ForeignTransaction`, or
     `TransactionError` where the transaction has failed already.
     """
-    terms = Terms(dialect, schema, dress)
+    context = HandleContext(dialect, schema, fill_params)
     if _is_own(handle):
         _refuse_foreign(handle, handle.dialect, dialect)
         driver = getattr(handle, "connection", None)
         if adaptor := _find(ADAPTORS, driver):
-            adaptor(driver, terms).check()  # its block may have ended
+            adaptor(driver, context).check()  # its block may have ended
         return handle
     adaptor = _find(ADAPTORS, handle)
     if adaptor is None or (adaptor is Django and not hasattr(handle, "vendor")):  # Django's caches have such proxies
         raise _unsupported(handle)
-    adopted = adaptor(handle, terms)
+    adopted = adaptor(handle, context)
     _refuse_foreign(handle, adopted.engine, dialect)
     adopted.check()
     return adopted

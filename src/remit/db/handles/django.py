@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from remit.db.handles.adopted import Adopted, Arguments, Statement, Terms, must_begin
+from remit.db.handles.adopted import Adopted, Arguments, HandleContext, Statement, must_begin
 from remit.db.handles.words import FAILED
 from remit.db.statements import Query, Style
 from remit.db.transaction import Row, Value
@@ -16,8 +16,8 @@ class Django(Adopted[Any]):
 
     style: Style = "format"
 
-    def __init__(self, handle: Any, terms: Terms) -> None:
-        super().__init__(handle, terms)
+    def __init__(self, handle: Any, context: HandleContext) -> None:
+        super().__init__(handle, context)
         self.engine = "postgres" if handle.vendor == "postgresql" else handle.vendor
 
     def check(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from remit.db.handles.adopted import Adopted, Arguments, Statement, Terms, must_begin
+from remit.db.handles.adopted import Adopted, Arguments, HandleContext, Statement, must_begin
 from remit.db.handles.words import FAILED
 from remit.db.statements import Style
 from remit.db.transaction import Row
@@ -45,8 +45,8 @@ _AUTOCOMMIT = (
 class _Sqlalchemy(Adopted[S]):
     """What sessions and connections share: a dialect to ask, and a connection to execute on."""
 
-    def __init__(self, handle: S, terms: Terms) -> None:
-        super().__init__(handle, terms)
+    def __init__(self, handle: S, context: HandleContext) -> None:
+        super().__init__(handle, context)
         with _in_words():
             self.bind = self.find_bind()
         dialect = self.bind.dialect
@@ -139,7 +139,7 @@ class _Awaiting(Adopted[A]):
     blocking = False
 
     def __init__(self, handle: A, twin: _Sqlalchemy[Any]) -> None:
-        super().__init__(handle, twin.terms)
+        super().__init__(handle, twin.context)
         self.twin = twin
         self.engine, self.style = twin.engine, twin.style
 
@@ -156,19 +156,19 @@ class _Awaiting(Adopted[A]):
 class AwaitingConnection(_Awaiting["AsyncConnection"]):
     """A `sqlalchemy.ext.asyncio.AsyncConnection`."""
 
-    def __init__(self, handle: AsyncConnection, terms: Terms) -> None:
+    def __init__(self, handle: AsyncConnection, context: HandleContext) -> None:
         if handle.sync_connection is None:
             raise ClosedTransaction(
                 "this SQLAlchemy AsyncConnection is not open: pass what `async with engine.connect()` gives"
             )
-        super().__init__(handle, BlockingConnection(handle.sync_connection, terms))
+        super().__init__(handle, BlockingConnection(handle.sync_connection, context))
 
 
 class AwaitingSession(_Awaiting["AsyncSession"]):
     """A `sqlalchemy.ext.asyncio.AsyncSession`."""
 
-    def __init__(self, handle: AsyncSession, terms: Terms) -> None:
-        super().__init__(handle, BlockingSession(handle.sync_session, terms))
+    def __init__(self, handle: AsyncSession, context: HandleContext) -> None:
+        super().__init__(handle, BlockingSession(handle.sync_session, context))
 
 
 def _execute(connection: Connection, text: str, arguments: Arguments) -> list[Row]:

@@ -46,10 +46,10 @@ _NOT_PREPARED = psycopg.errors.InvalidSqlStatementName, psycopg.errors.Duplicate
 
 
 @dataclass(frozen=True, slots=True)
-class Dressing:
+class StatementContext:
     """What every statement of one store needs beside its own parameters.
 
-    `gate` and `channel` are the lock and the channel of the bell; `now` is a test's virtual time in microseconds.
+    `gate` and `channel` are the lock and the channel of the wakeup; `now` is a test's virtual time in microseconds.
     """
 
     schema: str
@@ -60,10 +60,10 @@ class Dressing:
     def spell(self, query: Query, params: dict[str, Value]) -> tuple[Statement, list[object]]:
         """The statement for a session of our own, and its arguments in order."""
         spelled = statement(query, self.schema)
-        dressed = self.dress(params)
-        return spelled, [dressed[name] for name in spelled.names]
+        filled = self.fill_params(params)
+        return spelled, [filled[name] for name in spelled.names]
 
-    def dress(self, params: dict[str, Value]) -> dict[str, object]:
+    def fill_params(self, params: dict[str, Value]) -> dict[str, object]:
         """The parameters of a statement, with those that the store gives."""
         return {"now": self.now, "gate": self.gate, "channel": self.channel, **params}
 
@@ -100,16 +100,16 @@ def translate(error: psycopg.Error) -> RemitError:
 class AwaitingTransaction:
     """Statements on an asyncio connection."""
 
-    __slots__ = ("_dressing", "connection")
+    __slots__ = ("_context", "connection")
     dialect: Dialect = "postgres"
     blocking: ClassVar[bool] = False
 
-    def __init__(self, connection: AwaitingSession, dressing: Dressing) -> None:
+    def __init__(self, connection: AwaitingSession, context: StatementContext) -> None:
         self.connection = connection
-        self._dressing = dressing
+        self._context = context
 
     async def fetch(self, query: Query, **params: Value) -> list[Row]:
-        return await self.connection.ask(*self._dressing.spell(query, params))
+        return await self.connection.ask(*self._context.spell(query, params))
 
     async def execute(self, sql: str, params: Params = ()) -> list[Row]:
         cursor = await self.connection.execute(sql.encode(), params or None)
@@ -119,16 +119,16 @@ class AwaitingTransaction:
 class BlockingTransaction:
     """Statements on a blocking connection; they never suspend."""
 
-    __slots__ = ("_dressing", "connection")
+    __slots__ = ("_context", "connection")
     dialect: Dialect = "postgres"
     blocking: ClassVar[bool] = True
 
-    def __init__(self, connection: BlockingSession, dressing: Dressing) -> None:
+    def __init__(self, connection: BlockingSession, context: StatementContext) -> None:
         self.connection = connection
-        self._dressing = dressing
+        self._context = context
 
     async def fetch(self, query: Query, **params: Value) -> list[Row]:
-        return self.connection.ask(*self._dressing.spell(query, params))
+        return self.connection.ask(*self._context.spell(query, params))
 
     async def execute(self, sql: str, params: Params = ()) -> list[Row]:
         cursor = self.connection.execute(sql.encode(), params or None)
@@ -157,9 +157,11 @@ def _again(error: psycopg.Error, attempt: int) -> float:
 class AwaitingPostgres:
     """A PostgreSQL database used from asyncio."""
 
-    def __init__(self, connections: AwaitingConnections, dressing: Dressing, *, keeps_plans: bool = False) -> None:
+    def __init__(
+        self, connections: AwaitingConnections, context: StatementContext, *, keeps_plans: bool = False
+    ) -> None:
         self._connections = connections
-        self._dressing = dressing
+        self._context = context
         self._keeps_plans = keeps_plans
         self._planned_at = 0.0
 
@@ -169,7 +171,7 @@ class AwaitingPostgres:
                 async with self._connections.connection() as connection:
                     begun = time.monotonic()
                     async with connection.transaction() if atomic else nullcontext():
-                        result = await work(AwaitingTransaction(connection, self._dressing))
+                        result = await work(AwaitingTransaction(connection, self._context))
                     if self._keeps_plans and time.monotonic() - begun > SLOW:
                         await self._plan_anew(connection)
                     return result
@@ -189,7 +191,7 @@ class AwaitingPostgres:
     async def session(self) -> AsyncIterator[AwaitingTransaction]:
         with _lent():
             async with self._connections.transaction() as connection:
-                yield AwaitingTransaction(connection, self._dressing)
+                yield AwaitingTransaction(connection, self._context)
 
     async def close(self) -> None:
         await self._connections.close()
@@ -198,18 +200,18 @@ class AwaitingPostgres:
 class BlockingPostgres:
     """The same database used from blocking code, by any number of threads."""
 
-    def __init__(self, connections: BlockingConnections, dressing: Dressing) -> None:
+    def __init__(self, connections: BlockingConnections, context: StatementContext) -> None:
         self._connections = connections
-        self._dressing = dressing
+        self._context = context
 
     def run(self, work: Work[T], *, atomic: bool = True) -> T:
         for attempt in range(1, TRIES + 1):
             try:
                 with self._connections.connection() as connection:
                     if not atomic:
-                        return run_blocking(work(BlockingTransaction(connection, self._dressing)))
+                        return run_blocking(work(BlockingTransaction(connection, self._context)))
                     with connection.transaction():
-                        return run_blocking(work(BlockingTransaction(connection, self._dressing)))
+                        return run_blocking(work(BlockingTransaction(connection, self._context)))
             except psycopg.Error as error:
                 pause = _again(error, attempt)
             time.sleep(pause)
@@ -218,7 +220,7 @@ class BlockingPostgres:
     @contextmanager
     def session(self) -> Iterator[BlockingTransaction]:
         with _lent(), self._connections.transaction() as connection:
-            yield BlockingTransaction(connection, self._dressing)
+            yield BlockingTransaction(connection, self._context)
 
     def close(self) -> None:
         self._connections.close()

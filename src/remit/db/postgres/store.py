@@ -1,4 +1,4 @@
-"""PostgreSQL as a store: its connections by role, its migrations, its bell."""
+"""PostgreSQL as a store: its connections by role, its migrations, its wakeup."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import hashlib
 import re
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import psycopg
 
 from remit.db import handles
+from remit.db.liveness import RowLiveness
 from remit.db.postgres.address import Address
-from remit.db.postgres.bell import ListeningBell, PollingBell
 from remit.db.postgres.connecting import Connecting
-from remit.db.postgres.connection import AwaitingPostgres, BlockingPostgres, Dressing, translate
+from remit.db.postgres.connection import AwaitingPostgres, BlockingPostgres, StatementContext, translate
 from remit.db.postgres.connections import AwaitingConnections, BlockingConnections
 from remit.db.postgres.sessions import BlockingSession
 from remit.db.postgres.settings import BY_INDEX, PINNED, REQUIRED, REQUIRED_OF_POOLERS, as_statement, settings_of
+from remit.db.postgres.wakeup import ListeningWakeup, PollingWakeup
 from remit.db.statements import Dialect
-from remit.db.store import Bell, Capability, MigrationTarget, Ring
-from remit.db.transaction import Role, Transaction
+from remit.db.store import Beat, Capability, Counters, Liveness, MigrationTarget, Notify, Wakeup
+from remit.db.transaction import BlockingDatabase, Role, Transaction
 from remit.errors import ConfigurationError
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,40}")
@@ -32,7 +32,6 @@ class PostgresStore:
     """A PostgreSQL database. `pooler=True`: behind a transaction pooler, so no session state and no LISTEN."""
 
     dialect: Dialect = "postgres"
-    sidecar: Path | None = None
 
     def __init__(
         self, url: str, *, schema: str = "remit", pooler: bool = False, now: int | None = None, patience: float = 10.0
@@ -48,7 +47,7 @@ class PostgresStore:
         gate = int.from_bytes(
             hashlib.blake2b(schema.encode(), digest_size=8, person=b"remit-gate").digest(), signed=True
         )
-        self.dressing = Dressing(schema, gate, f"{schema}_work", now)
+        self.context = StatementContext(schema, gate, f"{schema}_work", now)
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -71,23 +70,26 @@ class PostgresStore:
         connect = partial(self._connecting.awaiting, role)
         connections = AwaitingConnections(connect, _SIZES.get(role, 1), self._patience)
         keeps_plans = not self._pooler and settings_of(role).items() >= BY_INDEX.items()
-        return AwaitingPostgres(connections, self.dressing, keeps_plans=keeps_plans)
+        return AwaitingPostgres(connections, self.context, keeps_plans=keeps_plans)
 
     def blocking(self, role: Role) -> BlockingPostgres:
         connect = partial(self.connect, role)
-        return BlockingPostgres(BlockingConnections(connect, _SIZES.get(role, 1), self._patience), self.dressing)
+        return BlockingPostgres(BlockingConnections(connect, _SIZES.get(role, 1), self._patience), self.context)
 
     def connect(self, role: Role) -> BlockingSession:
         """A new session, set up for what it is for."""
         return self._connecting.blocking(role)
 
-    def bell(self, ring: Ring) -> Bell:
+    def wakeup(self, notify: Notify) -> Wakeup:
         if Capability.NOTIFY not in self.capabilities:
-            return PollingBell()
-        return ListeningBell(partial(self._connecting.awaiting, Role.LISTEN), self.dressing, ring)
+            return PollingWakeup()
+        return ListeningWakeup(partial(self._connecting.awaiting, Role.LISTEN), self.context, notify)
+
+    def liveness(self, database: BlockingDatabase, worker: str, beat: Beat, counters: Counters) -> Liveness:
+        return RowLiveness(database, beat, counters)
 
     def adopt(self, handle: object) -> Transaction:
-        return handles.adopt(handle, "postgres", self.schema, self.dressing.dress)
+        return handles.adopt(handle, "postgres", self.schema, self.context.fill_params)
 
     def schema_version(self) -> int | None:
         try:
@@ -117,7 +119,7 @@ class PostgresStore:
                     pinned = as_statement(PINNED, connection.info.server_version, "SET LOCAL")
                     connection.execute(pinned.encode())
                 # Held to the end of the transaction, so that it is safe behind a pooler too.
-                connection.execute("SELECT pg_advisory_xact_lock(%s)", [self.dressing.gate - 1])
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", [self.context.gate - 1])
                 steps(_Target(connection, self.schema))
         except psycopg.Error as error:
             raise translate(error) from error

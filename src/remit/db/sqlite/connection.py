@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from remit.db import forks
-from remit.db.sqlite.ferry import Ferry
+from remit.db.sqlite.connection_thread import ConnectionThread
 from remit.db.sqlite.pacing import WritePacing
 from remit.db.statements import Dialect, Query, render
 from remit.db.transaction import Row, Value, Work, run_blocking
@@ -215,19 +215,19 @@ class ThreadedSession:
     dialect: Dialect = "sqlite"
     blocking: ClassVar[bool] = False
 
-    def __init__(self, session: SqliteTransaction, ferry: Ferry) -> None:
+    def __init__(self, session: SqliteTransaction, thread: ConnectionThread) -> None:
         self._session = session
-        self._ferry = ferry
+        self._thread = thread
 
     @property
     def connection(self) -> sqlite3.Connection:
         return self._session.connection
 
     async def fetch(self, query: Query, **params: Value) -> list[Row]:
-        return await self._ferry.call(lambda: run_blocking(self._session.fetch(query, **params)))
+        return await self._thread.call(lambda: run_blocking(self._session.fetch(query, **params)))
 
     async def execute(self, sql: str, params: Params = ()) -> list[Row]:
-        return await self._ferry.call(lambda: run_blocking(self._session.execute(sql, params)))
+        return await self._thread.call(lambda: run_blocking(self._session.execute(sql, params)))
 
 
 class AwaitingSqlite:
@@ -236,42 +236,42 @@ class AwaitingSqlite:
     def __init__(self, blocking: BlockingSqlite, name: str) -> None:
         self._blocking = blocking
         self._name = name
-        self._ferry = Ferry(name)
+        self._thread = ConnectionThread(name)
 
     async def run(self, work: Work[T], *, atomic: bool = True) -> T:
         if inside.get() is not None:  # the context does not follow into the thread: say it here
             return self._blocking.run(work, atomic=atomic)
         call: Callable[[], T] = partial(self._blocking.run, work, atomic=atomic)
-        return await self._ferry.call(call)
+        return await self._thread.call(call)
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[ThreadedSession]:
-        ferry = Ferry(f"{self._name}-session")
+        thread = ConnectionThread(f"{self._name}-session")
         manager = self._blocking.session()
         mark = inside.set(self._blocking._path)
         try:
             try:
-                session = await ferry.call(manager.__enter__)
+                session = await thread.call(manager.__enter__)
             except asyncio.CancelledError:
                 # The thread still waits for the write lock, and would hold it for nobody: it gives it back at once.
-                _ = ferry.call(partial(manager.__exit__, asyncio.CancelledError, asyncio.CancelledError(), None))
+                _ = thread.call(partial(manager.__exit__, asyncio.CancelledError, asyncio.CancelledError(), None))
                 raise
             try:
-                yield ThreadedSession(session, ferry)
+                yield ThreadedSession(session, thread)
             except BaseException as error:
                 leave = partial(manager.__exit__, type(error), error, error.__traceback__)
-                suppress = await asyncio.shield(ferry.call(leave))
+                suppress = await asyncio.shield(thread.call(leave))
                 if not suppress:
                     raise
             else:
-                await asyncio.shield(ferry.call(partial(manager.__exit__, None, None, None)))
+                await asyncio.shield(thread.call(partial(manager.__exit__, None, None, None)))
         finally:
             inside.reset(mark)
-            ferry.close()
+            thread.close()
 
     async def close(self) -> None:
-        await self._ferry.call(self._blocking.close)
-        self._ferry.close()
+        await self._thread.call(self._blocking.close)
+        self._thread.close()
 
 
 def connect(path: str, *, busy_timeout: float, synchronous: str) -> sqlite3.Connection:

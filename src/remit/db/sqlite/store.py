@@ -11,7 +11,6 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote
 
 from remit.db import handles
-from remit.db.sqlite.bell import VersionBell
 from remit.db.sqlite.connection import (
     AwaitingSqlite,
     BlockingSqlite,
@@ -22,12 +21,14 @@ from remit.db.sqlite.connection import (
     translate,
     writing,
 )
+from remit.db.sqlite.liveness import FileLiveness
 from remit.db.sqlite.pacing import SENDER_SHARE, SenderPacing, WorkerPacing, WritePacing
 from remit.db.sqlite.place import local_path, obstacle
 from remit.db.sqlite.turns import Turns
+from remit.db.sqlite.wakeup import VersionWakeup
 from remit.db.statements import Dialect
-from remit.db.store import Bell, Capability, MigrationTarget, Ring
-from remit.db.transaction import Role, Transaction
+from remit.db.store import Beat, Capability, Counters, Liveness, MigrationTarget, Notify, Wakeup
+from remit.db.transaction import BlockingDatabase, Role, Transaction
 from remit.errors import ConfigurationError, RemitError, nearest
 
 OLDEST = (3, 38, 0)
@@ -71,6 +72,7 @@ class SqliteStore:
 
     @property
     def sidecar(self) -> Path:
+        """A folder beside the database for files of this machine's processes."""
         return self.path.with_name(self.path.name + "-remit")
 
     def describe(self) -> str:
@@ -111,8 +113,11 @@ class SqliteStore:
     def database(self, role: Role) -> AwaitingSqlite:
         return AwaitingSqlite(self.blocking(role), f"remit-{role}")
 
-    def bell(self, ring: Ring) -> Bell:
-        return VersionBell(self.connect, self.path.with_name(f"{self.path.name}-wal"), ring)
+    def wakeup(self, notify: Notify) -> Wakeup:
+        return VersionWakeup(self.connect, self.path.with_name(f"{self.path.name}-wal"), notify)
+
+    def liveness(self, database: BlockingDatabase, worker: str, beat: Beat, counters: Counters) -> Liveness:
+        return FileLiveness(self.sidecar, worker, database, beat, counters)
 
     def adopt(self, handle: object) -> Transaction:
         return handles.adopt(handle, "sqlite", self.schema, lambda params: {"now": self._clock(), **params})

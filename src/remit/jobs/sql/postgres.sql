@@ -8,7 +8,7 @@
 SELECT store::text FROM remit.meta;
 
 -- name: enqueue
--- Takes no lock that another enqueue can wait for. The bell is rung only while a worker sleeps (see db/postgres/bell.py):
+-- Takes no lock that another enqueue can wait for. Workers are notified only while a worker sleeps (see db/postgres/wakeup.py):
 -- NOTIFY takes one lock for the whole database at commit. No row comes back from a store that is not ours.
 WITH here AS MATERIALIZED (
     SELECT remit.clock(:now::bigint) AS now FROM remit.meta WHERE store = :store::text::uuid

@@ -4,8 +4,8 @@
 -- What runs on a caller's handle (publish) takes documents and ids as text.
 
 -- name: publish
--- Ordered events take the lock of their lane until the commit, in one order: so their numbers commit in order. The bell
--- is rung only while a worker sleeps. No row comes back from a store that is not ours.
+-- Ordered events take the lock of their lane until the commit, in one order: so their numbers commit in order. Workers
+-- are notified only while one sleeps. No row comes back from a store that is not ours.
 WITH here AS MATERIALIZED (
     SELECT remit.clock(:now::bigint) AS now
     FROM remit.meta, (
@@ -596,7 +596,7 @@ LIMIT 1;
 -- One batch of a back-fill: the events of the log that come next, dispatched or not. The relay alone dispatches what is
 -- unknown, and for an ordered subscription what is not dispatched yet: earlier ones of its lane may be among it. What
 -- was delivered before, or is under way, stays as it is; what died and was pruned is delivered again, and what was left
--- of it goes, since a lane would take it for the end of the new delivery. The lock keeps the purger from an event that
+-- of it goes, since a lane would take it for the end of the new delivery. The lock keeps the event pruner from an event that
 -- gets a delivery here. OFFSET 0 keeps the planner from reading all deliveries there are.
 WITH clock AS MATERIALIZED (SELECT remit.clock(:now::bigint) AS now),
 listener AS MATERIALIZED (SELECT * FROM remit.subscription WHERE id = :subscription::uuid AND retired_at IS NULL),

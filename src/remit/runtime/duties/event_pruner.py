@@ -7,8 +7,7 @@ import asyncio
 from remit.catalog import LogRetention
 from remit.db.transaction import Database
 from remit.outbox import operations
-from remit.runtime.duties.leader import Leader
-from remit.runtime.loop import StoreLoop
+from remit.runtime.duties.leader import Leader, LeaderDuty
 from remit.telemetry import Telemetry
 
 BATCH = 500
@@ -18,20 +17,18 @@ AGAIN = 600.0
 """Seconds until an event is looked at again whose deliveries have not all ended."""
 
 
-class Purger(StoreLoop):
+class EventPruner(LeaderDuty):
     """An event stays until its last delivery has ended, and for its time since."""
 
-    name = "purger"
+    name = "event-pruner"
 
     def __init__(
         self, database: Database, leader: Leader, retention: LogRetention, interval: float, telemetry: Telemetry
     ) -> None:
-        super().__init__(database, telemetry)
-        self._leader = leader
+        super().__init__(database, leader, interval, telemetry)
         self._retention = retention
-        self._interval = interval
 
-    async def turn(self) -> float:
+    async def lead(self) -> float:
         keep, archive, archived_for = self._retention.keep, self._retention.archive, self._retention.archived_for
         total, seen = 0, BATCH
         while seen == BATCH and self._leader.leading:

@@ -12,8 +12,7 @@ from remit.db.transaction import Database
 from remit.outbox import operations
 from remit.outbox.filling import Backfill, wait_for_relays
 from remit.outbox.model import Filling, Span
-from remit.runtime.duties.leader import Leader
-from remit.runtime.loop import StoreLoop
+from remit.runtime.duties.leader import Leader, LeaderDuty
 from remit.telemetry import Telemetry
 
 LOOK = 5.0
@@ -22,7 +21,7 @@ STALLED = 15.0
 """Seconds without a move after which a back-fill is taken over. One that goes on moves every few seconds."""
 
 
-class Filler(StoreLoop):
+class Filler(LeaderDuty):
     """Watches the back-fills that go on, and takes over one that stands still, by this process's monotonic clock.
 
     That its owner lives after all does no harm: an event is delivered once, whoever fills.
@@ -31,15 +30,14 @@ class Filler(StoreLoop):
     name = "filler"
 
     def __init__(self, database: Database, leader: Leader, telemetry: Telemetry) -> None:
-        super().__init__(database, telemetry)
-        self._leader = leader
+        super().__init__(database, leader, LOOK, telemetry)
         self._moved: dict[tuple[str, int], tuple[Span, float]] = {}
         self._current: Backfill | None = None
 
-    async def turn(self) -> float:
-        if not self._leader.leading:
-            self._moved, self._current = {}, None
-            return LOOK
+    def rest(self) -> None:
+        self._moved, self._current = {}, None
+
+    async def lead(self) -> float:
         if self._current is not None:
             return await self._go_on(self._current)
         found = await self.ask(operations.fillings)

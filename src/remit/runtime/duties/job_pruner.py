@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from remit.catalog import Retention
 from remit.db.transaction import Database, Work
 from remit.jobs import operations
-from remit.runtime.duties.leader import Leader
-from remit.runtime.loop import StoreLoop
+from remit.runtime.duties.leader import Leader, LeaderDuty
 from remit.telemetry import Telemetry
 
 BATCH = 500
@@ -17,10 +16,10 @@ BETWEEN_BATCHES = 0.02
 """Seconds left to others between two batches."""
 
 
-class Pruner(StoreLoop):
+class JobPruner(LeaderDuty):
     """By age and by count, per queue; a queue that is declared no more falls under the application's own rule."""
 
-    name = "pruner"
+    name = "job-pruner"
 
     def __init__(
         self,
@@ -31,15 +30,11 @@ class Pruner(StoreLoop):
         interval: float,
         telemetry: Telemetry,
     ) -> None:
-        super().__init__(database, telemetry)
-        self._leader = leader
+        super().__init__(database, leader, interval, telemetry)
         self._retentions = retentions
         self._otherwise = otherwise
-        self._interval = interval
 
-    async def turn(self) -> float:
-        if not self._leader.leading:
-            return self._interval
+    async def lead(self) -> float:
         removed = await self._drain(lambda tx: operations.prune_kept(tx, limit=BATCH))
         for queue in await self.ask(operations.final_queues):
             removed += await self._prune(queue, self._retentions.get(queue, self._otherwise))

@@ -1,4 +1,4 @@
-"""One worker leads: rescues and prunes. The database's row is the only truth.
+"""One worker leads: it does the duties that need doing once. The database's row is the only truth.
 
 A term is (holder, moment of election, as the database issued it). Trust in it ends, on our own monotonic clock, a
 margin before the database would give it to another; renewing and resigning name the exact term. Both duties are safe
@@ -8,37 +8,42 @@ with two leaders at once: leadership saves work, correctness never rests on it.
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 
-from remit.db.transaction import Database
+from remit.db.transaction import Database, Role
 from remit.errors import StoreError
 from remit.runtime import operations
-from remit.runtime.loop import StoreLoop
-from remit.runtime.path.ledger import Ledger
+from remit.runtime.loop import Signal, StoreLoop
+from remit.runtime.path.ledger import Claims
 from remit.telemetry import Telemetry
 
 ROLE = "keeper"
 
 
 class Leader(StoreLoop):
-    """Elects, renews, resigns. `leading` is for the parts that work only in the leader."""
+    """Elects, renews, resigns. `elected` is called when this worker becomes the leader."""
 
     name = "leader"
 
-    def __init__(self, database: Database, ledger: Callable[[], Ledger], term: float, telemetry: Telemetry) -> None:
+    role = Role.LEADER
+
+    def __init__(
+        self, database: Database, claims: Claims, term: float, elected: Callable[[], None], telemetry: Telemetry
+    ) -> None:
         super().__init__(database, telemetry)
-        self._ledger = ledger
+        self._report = elected
+        self._claims = claims
         self._term = term
         self._elected: tuple[str, int] | None = None
         self._trusted_until = 0.0
-        self.on_elected: list[Callable[[], None]] = []
 
     @property
     def leading(self) -> bool:
         return self._elected is not None and time.monotonic() < self._trusted_until
 
     async def turn(self) -> float:
-        worker, sent = self._ledger().worker, time.monotonic()
+        worker, sent = self._claims.ledger.worker, time.monotonic()
         if self._elected is not None and self._elected[0] == worker:
             elected = self._elected[1]
             if await self.ask(lambda tx: operations.renew(tx, ROLE, worker, elected=elected, term=self._term)):
@@ -51,8 +56,7 @@ class Leader(StoreLoop):
             self._elected = (worker, won)
             self._trust(sent)
             self._telemetry.elected(ROLE)
-            for call in self.on_elected:
-                call()
+            self._report()
         return self._term / 3
 
     def _trust(self, sent: float) -> None:
@@ -67,3 +71,28 @@ class Leader(StoreLoop):
                 await self.ask(lambda tx: operations.resign(tx, ROLE, worker, elected=moment))
             except StoreError:
                 pass  # the term runs out by itself
+
+
+class LeaderDuty(StoreLoop):
+    """What only the leader does: every `interval` seconds, and when it is elected."""
+
+    role = Role.LEADER
+    woken_by = frozenset({Signal.ELECTED})
+
+    def __init__(self, database: Database, leader: Leader, interval: float, telemetry: Telemetry) -> None:
+        super().__init__(database, telemetry)
+        self._leader = leader
+        self._interval = interval
+
+    async def turn(self) -> float:
+        if not self._leader.leading:
+            self.rest()
+            return self._interval
+        return await self.lead()
+
+    @abstractmethod
+    async def lead(self) -> float:
+        """Do what there is to do; answer how many seconds to sleep, unless woken."""
+
+    def rest(self) -> None:
+        """Another worker leads: forget what was known as the leader."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from remit.db import fallbacks
-from remit.db.transaction import Database
+from remit.db.transaction import Database, Role
 from remit.jobs import operations
 from remit.runtime.loop import StoreLoop
 from remit.telemetry import Telemetry
@@ -18,6 +18,7 @@ class Promoter(StoreLoop):
     """Sleeps until the next job is due, as far as it knows."""
 
     name = "promoter"
+    role = Role.LEADER
 
     def __init__(self, database: Database, promoted: Callable[[], None], telemetry: Telemetry) -> None:
         super().__init__(database, telemetry)

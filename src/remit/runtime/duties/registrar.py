@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from remit.catalog import Catalog, Subscription
-from remit.db.transaction import Database, Transaction
+from remit.db.transaction import Database, Role, Transaction
 from remit.outbox import operations
 from remit.outbox.model import Differences
 from remit.outbox.rows import event_types, subscription_row
 from remit.runtime.duties.leader import Leader
-from remit.runtime.loop import StoreLoop
+from remit.runtime.loop import Signal, StoreLoop
 from remit.telemetry import Telemetry
 
 INTERVAL = 60.0
@@ -51,6 +51,8 @@ class Registrar(StoreLoop):
     """`enter` before the first claim; then, in the leader, a look now and then."""
 
     name = "registrar"
+    role = Role.LEADER
+    woken_by = frozenset({Signal.ELECTED})
 
     def __init__(self, database: Database, catalog: Catalog, leader: Leader, telemetry: Telemetry) -> None:
         super().__init__(database, telemetry)

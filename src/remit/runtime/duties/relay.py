@@ -12,47 +12,48 @@ from collections.abc import Callable, Iterable, Sequence
 
 from remit.catalog import exponential
 from remit.db.store import EVENTS, Capability, Store
-from remit.db.transaction import Database
+from remit.db.transaction import Database, Role
 from remit.errors import StoreError
 from remit.outbox import operations
 from remit.outbox.model import NOT_THE_EVENT, Dispatched, EventState, Lane
 from remit.runtime.handlers.outcomes import describe
-from remit.runtime.wakeup import Look, Lookout, Watch
+from remit.runtime.wakeup import Found, Poller, SharedWakeup
 from remit.telemetry import Telemetry
 
 BATCH = 500
-COURTESY = 0.0015
+AFTER_PRODUCER = 0.0015
 """Seconds by which the relay lets the producer go first where writers exclude each other; a job would wait for it."""
 MOST_ATTEMPTS = 10
 _BACKOFF = exponential(1.0, cap=300.0)
 
 
-class Relay(Lookout):
+class Relay(Poller):
     """`ordered` is told in which lanes of ordered subscriptions there is something new. `keep` is how many seconds an
     event stays after its last delivery has ended, where its row does not say: that is so of the store's own alone.
     """
 
     name = "relay"
+    role = Role.RELAY
 
     def __init__(
         self,
         store: Store,
         database: Database,
-        watch: Watch,
+        wakeup: SharedWakeup,
         ordered: Callable[[Iterable[Lane]], None],
         keep: float,
         telemetry: Telemetry,
     ) -> None:
         self._looks_first = Capability.SEVERAL_WRITERS not in store.capabilities
-        super().__init__(database, watch, telemetry, hears=EVENTS, after=COURTESY if self._looks_first else 0.0)
+        super().__init__(database, wakeup, telemetry, hears=EVENTS, after=AFTER_PRODUCER if self._looks_first else 0.0)
         self._keep = keep
         self._ordered = ordered
         self.dispatched = 0
 
-    async def look(self) -> Look:
+    async def poll(self) -> Found:
         """Dispatch one batch, if there is one."""
         if self._looks_first and not await self._is_any_due():
-            return Look.NOTHING
+            return Found.NOTHING
         try:
             done = await self.ask(lambda tx: operations.dispatch(tx, limit=BATCH, keep=self._keep))
         except NOT_THE_EVENT:
@@ -62,12 +63,12 @@ class Relay(Lookout):
         self.dispatched += done.events
         recognised = await self.ask(lambda tx: operations.recognise(tx, limit=BATCH)) if done.unknown else 0
         if done.jobs:
-            self._watch.hand_on(self.name)
+            self._wakeup.hand_on(self.name)
         if done.lanes:
             self._ordered(done.lanes)
         if not done.events and not done.unknown:
-            return Look.NOTHING
-        return Look.MORE if done.seen >= BATCH or recognised else Look.ALL
+            return Found.NOTHING
+        return Found.MORE if done.seen >= BATCH or recognised else Found.ALL
 
     async def _is_any_due(self) -> bool:
         waiting = await self.ask(lambda tx: operations.pending(tx, limit=1))

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 
 from remit.db import fallbacks
-from remit.db.transaction import Database
+from remit.db.transaction import Database, Role
 from remit.outbox import operations
 from remit.outbox.model import Lane
 from remit.runtime.loop import StoreLoop
@@ -19,13 +19,15 @@ BATCH = 200
 _FIRST: Lane = ("00000000-0000-0000-0000-000000000000", -(2**63))
 
 
-class Usher(StoreLoop):
+class Sequencer(StoreLoop):
     """Told of lanes by the parts that know; and it looks through all lanes, since some things nobody tells it.
 
     It calls `released` when there are jobs to claim.
     """
 
-    name = "usher"
+    name = "sequencer"
+    role = Role.RELAY
+    shares_connection = False
 
     def __init__(self, database: Database, released: Callable[[], None], telemetry: Telemetry) -> None:
         super().__init__(database, telemetry)
@@ -72,4 +74,4 @@ class Usher(StoreLoop):
             await self._release(movable)
         is_last = len(page) < BATCH
         self._swept = _FIRST if is_last else page[-1][0]
-        self._sweep_at = time.monotonic() + fallbacks.USHER if is_last else 0.0
+        self._sweep_at = time.monotonic() + fallbacks.SEQUENCER if is_last else 0.0

@@ -177,7 +177,7 @@ class Child:
             blocking=self._blocking,
             telemetry=self._telemetry,
             gate=self._gate,
-            journal=self._journal,
+            run_log=self._run_log,
         )
         context = self._context(domain)
         return LiveRun(claim, work, policy, domain.instance, context, call.worker, services, copy_context(), message)
@@ -207,7 +207,7 @@ class Child:
             self._contexts[domain.name] = self._stack.enter_context(manager)
         return self._contexts[domain.name]
 
-    def _journal(self, job: str, attempt: int, record: logging.LogRecord) -> None:
+    def _run_log(self, job: str, attempt: int, record: logging.LogRecord) -> None:
         self._channel.send_from_handler(Log(job, attempt, record.levelno, record.created, text_of(record)))
 
     def _refuse(self, domain: str, message: str, kind: str) -> None:

@@ -15,18 +15,37 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from remit.catalog import Hook, Mode, Run
+from remit.errors import HandlerShape
+from remit.runtime.handlers import django
 
 T = TypeVar("T")
 
 
 class Hooks:
-    """The hooks of a worker, by where they run."""
+    """The hooks of a worker, by where they run: its application's, within the one that sees to Django's connections."""
 
-    def __init__(self, hooks: Sequence[Hook]) -> None:
+    def __init__(self, given: Sequence[Hook]) -> None:
+        self._given = given
+        own = django.hook()
+        hooks = (own, *given) if own else tuple(given)
         self.inside = tuple(each for each in hooks if each.blocking is not None)
         """Those that run in the thread or the process of a handler."""
         outside = tuple(each for each in hooks if each.blocking is None)
-        self.on_loop: dict[Mode, tuple[Hook, ...]] = {"async": tuple(hooks), "thread": outside, "process": outside}
+        self.on_loop: dict[Mode, tuple[Hook, ...]] = {"async": hooks, "thread": outside, "process": outside}
+
+    def paths(self, in_process: str | None) -> tuple[str, ...]:
+        """The paths by which a child imports the hooks that run in it. `in_process` names a job that runs in one.
+
+        Raises `HandlerShape` if a hook cannot be imported and there is such a job.
+        """
+        inside = [hook for hook in self._given if hook.blocking is not None]
+        lost = [hook.place for hook in inside if hook.path is None]
+        if in_process and lost:
+            raise HandlerShape(
+                f"The hook around runs at {lost[0]} is not at the top level of a module that can be imported, and "
+                f'{in_process} has mode="process": the hook runs in that process. Move it, or make it async.'
+            )
+        return tuple(hook.path for hook in inside if hook.path is not None)
 
 
 async def around(hooks: Sequence[Hook], run: Run[Any], call: Callable[[], Awaitable[None]]) -> None:

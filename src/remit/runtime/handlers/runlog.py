@@ -7,7 +7,7 @@ from collections import deque
 from functools import partial
 from typing import Any
 
-from remit.db.transaction import Database
+from remit.db.transaction import Database, Role
 from remit.jobs import operations
 from remit.runtime.handlers.outcomes import LONGEST_MESSAGE, storable
 from remit.runtime.loop import StoreLoop
@@ -19,10 +19,11 @@ MOST_WAITING = 20_000
 """Lines that wait at the most; beyond, the oldest are not kept."""
 
 
-class Journal(StoreLoop):
+class RunLog(StoreLoop):
     """`write` may be called from any thread."""
 
-    name = "journal"
+    name = "run-log"
+    role = Role.LEADER
 
     def __init__(self, database: Database, telemetry: Telemetry) -> None:
         super().__init__(database, telemetry)

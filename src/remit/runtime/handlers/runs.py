@@ -84,7 +84,7 @@ class Services:
     blocking: Callable[[], BlockingDatabase]
     telemetry: Telemetry
     gate: Gate
-    journal: Callable[[str, int, logging.LogRecord], None]
+    run_log: Callable[[str, int, logging.LogRecord], None]
 
 
 class LiveRun(Run[Any]):
@@ -155,7 +155,7 @@ class LiveRun(Run[Any]):
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
         if self._log is None:
-            self._log = _RunLogger(self, self._services.journal)
+            self._log = _RunLogger(self, self._services.run_log)
         return self._log
 
     @cached_property
@@ -393,10 +393,10 @@ class _SyncRun(SyncRun):
 class _RunLogger(logging.LoggerAdapter[logging.Logger]):
     """`run.log`: goes to the log of the process, with the job's name and id, and is kept with the job."""
 
-    def __init__(self, run: LiveRun, journal: Callable[[str, int, logging.LogRecord], None]) -> None:
+    def __init__(self, run: LiveRun, run_log: Callable[[str, int, logging.LogRecord], None]) -> None:
         super().__init__(own_logger(f"remit.job.{run.name}"), {})
         self._run = run
-        self._journal = journal
+        self._run_log = run_log
         self._left = MOST_LOG_LINES
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
@@ -409,7 +409,7 @@ class _RunLogger(logging.LoggerAdapter[logging.Logger]):
             self._left -= 1
             text = "(further lines are not kept)" if self._left == 0 else msg
             record = logging.LogRecord(self.logger.name, level, "", 0, text, args if self._left else (), None)
-            self._journal(self._run.job_id, self._run.attempt, record)
+            self._run_log(self._run.job_id, self._run.attempt, record)
         if self.logger.isEnabledFor(level):
             kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
             super().log(level, msg, *args, **kwargs)

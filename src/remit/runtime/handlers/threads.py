@@ -16,7 +16,7 @@ from typing import Any
 from remit.db import forks
 
 
-class ThreadCrew:
+class ThreadPool:
     """Daemon threads that run one call at a time; as many as calls are under way."""
 
     def __init__(self) -> None:

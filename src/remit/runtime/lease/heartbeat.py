@@ -14,11 +14,11 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
+from remit.db.store import Liveness
 from remit.errors import RemitError
-from remit.runtime.lease.liveness import Pulse
 from remit.runtime.lease.observer import Observer
 from remit.telemetry import Telemetry
 
@@ -33,7 +33,7 @@ class Heartbeat:
 
     def __init__(
         self,
-        pulse: Pulse,
+        liveness: Liveness,
         lease: float,
         telemetry: Telemetry,
         *,
@@ -42,7 +42,7 @@ class Heartbeat:
         on_loop: Callable[[], str],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._pulse = pulse
+        self._liveness = liveness
         self._clock = clock
         self._lease = lease
         self._interval = lease / BEATS_PER_LEASE
@@ -72,7 +72,7 @@ class Heartbeat:
     async def stop(self) -> None:
         self._stopping.set()
         if self._beats.ident is None:
-            self._pulse.close()  # it never began
+            self._liveness.close()  # it never began
             return
         for thread in (self._beats, self._watch):
             await asyncio.to_thread(thread.join, 10.0)
@@ -81,6 +81,10 @@ class Heartbeat:
         """(worker, counter) of workers that may be declared dead."""
         with self._lock:
             return list(self._silent)
+
+    def sweep(self, registered: Collection[str]) -> None:
+        """Remove what dead workers left; these are registered."""
+        self._liveness.sweep(registered)
 
     @property
     def failing(self) -> str | None:
@@ -94,7 +98,7 @@ class Heartbeat:
                 self.beat()
                 self._stopping.wait(max(0.0, begun + self._interval - self._clock()))
         finally:
-            self._pulse.close()
+            self._liveness.close()
 
     def _run_watch(self) -> None:
         while not self._stopping.wait(min(LOOK, self._interval / 4)) and not self._fenced:
@@ -115,18 +119,18 @@ class Heartbeat:
         if self._fenced or sent - self._good > self._lease - self._interval:
             return  # too late: the watch ends this incarnation
         try:
-            if not self._pulse.beat(json.dumps(self._health(), sort_keys=True)):
+            if not self._liveness.beat(json.dumps(self._health(), sort_keys=True)):
                 self._fence("its registration is gone: another worker declared it dead")
                 return
             self._good = sent
-            counters = self._pulse.observe()
+            counters = self._liveness.observe()
             with self._lock:
                 # A counter may have moved until the reply, and has not moved after it until the next question is sent.
                 self._observer.see(counters, self._clock())
                 self._silent = [
                     (worker, count)
                     for worker, count in self._observer.silent(sent)
-                    if not self._pulse.may_be_alive(worker)
+                    if not self._liveness.may_be_alive(worker)
                 ]
         except RemitError as error:
             self._failed(error, sent)

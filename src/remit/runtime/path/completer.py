@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 from msgspec.structs import replace
 
-from remit.db.transaction import Database, Transaction
+from remit.db.transaction import Database, Role, Transaction
 from remit.errors import IdTaken, RemitError, StoreBusy, StoreError, StoreUnavailable
 from remit.execution import operations as execution
 from remit.execution.model import Ended, Landed
@@ -21,7 +21,7 @@ from remit.jobs.ids import new_token
 from remit.jobs.states import Failure, GaveUp, State, decide
 from remit.runtime.handlers.outcomes import describe
 from remit.runtime.loop import StoreLoop
-from remit.runtime.path.ledger import Ledger
+from remit.runtime.path.ledger import Claims, Ledger
 from remit.runtime.path.settlement import Settlement
 from remit.telemetry import Telemetry
 
@@ -34,17 +34,18 @@ class Completer(StoreLoop):
     """The only part that writes outcomes, except for completions in a transaction of a handler's."""
 
     name = "completer"
+    role = Role.COMPLETE
     largest = LARGEST_BATCH
 
     def __init__(
         self,
         database: Database,
-        ledger: Callable[[], Ledger],
+        claims: Claims,
         settlement: Settlement,
         telemetry: Telemetry,
     ) -> None:
         super().__init__(database, telemetry)
-        self._ledger = ledger
+        self._claims = claims
         self._settlement = settlement
         self._waiting: deque[Ended] = deque()
         self._unheard: set[int] = set()
@@ -73,7 +74,7 @@ class Completer(StoreLoop):
 
     async def turn(self) -> float:
         while self._waiting:
-            ledger = self._ledger()
+            ledger = self._claims.ledger
             batch = self._batch()
             await self._write(batch, ledger)
             for ended in batch:
@@ -147,6 +148,7 @@ class OrderedCompleter(Completer):
     """
 
     name = "ordered-completer"
+    role = Role.TURN
     largest = 1
 
     async def turn(self) -> float:

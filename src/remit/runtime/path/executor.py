@@ -17,12 +17,11 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextvars import Context, copy_context
-from dataclasses import dataclass
 from functools import partial
 from types import CoroutineType
 from typing import Any
 
-from remit.catalog import Handler, Hook, Owner, Policy, Subscription, Work, current_origin, running_domain
+from remit.catalog import Hook, Owner, Subscription, Work, current_origin, running_domain
 from remit.codec import ENCODING, decode
 from remit.db import forks
 from remit.db.transaction import Database
@@ -38,10 +37,11 @@ from remit.runtime.handlers.outcomes import describe, outcome_of, storable, time
 from remit.runtime.handlers.processes import ProcessPool
 from remit.runtime.handlers.returned import PLAIN, finished, finished_in_thread
 from remit.runtime.handlers.runs import Completion, Interruption, LiveRun, Services
-from remit.runtime.handlers.threads import Raised, ThreadCrew
+from remit.runtime.handlers.threads import Raised, ThreadPool
 from remit.runtime.path.completer import Completer
-from remit.runtime.path.ledger import Ledger
-from remit.runtime.path.prefetch import Intake
+from remit.runtime.path.ledger import Claims, Ledger
+from remit.runtime.path.lines import Entry, Lines
+from remit.runtime.path.prefetch import Prefetch
 from remit.runtime.path.prober import Prober
 from remit.runtime.path.settlement import Settlement
 from remit.runtime.path.watchdog import Watchdog
@@ -50,24 +50,13 @@ AFTER_A_BUG = 5.0
 """Seconds after which a job is tried again whose run failed by a bug of remit's own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What a worker does with the jobs of one line."""
-
-    spec: Work
-    policy: Policy
-    handler: Handler
-    domain: Owner[Any]
-    load: Callable[[str], Any]
-
-
 class Slot:
     """One task that runs jobs of one queue."""
 
-    __slots__ = ("abandoned", "intake", "returned", "run", "task")
+    __slots__ = ("abandoned", "prefetch", "returned", "run", "task")
 
-    def __init__(self, intake: Intake) -> None:
-        self.intake = intake
+    def __init__(self, prefetch: Prefetch) -> None:
+        self.prefetch = prefetch
         self.task: asyncio.Task[None] | None = None
         self.run: LiveRun | None = None
         self.abandoned = False
@@ -80,28 +69,27 @@ class Executor:
 
     def __init__(
         self,
-        entries: Mapping[int, Entry],
-        intakes: Mapping[str, Intake],
+        lines: Lines,
         contexts: Mapping[str, object],
         completer: Completer,
         ordered_completer: Completer,
         prober: Prober,
         settlement: Settlement,
-        ledger: Callable[[], Ledger],
+        claims: Claims,
         database: Database,
         services: Services,
         hooks: Hooks,
         processes: ProcessPool,
         suspect_gone: Callable[[], None],
     ) -> None:
-        self._entries = entries
-        self._intakes = intakes
+        self._entries = lines.entries
+        self._prefetches = lines.prefetches
         self._contexts = contexts
         self._completer = completer
         self._ordered_completer = ordered_completer
         self._prober = prober
         self._settlement = settlement
-        self._ledger = ledger
+        self._claims = claims
         self._database = database
         self._services = services
         self._telemetry = services.telemetry
@@ -109,7 +97,7 @@ class Executor:
         self._processes = processes
         self._suspect_gone = suspect_gone
         self._pid, self._thread = os.getpid(), threading.get_ident()
-        self._threads = ThreadCrew()
+        self._threads = ThreadPool()
         self.suspect: LiveRun | None = None
         """The suspect that runs, or is about to: one at a time, see `Ledger.suspect`. It may outlive its lease."""
         self._starting = False
@@ -131,13 +119,13 @@ class Executor:
         self._release = contain(self._loop)
         forks.in_children(self)
         self.watchdog.start()
-        for intake in self._intakes.values():
-            for _ in range(intake.concurrency):
-                self._open_slot(intake)
+        for prefetch in self._prefetches.values():
+            for _ in range(prefetch.concurrency):
+                self._open_slot(prefetch)
 
-    def _open_slot(self, intake: Intake) -> None:
-        slot = Slot(intake)
-        slot.task = asyncio.create_task(self._work(slot), name=f"remit-slot {intake.queue}")
+    def _open_slot(self, prefetch: Prefetch) -> None:
+        slot = Slot(prefetch)
+        slot.task = asyncio.create_task(self._work(slot), name=f"remit-slot {prefetch.queue}")
         self._slots[slot.task] = slot
         slot.task.add_done_callback(self._closed_slot)
 
@@ -146,7 +134,7 @@ class Executor:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._telemetry.crashed("slot", error)
         if not (slot.abandoned or self._torn_down):
-            self._open_slot(slot.intake)
+            self._open_slot(slot.prefetch)
 
     @property
     def _torn_down(self) -> bool:
@@ -156,10 +144,10 @@ class Executor:
     # --- one job after the other
 
     async def _work(self, slot: Slot) -> None:
-        task, intake = slot.task, slot.intake
+        task, prefetch = slot.task, slot.prefetch
         assert task is not None
         while not (slot.abandoned or task.cancelling() or _is_doomed(task)):
-            claim = await intake.take()
+            claim = await prefetch.take()
             try:
                 await self._handle(claim, slot)
             except BaseException as error:
@@ -168,16 +156,16 @@ class Executor:
                 self._failed(claim, slot, error)
             finally:
                 if not slot.abandoned:
-                    intake.done()
+                    prefetch.done()
 
     def _failed(self, claim: Claim, slot: Slot, error: BaseException) -> None:
         """A bug of our own, or a cancellation that an earlier handler left behind, costs the job no more than a try."""
         self._telemetry.broken(claim.name, claim.id, error)
-        if not slot.abandoned and self._ledger().knows(claim.id, claim.token):
+        if not slot.abandoned and self._claims.ledger.knows(claim.id, claim.token):
             self._put(claim, Failed(describe(error), AFTER_A_BUG))
 
     async def _handle(self, claim: Claim, slot: Slot) -> None:
-        ledger = self._ledger()
+        ledger = self._claims.ledger
         if not ledger.knows(claim.id, claim.token):
             return  # fenced, or released, while it waited
         entry = self._entries[claim.line]
@@ -462,8 +450,8 @@ class Executor:
         self._leave(run, slot)
         self._leave_suspect(run)
         self._settle(run, outcome, asyncio.CancelledError())
-        slot.intake.done()
-        self._open_slot(slot.intake)
+        slot.prefetch.done()
+        self._open_slot(slot.prefetch)
 
     def expired(self, claim: Claim) -> None:
         """The statement that claimed it found that its time was up, and ended it."""

@@ -81,3 +81,16 @@ class Ledger:
         """The lease may be lost: nothing that was claimed under this id is ours any more."""
         self.fenced = True
         self._held.clear()
+
+
+class Claims:
+    """What a worker holds. A lost lease ends an incarnation with its ledger, and the next one has another."""
+
+    def __init__(self, freed: Callable[[], None] = lambda: None) -> None:
+        self._freed = freed
+        self.ledger = self.next_ledger()
+        """That of the present incarnation."""
+
+    def next_ledger(self) -> Ledger:
+        """A ledger for the next incarnation, empty and under a new id; it becomes `ledger` when it is registered."""
+        return Ledger(self._freed)

@@ -17,12 +17,12 @@ QUANTUM = 0.002
 _SAMPLE = 0.01
 
 
-class Intake:
+class Prefetch:
     """Claimed jobs of one queue, and how many more it has room for.
 
-    The producer may sleep in two cases only: it has looked for jobs of this queue, and the bell reports new ones; or it
-    was refused by `room`, and `starving` reports the room. A refusal therefore registers for that call by itself, and
-    one function answers both questions, whether there is room and whether to call.
+    The producer may sleep in two cases only: it has looked for jobs of this queue, and the wakeup reports new ones; or
+    it was refused by `room`, and `starving` reports the room. A refusal therefore registers for that call by itself,
+    and one function answers both questions, whether there is room and whether to call.
 
     Slots are woken one after the other, a turn of the loop apart, each by the one before it when it takes a job. So
     handlers that never wait are run by one slot, in one go; if they do wait, all slots are soon at work.
@@ -34,8 +34,8 @@ class Intake:
         self.lines: list[int] = []
         self.running = 0
         self.more = True
-        """Whether the store may hold jobs of this queue that no bell reports: nobody has looked, or the last look left
-        some. `starving` is called while this is so and there is room.
+        """Whether the store may hold jobs of this queue that no wakeup reports: nobody has looked, or the last look
+        left some. `starving` is called while this is so and there is room.
         """
         self._starving = starving
         self._waiting: deque[Claim] = deque()

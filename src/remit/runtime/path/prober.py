@@ -7,7 +7,6 @@ with the claim's token it was rolled back, with another the lease was lost; whil
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from remit.db.transaction import Database
 from remit.errors import StoreBusy, StoreUnavailable
@@ -15,7 +14,7 @@ from remit.execution import operations as execution
 from remit.jobs.states import Completed, Failed, Failure, Outcome, State
 from remit.runtime.handlers.runs import LiveRun
 from remit.runtime.path.completer import Completer
-from remit.runtime.path.ledger import Ledger
+from remit.runtime.path.ledger import Claims
 from remit.runtime.path.settlement import Settlement
 
 FIRST_LOOK, LAST_LOOK = 0.01, 1.0
@@ -27,12 +26,10 @@ ROLLED_BACK = Failure(
 class Prober:
     """One task per completion that is in doubt; there are few."""
 
-    def __init__(
-        self, database: Database, completer: Completer, ledger: Callable[[], Ledger], settlement: Settlement
-    ) -> None:
+    def __init__(self, database: Database, completer: Completer, claims: Claims, settlement: Settlement) -> None:
         self._database = database
         self._completer = completer
-        self._ledger = ledger
+        self._claims = claims
         self._settlement = settlement
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -58,7 +55,7 @@ class Prober:
             self._settlement.landed(run.end(Completed()), State.COMPLETED)
         elif token != run.claim.token:
             self._settlement.refused(run.end(Completed()))
-        elif self._ledger().knows(run.job_id, token):
+        elif self._claims.ledger.knows(run.job_id, token):
             self._completer.put(run.end(otherwise or Failed(ROLLED_BACK, 0.0)))
 
     async def _token(self, run: LiveRun) -> int | None:

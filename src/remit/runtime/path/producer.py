@@ -1,22 +1,23 @@
-"""Claims jobs for the queues that have room, and sleeps on the bell when there is nothing to claim."""
+"""Claims jobs for the queues that have room, and sleeps on the wakeup when there is nothing to claim."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from remit.catalog.policies import LAST_PRIORITY
 from remit.db import fallbacks
 from remit.db.store import JOBS, Capability, Store
-from remit.db.transaction import Database, Transaction
+from remit.db.transaction import Database, Role, Transaction
 from remit.execution import operations as execution
 from remit.execution.model import Allotment, Claim
 from remit.execution.shares import by_priority, even
+from remit.runtime.loop import Signal
 from remit.runtime.path.executor import Executor
-from remit.runtime.path.ledger import Ledger
-from remit.runtime.path.prefetch import Intake
-from remit.runtime.wakeup import Look, Lookout, Watch
+from remit.runtime.path.ledger import Claims, Ledger
+from remit.runtime.path.prefetch import Prefetch
+from remit.runtime.wakeup import Found, Poller, SharedWakeup
 from remit.telemetry import Telemetry
 
 
@@ -31,61 +32,64 @@ class _Reply:
     expired: list[Claim] = field(default_factory=list)
 
 
-class Producer(Lookout):
+class Producer(Poller):
     """One statement claims for all queues. While a queue's backlog is known to be longer than the room, or writers
     exclude each other, the heads of its lines are read first, so that priorities hold between lines too.
 
     It sleeps without a look only where every queue, or the ledger, refused it: each refusal is followed by a call when
-    there is room (`Intake.room`, `Ledger.has_room`).
+    there is room (`Prefetch.room`, `Ledger.has_room`).
     """
 
     name = "producer"
+    role = Role.CLAIM
+    woken_by = frozenset({Signal.WORK})
 
     def __init__(
         self,
         store: Store,
         database: Database,
-        intakes: Mapping[str, Intake],
-        ledger: Callable[[], Ledger],
+        prefetches: Mapping[str, Prefetch],
+        claims: Claims,
         executor: Executor,
-        watch: Watch,
+        wakeup: SharedWakeup,
         telemetry: Telemetry,
     ) -> None:
-        super().__init__(database, watch, telemetry, hears=JOBS)
-        self._intakes = intakes
-        self._ledger = ledger
+        super().__init__(database, wakeup, telemetry, hears=JOBS)
+        self._prefetches = prefetches
+        self._claims = claims
         self._executor = executor
         self._looks_first = Capability.SEVERAL_WRITERS not in store.capabilities
         self._turns = 0
-        self.claims = 0
 
     async def turn(self) -> float:
         return fallbacks.SATURATED if self._is_saturated() else await super().turn()
 
     def _is_saturated(self) -> bool:
         """Whether everything refuses: then a look would be in vain."""
-        if not self._ledger().has_room():
+        if not self._claims.ledger.has_room():
             return True
-        intakes = [intake for intake in self._intakes.values() if intake.lines]
-        return bool(intakes) and not any(intake.room() for intake in intakes)
+        prefetches = [prefetch for prefetch in self._prefetches.values() if prefetch.lines]
+        return bool(prefetches) and not any(prefetch.room() for prefetch in prefetches)
 
-    async def look(self) -> Look:
+    async def poll(self) -> Found:
         """Claim for every queue that has room."""
-        ledger = self._ledger()
+        ledger = self._claims.ledger
         if not ledger.has_room():
-            return Look.NOTHING
-        rooms = {name: room for name, intake in self._intakes.items() if intake.lines and (room := intake.room())}
-        found, in_vain = Look.NOTHING, Counter[int]()
+            return Found.NOTHING
+        rooms = {
+            name: room for name, prefetch in self._prefetches.items() if prefetch.lines and (room := prefetch.room())
+        }
+        found, in_vain = Found.NOTHING, Counter[int]()
         while rooms:
             reply = await self._claim(ledger, rooms, in_vain)
             if ledger.fenced:
-                return Look.NOTHING
+                return Found.NOTHING
             for claim in reply.expired:
                 self._executor.expired(claim)
             if self._distribute(reply, rooms) or reply.expired:
-                found = Look.MORE
-            elif reply.claims and found is Look.NOTHING:
-                found = Look.ALL
+                found = Found.MORE
+            elif reply.claims and found is Found.NOTHING:
+                found = Found.ALL
             rooms = self._outrun(reply, rooms, in_vain)
         return found
 
@@ -96,7 +100,6 @@ class Producer(Lookout):
             reply = await self.ask(lambda tx: self._take(tx, rooms, in_vain, ledger.worker, token, suspects=suspects))
             if not ledger.fenced:
                 ledger.take(reply.claims)
-        self.claims += 1
         return reply
 
     async def _take(
@@ -115,19 +118,19 @@ class Producer(Lookout):
     ) -> None:
         look: list[str] = []
         for name, room in rooms.items():
-            lines = self._intakes[name].lines
-            crowded = len(lines) > 1 and (self._intakes[name].more or room < len(lines))
+            lines = self._prefetches[name].lines
+            crowded = len(lines) > 1 and (self._prefetches[name].more or room < len(lines))
             if self._looks_first or crowded:
                 look.append(name)
             else:
                 reply.allotments += even(name, lines, room)
         if look:
-            wanted = [(line, name) for name in look for line in self._intakes[name].lines]
+            wanted = [(line, name) for name in look for line in self._prefetches[name].lines]
             heads = await execution.heads(tx, wanted, suspects=suspects)
             for name in look:
                 own = {
                     line: LAST_PRIORITY if in_vain[line] else heads[line]
-                    for line in self._intakes[name].lines
+                    for line in self._prefetches[name].lines
                     if line in heads and in_vain[line] < 2
                 }
                 reply.heads[name] = own
@@ -137,15 +140,15 @@ class Producer(Lookout):
         """Give the queues their jobs; answers whether some line may hold more."""
         taken = Counter(claim.line for claim in reply.claims)
         claims_of: dict[str, list[Claim]] = {name: [] for name in rooms}
-        queue_of = {line: name for name in rooms for line in self._intakes[name].lines}
+        queue_of = {line: name for name in rooms for line in self._prefetches[name].lines}
         for claim in reply.claims:
             claims_of[queue_of[claim.line]].append(claim)
         partly = {each.queue for each in reply.allotments if taken[each.line] and each.may_leave(taken[each.line])}
         for name, batch in claims_of.items():
-            intake = self._intakes[name]
-            intake.more = name in partly
+            prefetch = self._prefetches[name]
+            prefetch.more = name in partly
             if batch:
-                intake.put(batch)
+                prefetch.put(batch)
         return bool(partly)
 
     def _outrun(self, reply: _Reply, rooms: dict[str, int], in_vain: Counter[int]) -> dict[str, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from remit.db.transaction import Database
+from remit.db.transaction import Database, Role
 from remit.execution import operations as execution
 from remit.execution.model import Ended
 from remit.execution.settlement import stray
@@ -16,7 +16,7 @@ from remit.jobs import operations
 from remit.jobs.ids import new_token
 from remit.runtime.handlers.runs import LiveRun
 from remit.runtime.loop import StoreLoop
-from remit.runtime.path.ledger import Ledger
+from remit.runtime.path.ledger import Claims, Ledger
 from remit.runtime.path.settlement import Settlement
 from remit.telemetry import Telemetry
 
@@ -25,12 +25,13 @@ class Reconciler(StoreLoop):
     """Every beat: our own rows, with requests to cancel; every few beats: lines that are new to us."""
 
     name = "reconciler"
+    role = Role.LEADER
     LINES_EVERY = 5
 
     def __init__(
         self,
         database: Database,
-        ledger: Callable[[], Ledger],
+        claims: Claims,
         active: Mapping[str, LiveRun],
         adopt: Callable[[list[tuple[int, str, str, int]]], None],
         settlement: Settlement,
@@ -39,14 +40,14 @@ class Reconciler(StoreLoop):
     ) -> None:
         super().__init__(database, telemetry)
         self._settlement = settlement
-        self._ledger = ledger
+        self._claims = claims
         self._active = active
         self._adopt = adopt
         self._interval = interval
         self._rounds = 0
 
     async def turn(self) -> float:
-        ledger = self._ledger()
+        ledger = self._claims.ledger
         rows = await self.ask(lambda tx: execution.held(tx, worker=ledger.worker))
         strays: list[Ended] = []
         for id, token, failures, asked in rows:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from remit.execution.model import Ended
 from remit.jobs.states import State
 from remit.outbox.model import Lane
-from remit.runtime.path.ledger import Ledger
+from remit.runtime.path.ledger import Claims
 from remit.telemetry import Telemetry
 
 
@@ -23,13 +23,13 @@ class Settlement:
 
     def __init__(
         self,
-        ledger: Callable[[], Ledger],
+        claims: Claims,
         telemetry: Telemetry,
         promote_in: Callable[[float], None],
         advance: Callable[[Iterable[Lane]], None],
         advance_any: Callable[[], None],
     ) -> None:
-        self._ledger = ledger
+        self._claims = claims
         self._telemetry = telemetry
         self._promote_in = promote_in
         self._advance = advance
@@ -37,7 +37,7 @@ class Settlement:
 
     def landed(self, ended: Ended, state: State) -> None:
         """The store took it. `state` is what the job is now: `cancelled` if it would wait and was to be cancelled."""
-        self._ledger().drop(ended.id, ended.token)
+        self._claims.ledger.drop(ended.id, ended.token)
         self._telemetry.ended(state)
         if state.is_final:
             self._free(ended)
@@ -59,7 +59,7 @@ class Settlement:
 
     def unknown(self, ended: Ended) -> None:
         """The claim is gone. The job may have ended: a process may commit a completion and die before it reports it."""
-        self._ledger().drop(ended.id, ended.token)
+        self._claims.ledger.drop(ended.id, ended.token)
         self._free(ended)
 
     def moved(self, states: Iterable[State]) -> None:

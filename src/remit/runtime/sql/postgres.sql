@@ -20,7 +20,7 @@ RETURNING beat;
 -- name: beats
 SELECT id::text, beat FROM remit.worker;
 
--- name: bury
+-- name: declare_dead
 -- Waits for a claim in flight, which shares the row, and looks at the counter again.
 DELETE FROM remit.worker WHERE id = :worker::uuid AND beat = :beat::bigint RETURNING id::text;
 

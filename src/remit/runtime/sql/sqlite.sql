@@ -16,7 +16,7 @@ RETURNING beat;
 -- name: beats
 SELECT id, beat FROM remit_worker;
 
--- name: bury
+-- name: declare_dead
 DELETE FROM remit_worker WHERE id = :worker AND :beat IS NOT NULL RETURNING id;
 
 -- name: workers

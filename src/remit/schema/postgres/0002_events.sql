@@ -154,7 +154,7 @@ BEGIN
     SELECT event.id, old.subscription, CASE WHEN old.finished_at IS NULL THEN 'cancelled' ELSE old.state END,
         coalesce(old.finished_at, clock_timestamp())
     FROM remit.event WHERE event.id = old.event_id
-    FOR KEY SHARE  -- it may be purged just now; the purger waits for nobody, so this wait is short
+    FOR KEY SHARE  -- it may be purged just now; the event pruner waits for nobody, so this wait is short
     ON CONFLICT (event, subscription) DO UPDATE SET state = excluded.state, finished_at = excluded.finished_at;
     RETURN NULL;
 END

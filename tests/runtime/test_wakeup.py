@@ -1,4 +1,4 @@
-"""The bell: a worker sleeps only when no commit can pass it by (concurrency.md C11, F24)."""
+"""The wakeup: a worker sleeps only when no commit can pass it by (concurrency.md C11, F24)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 from remit import schema
 from remit.db import fallbacks
 from remit.db.opening import open_store
-from remit.db.postgres import bell as listening
+from remit.db.postgres import wakeup as listening
 from remit.db.sqlite import SqliteStore
-from remit.db.sqlite import bell as watching
-from remit.db.sqlite.stir import Stir
-from remit.db.store import Bell, Store
+from remit.db.sqlite import wakeup as watching
+from remit.db.sqlite.inotify import Inotify
+from remit.db.store import Store, Wakeup
 from remit.db.transaction import Role
 from remit.execution import operations as execution
 from remit.execution.model import Allotment
@@ -33,7 +33,7 @@ def job() -> dict[str, object]:
 
 
 class Rings:
-    """What a producer does with a bell: it wakes up."""
+    """What a producer does with a wakeup: it wakes up."""
 
     def __init__(self) -> None:
         self.heard = asyncio.Event()
@@ -73,46 +73,46 @@ async def rings() -> Rings:
 
 
 @pytest.fixture
-async def bell(store: Store, rings: Rings) -> AsyncIterator[Bell]:
-    bell = store.bell(rings)
-    yield bell
-    await bell.close()
+async def wakeup(store: Store, rings: Rings) -> AsyncIterator[Wakeup]:
+    wakeup = store.wakeup(rings)
+    yield wakeup
+    await wakeup.close()
 
 
-async def test_an_enqueue_wakes_a_worker_that_sleeps(store: Store, bell: Bell, rings: Rings) -> None:
-    await bell.settle()
+async def test_an_enqueue_wakes_a_worker_that_sleeps(store: Store, wakeup: Wakeup, rings: Rings) -> None:
+    await wakeup.arm()
     await enqueue(store)
     async with asyncio.timeout(10):
         await rings.heard.wait()
 
 
-async def test_it_rings_again_after_the_worker_was_awake(store: Store, bell: Bell, rings: Rings) -> None:
+async def test_it_rings_again_after_the_worker_was_awake(store: Store, wakeup: Wakeup, rings: Rings) -> None:
     for _ in range(3):
-        await bell.settle()
+        await wakeup.arm()
         await enqueue(store)
         async with asyncio.timeout(10):
             await rings.heard.wait()
         rings.heard.clear()
-        await bell.rouse()
+        await wakeup.disarm()
 
 
 async def test_a_worker_does_not_sleep_while_an_enqueue_that_skipped_its_notification_is_in_flight(
     postgres: Store, postgres_url: str, rings: Rings
 ) -> None:
     identity = postgres.blocking(Role.CLIENT).run(operations.store, atomic=False)
-    bell = postgres.bell(rings)
+    wakeup = postgres.wakeup(rings)
     with psycopg.connect(postgres_url) as caller:
         # Nobody sleeps: this enqueue does not notify, and holds the gate until its commit is visible.
         await operations.enqueue(postgres.adopt(caller), [job()], store=identity)
-        assert await bell.settle() <= listening.SLOWEST, "it keeps looking"
+        assert await wakeup.arm() <= listening.SLOWEST, "it keeps looking"
         caller.commit()
-        assert await bell.settle() == fallbacks.BELL, "now holding the gate proves that none is in flight"
+        assert await wakeup.arm() == fallbacks.WAKEUP, "now holding the gate proves that none is in flight"
     assert not rings.heard.is_set()
-    await bell.close()
+    await wakeup.close()
 
 
 async def test_an_enqueue_notifies_only_while_a_worker_sleeps(postgres: Store, postgres_url: str, rings: Rings) -> None:
-    bell = postgres.bell(rings)
+    wakeup = postgres.wakeup(rings)
     async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as listener:
         await listener.execute("LISTEN remit_work")
 
@@ -122,33 +122,33 @@ async def test_an_enqueue_notifies_only_while_a_worker_sleeps(postgres: Store, p
 
         await enqueue(postgres)
         assert await notified() == 0
-        await bell.settle()
+        await wakeup.arm()
         await enqueue(postgres)
         assert await notified() == 1
-        await bell.rouse()
+        await wakeup.disarm()
         await enqueue(postgres)
         assert await notified() == 0
-    await bell.close()
+    await wakeup.close()
 
 
 async def test_one_worker_sleeps_behind_the_gate_and_the_others_hear_it_too(postgres: Store, rings: Rings) -> None:
     other = Rings()
-    first, second = postgres.bell(rings), postgres.bell(other)
-    assert await first.settle() == fallbacks.BELL
-    assert await second.settle() <= listening.SLOWEST
+    first, second = postgres.wakeup(rings), postgres.wakeup(other)
+    assert await first.arm() == fallbacks.WAKEUP
+    assert await second.arm() <= listening.SLOWEST
     await enqueue(postgres)
     async with asyncio.timeout(10):
         await rings.heard.wait()
         await other.heard.wait()
-    await first.rouse()
-    assert await second.settle() == fallbacks.BELL, "the gate is free for the next"
+    await first.disarm()
+    assert await second.arm() == fallbacks.WAKEUP, "the gate is free for the next"
     await first.close()
     await second.close()
 
 
 async def test_a_lost_listening_session_wakes_the_worker_and_is_replaced(postgres: Store, rings: Rings) -> None:
-    bell = postgres.bell(rings)
-    assert await bell.settle() == fallbacks.BELL
+    wakeup = postgres.wakeup(rings)
+    assert await wakeup.arm() == fallbacks.WAKEUP
     database = postgres.database(Role.CLIENT)
     async with database.session() as session:
         await session.execute(
@@ -157,18 +157,18 @@ async def test_a_lost_listening_session_wakes_the_worker_and_is_replaced(postgre
     await database.close()
     async with asyncio.timeout(10):
         await rings.heard.wait()
-        while await bell.settle() != fallbacks.BELL:
+        while await wakeup.arm() != fallbacks.WAKEUP:
             pass
-    await bell.close()
+    await wakeup.close()
 
 
 async def test_behind_a_pooler_nobody_listens_and_workers_look_ever_less_often(postgres_url: str) -> None:
-    bell = open_store(postgres_url, pooler=True).bell(lambda _: None)
-    pauses = [await bell.settle() for _ in range(40)]
+    wakeup = open_store(postgres_url, pooler=True).wakeup(lambda _: None)
+    pauses = [await wakeup.arm() for _ in range(40)]
     assert pauses == sorted(pauses)
     assert pauses[-1] == listening.SLOWEST
-    await bell.rouse()
-    assert await bell.settle() < pauses[-1]
+    await wakeup.disarm()
+    assert await wakeup.arm() < pauses[-1]
 
 
 @pytest.mark.parametrize("pace", [watching.PACE, watching.HEARING_PACE])
@@ -182,15 +182,15 @@ async def test_sqlite_looks_less_often_the_longer_nothing_happens(pace: tuple[tu
 async def test_on_sqlite_a_worker_wakes_where_the_system_does_not_tell_of_writes(
     sqlite_url: str, rings: Rings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def deaf(_file: Path) -> Stir:
+    def deaf(_file: Path) -> Inotify:
         raise OSError
 
-    monkeypatch.setattr(watching, "Stir", deaf)
+    monkeypatch.setattr(watching, "Inotify", deaf)
     store = open_store(sqlite_url)
     schema.migrate(store)
-    bell = store.bell(rings)
-    await test_it_rings_again_after_the_worker_was_awake(store, bell, rings)
-    await bell.close()
+    wakeup = store.wakeup(rings)
+    await test_it_rings_again_after_the_worker_was_awake(store, wakeup, rings)
+    await wakeup.close()
 
 
 async def test_on_sqlite_no_commit_passes_by_a_worker_that_goes_to_sleep(sqlite_url: str) -> None:
@@ -198,30 +198,30 @@ async def test_on_sqlite_no_commit_passes_by_a_worker_that_goes_to_sleep(sqlite_
     store = SqliteStore(sqlite_url)
     schema.migrate(store)
     rings = Rings()
-    bell = store.bell(rings)
+    wakeup = store.wakeup(rings)
     connection, other = store.connect(), store.connect()
     connection.execute("CREATE TABLE t (a)")
     for number in range(200):
         heard = rings.heard
-        await bell.settle()
+        await wakeup.arm()
         commit = asyncio.to_thread(other.execute, "INSERT INTO t VALUES (?)", [number])
         task = asyncio.create_task(commit)
         while connection.execute("SELECT count(*) FROM t").fetchone() != (number + 1,):
             async with asyncio.timeout(10):
                 await heard.wait()
             heard.clear()
-            await bell.settle()
+            await wakeup.arm()
         await task
         if number % 2:
-            await bell.rouse()
+            await wakeup.disarm()
     connection.close()
     other.close()
-    await bell.close()
+    await wakeup.close()
 
 
 async def test_a_claim_that_leaves_the_suspect_which_it_locked_rings_for_it(postgres: Store, rings: Rings) -> None:
     """Another worker may have gone past the locked row meanwhile, and must look again."""
-    bell, database = postgres.bell(rings), postgres.database(Role.CLAIM)
+    wakeup, database = postgres.wakeup(rings), postgres.database(Role.CLAIM)
     identity = await database.run(operations.store, atomic=False)
     rows = [{**job(), "priority": priority} for priority in (5, 0, 0)]
     await database.run(lambda tx: operations.enqueue(tx, rows, store=identity), atomic=False)
@@ -237,7 +237,7 @@ async def test_a_claim_that_leaves_the_suspect_which_it_locked_rings_for_it(post
         )
         return len(claims)
 
-    await bell.settle()
+    await wakeup.arm()
     assert await claim(1) == 1
     async with asyncio.timeout(10):
         await rings.heard.wait()
@@ -247,5 +247,5 @@ async def test_a_claim_that_leaves_the_suspect_which_it_locked_rings_for_it(post
     async with asyncio.timeout(10):
         await rings.heard.wait()
     assert rings.count == 2, "nothing was left, nobody rang"
-    await bell.close()
+    await wakeup.close()
     await database.close()

@@ -12,7 +12,6 @@ worker that cannot get the gate looks again and again, ever less often, up to `S
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import time
@@ -23,11 +22,9 @@ import psycopg
 from psycopg import AsyncConnection
 
 from remit.db import fallbacks
-from remit.db.postgres.connection import Dressing
-from remit.db.store import ANYTHING, Ring
-from remit.telemetry import one_line
-
-log = logging.getLogger("remit.bell")
+from remit.db.postgres.connection import StatementContext
+from remit.db.store import ANYTHING, Notify
+from remit.telemetry import WakeupTelemetry
 
 FASTEST, SLOWEST, SLOWING = 0.003, 0.05, 1.25
 """Seconds between two looks of a worker that may not sleep, and how they grow."""
@@ -37,51 +34,54 @@ FIRST_PAUSE, LAST_PAUSE = 0.5, 30.0
 """Seconds before the next try to listen, when one has failed; meanwhile the worker looks instead."""
 
 
-class ListeningBell:
-    """A bell on a connection of its own, which holds the gate for as long as its worker sleeps."""
+class ListeningWakeup:
+    """A wakeup on a connection of its own, which holds the gate for as long as its worker sleeps."""
 
-    def __init__(self, connect: Callable[[], Awaitable[AsyncConnection[Any]]], dressing: Dressing, ring: Ring) -> None:
+    def __init__(
+        self, connect: Callable[[], Awaitable[AsyncConnection[Any]]], context: StatementContext, notify: Notify
+    ) -> None:
         self._connect = connect
-        self._dressing = dressing
-        self._ring = ring
+        self._context = context
+        self._notify = notify
+        self._telemetry = WakeupTelemetry()
         self._connection: AsyncConnection[Any] | None = None
-        self._armed: int | None = None
+        self._read_from: int | None = None
         self._asleep = False
         self._interval = FASTEST
         self._failures = 0
         self._again_at = 0.0
 
-    async def settle(self) -> float:
+    async def arm(self) -> float:
         if self._asleep:
-            return fallbacks.BELL
+            return fallbacks.WAKEUP
         if time.monotonic() < self._again_at:
             return SLOWEST
         try:
             connection = await self._listening()
-            self._disarm()
-            self._asleep = await self._ask(connection, b"SELECT pg_try_advisory_lock(%s)", self._dressing.gate)
-            self._arm(connection)
+            self._read_no_more()
+            self._asleep = await self._ask(connection, b"SELECT pg_try_advisory_lock(%s)", self._context.gate)
+            self._read_on(connection)
         except (psycopg.Error, OSError, TimeoutError) as error:
             await self._drop()
             self._failed(error)
             return SLOWEST
         if self._failures:
-            log.info("listening for new jobs again")
+            self._telemetry.listens_again()
             self._failures = 0
         if self._asleep:
-            return fallbacks.BELL
+            return fallbacks.WAKEUP
         self._interval = min(self._interval * SLOWING, SLOWEST)
         return self._interval
 
-    async def rouse(self) -> None:
+    async def disarm(self) -> None:
         self._interval = FASTEST
         if not self._asleep or self._connection is None:
             return
         self._asleep = False
         try:
-            self._disarm()
-            await self._ask(self._connection, b"SELECT pg_advisory_unlock(%s)", self._dressing.gate)
-            self._arm(self._connection)
+            self._read_no_more()
+            await self._ask(self._connection, b"SELECT pg_advisory_unlock(%s)", self._context.gate)
+            self._read_on(self._connection)
         except (psycopg.Error, OSError) as error:
             await self._drop()  # with the session, the server drops the lock
             self._failed(error)
@@ -94,9 +94,9 @@ class ListeningBell:
             await self._drop()
             async with asyncio.timeout(ANSWER):
                 connection = await self._connect()
-            connection.add_notify_handler(lambda notice: self._ring(notice.payload))
+            connection.add_notify_handler(lambda notice: self._notify(notice.payload))
             self._connection = connection
-            await self._ask(connection, f'LISTEN "{self._dressing.channel}"'.encode())
+            await self._ask(connection, f'LISTEN "{self._context.channel}"'.encode())
         return self._connection
 
     async def _ask(self, connection: AsyncConnection[Any], statement: bytes, *params: int) -> bool:
@@ -111,19 +111,19 @@ class ListeningBell:
 
     def _failed(self, error: Exception) -> None:
         if not self._failures:
-            log.warning("cannot listen for new jobs, looking for them instead: %s", one_line(error))
+            self._telemetry.polls(error)
         self._again_at = time.monotonic() + min(FIRST_PAUSE * 2**self._failures, LAST_PAUSE)
         self._failures = min(self._failures + 1, 10)
 
-    def _arm(self, connection: AsyncConnection[Any]) -> None:
+    def _read_on(self, connection: AsyncConnection[Any]) -> None:
         """Between statements nobody reads the socket: read it whenever something arrives."""
-        self._armed = connection.fileno()
-        asyncio.get_running_loop().add_reader(self._armed, self._read, connection)
+        self._read_from = connection.fileno()
+        asyncio.get_running_loop().add_reader(self._read_from, self._read, connection)
 
-    def _disarm(self) -> None:
-        if self._armed is not None:
-            asyncio.get_running_loop().remove_reader(self._armed)
-            self._armed = None
+    def _read_no_more(self) -> None:
+        if self._read_from is not None:
+            asyncio.get_running_loop().remove_reader(self._read_from)
+            self._read_from = None
 
     def _read(self, connection: AsyncConnection[Any]) -> None:
         try:
@@ -132,15 +132,15 @@ class ListeningBell:
             while notice := connection.pgconn.notifies():
                 heard.add(notice.extra.decode())
         except psycopg.Error:
-            heard = {ANYTHING}  # the session is gone: wake up, and settle on a new one
-            self._disarm()
+            heard = {ANYTHING}  # the session is gone: wake up, and listen on a new one
+            self._read_no_more()
             self._asleep = False
             connection.pgconn.finish()
         for news in heard:
-            self._ring(news)
+            self._notify(news)
 
     async def _drop(self) -> None:
-        self._disarm()
+        self._read_no_more()
         self._asleep = False
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -156,17 +156,17 @@ def _hang_up(connection: AsyncConnection[Any]) -> None:
         pass  # it is gone already
 
 
-class PollingBell:
+class PollingWakeup:
     """For connections behind a transaction pooler, where nobody can listen: looks again, ever less often."""
 
     def __init__(self) -> None:
         self._interval = FASTEST
 
-    async def settle(self) -> float:
+    async def arm(self) -> float:
         self._interval = min(self._interval * SLOWING, SLOWEST)
         return self._interval
 
-    async def rouse(self) -> None:
+    async def disarm(self) -> None:
         self._interval = FASTEST
 
     async def close(self) -> None:

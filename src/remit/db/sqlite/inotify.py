@@ -15,7 +15,7 @@ _FINEST = 0.001
 """Seconds: `poll` counts in milliseconds, and rounds up."""
 
 
-class Stir:
+class Inotify:
     """Hears every write to one file, by whatever process; writes that follow each other are heard once."""
 
     def __init__(self, file: Path) -> None:

@@ -1,4 +1,4 @@
-"""The usher: ordered subscriptions move on, whoever ended what they waited for, and nothing else waits with them."""
+"""The sequencer advances ordered lanes wherever a delivery ended, and no other lane waits with them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from remit import Domain, Event, Remit, Retry, Run, fixed
 from remit.db import fallbacks
 from remit.db.transaction import Role
 from remit.outbox import operations as outbox
-from remit.runtime.duties import sequencer as ushers
+from remit.runtime.duties import sequencer as sequencers
 from remit.telemetry import Telemetry
 from tests.runtime.working import until, working
 
@@ -140,7 +140,7 @@ async def test_one_lane_that_is_slow_holds_up_no_other(store_url: str) -> None:
 
 
 async def test_more_lanes_than_one_look_takes_all_move_on(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ushers, "BATCH", 5)
+    monkeypatch.setattr(sequencers, "BATCH", 5)
     log.broken.clear()
     async with working(store_url, harbour) as (_, __):
         await harbour.publish_many([Docked(n=n, berth=f"berth-{k}") for n in range(2) for k in range(23)])
@@ -152,9 +152,9 @@ async def test_what_nobody_told_the_usher_is_found_by_its_sweep(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Deliveries that end elsewhere, or by hand: here, it hears nothing at all."""
-    monkeypatch.setattr(ushers.Usher, "tell", lambda *_: None)
-    monkeypatch.setattr(fallbacks, "USHER", 0.02)
-    monkeypatch.setattr(ushers, "BATCH", 2)
+    monkeypatch.setattr(sequencers.Sequencer, "tell", lambda *_: None)
+    monkeypatch.setattr(fallbacks, "SEQUENCER", 0.02)
+    monkeypatch.setattr(sequencers, "BATCH", 2)
     log.broken.clear()
     async with working(store_url, harbour) as (_, __):
         await harbour.publish_many([Docked(n=n, berth=f"berth-{k}") for n in range(3) for k in range(5)])
@@ -170,8 +170,8 @@ async def test_a_lane_that_is_told_of_while_it_is_being_moved_is_looked_at_again
         await harbour.publish(Docked(n=1, berth="a"))
         database = app.store.database(Role.RELAY)
         lanes = (await database.run(lambda tx: outbox.dispatch(tx, limit=10, keep=60.0))).lanes
-        usher = ushers.Usher(database, lambda: usher.tell(lanes), Telemetry())
-        usher.tell(lanes)
-        assert await usher.turn() == 0.0, "it asks again at once"
-        assert await usher.turn() > 0.0
+        sequencer = sequencers.Sequencer(database, lambda: sequencer.tell(lanes), Telemetry())
+        sequencer.tell(lanes)
+        assert await sequencer.turn() == 0.0, "it asks again at once"
+        assert await sequencer.turn() > 0.0
         await database.close()

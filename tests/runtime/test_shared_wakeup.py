@@ -1,4 +1,4 @@
-"""The watch: several parts of a worker sleep on one bell, and no commit passes any of them by."""
+"""The shared wakeup: several parts of a worker sleep on one wakeup of the store, and none misses a commit."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ import pytest
 from remit import schema
 from remit.db import fallbacks
 from remit.db.opening import open_store
-from remit.db.store import ANYTHING, EVENTS, JOBS, Bell, Capability, Ring, Store
+from remit.db.store import ANYTHING, EVENTS, JOBS, Capability, Notify, Store, Wakeup
 from remit.db.transaction import Database, Role
 from remit.jobs import operations as jobs
 from remit.jobs.ids import new_id
 from remit.outbox import operations as outbox
-from remit.runtime.wakeup import FASTEST, SLOWEST, Look, Lookout, Watch
+from remit.runtime.wakeup import FASTEST, SLOWEST, Found, Poller, SharedWakeup
 from remit.telemetry import Telemetry
 
 ASLEEP = 1000.0
 
 
-class QuietBell:
-    """A bell without a clock: it rings when it is told, and only while it is settled, as the real ones may."""
+class QuietWakeup:
+    """A wakeup without a clock: it notifies when a test commits, and only while it is armed, as the real ones may."""
 
-    def __init__(self, ring: Ring) -> None:
-        self.ring = ring
-        self.settled = False
+    def __init__(self, notify: Notify) -> None:
+        self.notify = notify
+        self.armed = False
         self.closed = 0
         self.said: list[str] = []
         self.hold: asyncio.Event | None = None
         """Lets a verb wait in the middle."""
 
-    async def settle(self) -> float:
-        await self._take("settle")
-        self.settled = True
+    async def arm(self) -> float:
+        await self._take("arm")
+        self.armed = True
         return ASLEEP
 
-    async def rouse(self) -> None:
-        await self._take("rouse")
-        self.settled = False
+    async def disarm(self) -> None:
+        await self._take("disarm")
+        self.armed = False
 
     async def close(self) -> None:
         self.closed += 1
@@ -53,17 +53,17 @@ class QuietBell:
 
     def commit(self) -> None:
         """Somebody has sent something: it is heard only by who sleeps."""
-        if self.settled:
-            self.ring(ANYTHING)
+        if self.armed:
+            self.notify(ANYTHING)
 
 
-class Part(Lookout):
+class Part(Poller):
     """A producer or a relay without a store: it takes one thing at a look."""
 
-    def __init__(self, name: str, watch: Watch) -> None:
+    def __init__(self, name: str, wakeup: SharedWakeup) -> None:
         self.name = name
         hears = {"producer": JOBS, "relay": EVENTS}[name]
-        super().__init__(cast("Database", None), watch, Telemetry(), hears=hears)
+        super().__init__(cast("Database", None), wakeup, Telemetry(), hears=hears)
         self.woken = asyncio.Event()
         self.there = 0
         self.found = 0
@@ -77,12 +77,12 @@ class Part(Lookout):
     def is_woken(self) -> bool:
         return self.woken.is_set()
 
-    async def look(self) -> Look:
+    async def poll(self) -> Found:
         if not self.there:
-            return Look.NOTHING
+            return Found.NOTHING
         self.there -= 1
         self.found += 1
-        return Look.MORE if self.there else Look.ALL
+        return Found.MORE if self.there else Found.ALL
 
     async def turn(self) -> float:
         """The pause is kept, not slept."""
@@ -103,19 +103,19 @@ class Part(Lookout):
 
 
 class Two:
-    """A watch with two parts and a bell without a clock."""
+    """A shared wakeup with two parts, on a wakeup without a clock."""
 
     def __init__(self) -> None:
-        made: list[QuietBell] = []
+        made: list[QuietWakeup] = []
 
-        def make(ring: Ring) -> Bell:
-            made.append(QuietBell(ring))
+        def make(notify: Notify) -> Wakeup:
+            made.append(QuietWakeup(notify))
             return made[0]
 
-        self.watch = Watch(make)
-        self.bell = made[0]
-        self.producer = Part("producer", self.watch)
-        self.relay = Part("relay", self.watch)
+        self.shared = SharedWakeup(make)
+        self.wakeup = made[0]
+        self.producer = Part("producer", self.shared)
+        self.relay = Part("relay", self.shared)
 
 
 @pytest.fixture
@@ -123,11 +123,11 @@ async def two() -> Two:
     return Two()
 
 
-async def test_the_bell_is_settled_only_when_every_part_is_idle(two: Two) -> None:
+async def test_the_wakeup_is_armed_only_when_every_part_is_idle(two: Two) -> None:
     await two.producer.turn()
-    assert not two.bell.settled, "the relay may still be busy: nobody need ring"
+    assert not two.wakeup.armed, "the relay may still be busy: nobody need ring"
     await two.relay.turn()
-    assert two.bell.settled
+    assert two.wakeup.armed
     assert two.relay.pause == ASLEEP
 
 
@@ -141,102 +141,102 @@ async def test_an_idle_part_looks_for_itself_while_the_other_is_busy_ever_less_o
     assert pauses[0] == pytest.approx(FASTEST)
     assert pauses == sorted(pauses)
     assert pauses[-1] == SLOWEST
-    assert two.bell.said == []
+    assert two.wakeup.said == []
 
 
 async def test_who_took_all_that_was_there_sleeps_on_and_is_rung_for(two: Two) -> None:
-    """One job, one look: nobody lets the bell go and settles it again."""
+    """One job, one look: nobody disarms the wakeup and arms it again."""
     await two.producer.turn()
     await two.relay.turn()
     for _ in range(3):
         two.producer.there = 1
         await two.producer.turn()
         assert two.producer.pause == ASLEEP
-        assert two.bell.settled
-    assert two.bell.said == ["settle"] * len(two.bell.said)
+        assert two.wakeup.armed
+    assert two.wakeup.said == ["arm"] * len(two.wakeup.said)
 
 
 async def test_who_is_woken_while_it_takes_all_looks_again(two: Two) -> None:
     await two.producer.turn()
     await two.relay.turn()
     two.producer.there = 1
-    two.bell.commit()
+    two.wakeup.commit()
     await two.producer.turn()
     assert two.producer.pause == 0.0
-    assert not two.bell.settled, "it is busy: nobody need ring"
+    assert not two.wakeup.armed, "it is busy: nobody need ring"
 
 
 @pytest.mark.parametrize("news, woken", [(JOBS, ["producer"]), (EVENTS, ["relay"]), (ANYTHING, ["producer", "relay"])])
-async def test_the_bell_wakes_whom_it_rings_for(two: Two, news: str, woken: list[str]) -> None:
-    two.bell.ring(news)
+async def test_a_notification_wakes_the_parts_that_it_concerns(two: Two, news: str, woken: list[str]) -> None:
+    two.wakeup.notify(news)
     assert [part.name for part in (two.producer, two.relay) if part.woken.is_set()] == woken
 
 
-async def test_who_becomes_busy_lets_the_bell_go_and_wakes_the_one_that_slept_on_it(two: Two) -> None:
+async def test_a_part_that_becomes_busy_disarms_the_wakeup_and_wakes_the_one_that_slept_on_it(two: Two) -> None:
     await two.producer.turn()
     await two.relay.turn()
     two.relay.woken.clear()
     two.producer.there = 2
     await two.producer.turn()
-    assert not two.bell.settled
+    assert not two.wakeup.armed
     assert two.relay.woken.is_set(), "nobody rings for it any more"
     await two.relay.turn()
     assert two.relay.pause <= SLOWEST
 
 
-async def test_a_part_that_settled_while_the_other_was_busy_settles_the_bell_at_its_next_look(two: Two) -> None:
+async def test_a_part_that_was_idle_while_the_other_was_busy_arms_the_wakeup_at_its_next_look(two: Two) -> None:
     await two.producer.turn()
     two.relay.there = 2
     await two.relay.turn()
     await two.producer.turn()
-    assert not two.bell.settled
+    assert not two.wakeup.armed
     await two.relay.turn()
     await two.relay.turn()  # finds nothing: the end of being busy
     await two.relay.turn()
-    assert two.bell.settled
+    assert two.wakeup.armed
     await two.producer.turn()
     assert two.producer.pause == ASLEEP
 
 
-async def test_a_part_that_is_waiting_for_the_bell_while_the_other_becomes_busy_does_not_sleep(two: Two) -> None:
+async def test_a_part_that_waits_for_the_wakeup_while_the_other_becomes_busy_does_not_sleep(two: Two) -> None:
     await two.producer.turn()
-    two.bell.hold = asyncio.Event()
+    two.wakeup.hold = asyncio.Event()
     settling = asyncio.create_task(two.relay.turn())
     await asyncio.sleep(0)
     two.producer.there = 2
     rousing = asyncio.create_task(two.producer.turn())
     await asyncio.sleep(0)
-    two.bell.hold.set()
+    two.wakeup.hold.set()
     await asyncio.gather(settling, rousing)
     assert two.relay.woken.is_set() or two.relay.pause <= SLOWEST, "it would sleep, and nobody would ring"
 
 
-async def test_the_last_part_to_leave_closes_the_bell(two: Two) -> None:
-    await two.watch.leave("producer")
-    assert not two.bell.closed
+async def test_the_last_part_to_leave_closes_the_wakeup(two: Two) -> None:
+    await two.shared.leave("producer")
+    assert not two.wakeup.closed
     await two.relay.turn()
-    assert two.bell.settled, "who has left is waited for no more"
-    await two.watch.leave("relay")
-    assert two.bell.closed == 1
+    assert two.wakeup.armed, "who has left is waited for no more"
+    await two.shared.leave("relay")
+    assert two.wakeup.closed == 1
 
 
 async def test_when_a_busy_part_leaves_the_idle_one_may_sleep(two: Two) -> None:
     two.producer.there = 10
     await two.producer.turn()
     await two.relay.turn()
-    assert not two.bell.settled
-    await two.watch.leave("producer")
+    assert not two.wakeup.armed
+    await two.shared.leave("producer")
     await two.relay.turn()
-    assert two.bell.settled
+    assert two.wakeup.armed
     assert two.relay.pause == ASLEEP
 
 
 async def test_when_a_part_leaves_that_slept_the_other_is_still_rung_for(two: Two) -> None:
     await two.producer.turn()
     await two.relay.turn()
-    await two.watch.leave("producer")
+    await two.shared.leave("producer")
     two.relay.woken.clear()
-    two.bell.commit()
+    two.wakeup.commit()
     assert two.relay.woken.is_set()
 
 
@@ -253,30 +253,30 @@ async def test_no_wake_up_is_lost_whatever_the_order(two: Two, seed: int) -> Non
                 part = chance.choice(parts)
                 part.there += (more := chance.randrange(1, 4))
                 sent[part.name] += more
-                two.bell.commit()
+                two.wakeup.commit()
                 for _ in range(chance.choice([0, 0, 1, 2, 5, 20])):
                     await asyncio.sleep(0)
             while [part.found for part in parts] != [sent[part.name] for part in parts]:
                 await asyncio.sleep(0)
             await asyncio.gather(*(part.asleep.wait() for part in parts))
-            assert two.bell.settled
+            assert two.wakeup.armed
     finally:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
 
-# --- with the bells of the stores
+# --- with the wakeups of the stores
 
 
 class Real:
-    """A watch on a store, and what is sent to it."""
+    """A wakeup on a store, and what is sent to it."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.watch = Watch(store.bell)
-        self.producer = Part("producer", self.watch)
-        self.relay = Part("relay", self.watch)
+        self.shared = SharedWakeup(store.wakeup)
+        self.producer = Part("producer", self.shared)
+        self.relay = Part("relay", self.shared)
         self.database = store.database(Role.CLIENT)
 
     async def enqueue(self) -> None:
@@ -297,13 +297,13 @@ class Real:
         await self.database.run(lambda tx: insert(tx, [row], store=identity), atomic=False)
 
     async def asleep(self) -> None:
-        """Both parts sleep on the bell."""
+        """Both parts sleep on the wakeup."""
         async with asyncio.timeout(10):
             while True:
                 await self.producer.turn()
                 await self.relay.turn()
                 await self.producer.turn()
-                if min(self.producer.pause, self.relay.pause) >= fallbacks.BELL:
+                if min(self.producer.pause, self.relay.pause) >= fallbacks.WAKEUP:
                     break
                 await asyncio.sleep(0.005)
         self.producer.woken.clear()
@@ -320,8 +320,8 @@ async def real(store_url: str) -> AsyncIterator[Real]:
     schema.migrate(store)
     one = Real(store)
     yield one
-    await one.watch.leave("producer")
-    await one.watch.leave("relay")
+    await one.shared.leave("producer")
+    await one.shared.leave("relay")
     await one.database.close()
 
 
@@ -355,7 +355,7 @@ async def test_one_is_busy_the_other_is_rung_for_or_looks_soon(real: Real, busy:
 
 async def test_the_one_that_stays_is_rung_for_when_the_other_has_left(real: Real) -> None:
     await real.asleep()
-    await real.watch.leave("producer")
+    await real.shared.leave("producer")
     await real.relay.turn()
     real.relay.woken.clear()
     await real.publish()

@@ -17,7 +17,7 @@ T = TypeVar("T")
 _Call: TypeAlias = tuple[Callable[[], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop]
 
 
-class Ferry:
+class ConnectionThread:
     """Runs calls one after the other, in order, in a daemon thread that starts with the first of them.
 
     A call whose future is cancelled before it began is left out; one that runs ends, and nobody hears of it. The thread
