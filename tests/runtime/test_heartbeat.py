@@ -136,7 +136,7 @@ async def test_the_silence_of_another_worker_counts_from_the_reply_that_showed_i
     seen = life.clock.now
     life.liveness.observing = 0.0
     life.clock.now = seen + LEASE
-    life.heartbeat._good = life.clock.now  # as if it had beaten meanwhile
+    life.heartbeat.good = life.clock.now  # as if it had beaten meanwhile
     life.heartbeat.beat()
     assert life.heartbeat.silent() == []
     life.clock.now += 0.001

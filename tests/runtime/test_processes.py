@@ -64,7 +64,7 @@ async def ground(app: Remit, how: str, folder: Path) -> JobRecord:
 
 def children(worker: Worker) -> set[int]:
     """The process ids of a worker's children."""
-    return {child._popen.pid for child in worker.parts.executor._processes._children}
+    return worker.parts.executor.processes.pids
 
 
 # --- the tree of a handler
@@ -230,7 +230,7 @@ async def test_a_process_passes_on_neither_descriptors_nor_variables_of_its_own(
 async def test_lines_from_threads_and_between_signals_arrive_whole(sqlite_url: str, tmp_path: Path) -> None:
     async with working(sqlite_url, mill) as (app, worker):
         kept: list[str] = []
-        worker.parts.executor._processes._keep = lambda job, attempt, record: kept.append(record.getMessage())
+        worker.parts.executor.processes.keep = lambda job, attempt, record: kept.append(record.getMessage())
         record = await ground(app, "log in threads", tmp_path)
         numbers, kept = Counter(kept), []
         interrupted = await ground(app, "log and be interrupted", tmp_path)

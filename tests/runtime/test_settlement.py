@@ -270,9 +270,9 @@ async def test_a_claim_whose_reply_is_under_way_is_no_stray(store_url: str) -> N
             await change(
                 app, ref.id, f"state = 'running', worker = '{worker.id}', token = {token}, claimed_at = run_at"
             )
-            rounds = worker.parts.get(Reconciler)._rounds
+            rounds = worker.parts.get(Reconciler).rounds
             worker.parts.get(Reconciler).wake()
-            await until(lambda: worker.parts.get(Reconciler)._rounds > rounds)
+            await until(lambda: worker.parts.get(Reconciler).rounds > rounds)
             assert (await app.jobs.get(ref.id)).state == "running"
         worker.parts.get(Reconciler).wake()
         await until(lambda: worker.telemetry.counts["reconciled"] == 1, "nobody asks for it any more")

@@ -194,7 +194,7 @@ async def test_the_strangest_exceptions_are_failures_like_any_other(store_url: s
 
 def queue_up(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> prefetch.Prefetch:
     """Have a job claimed ahead, and run by the same slot without a turn of the loop in between."""
-    [queue] = worker.parts.executor._prefetches.values()
+    [queue] = worker.lines.prefetches.values()
     monkeypatch.setattr(queue, "_sample", lambda: None)
     monkeypatch.setattr(queue, "_ahead", 1)
     monkeypatch.setattr(prefetch, "QUANTUM", 3600.0)

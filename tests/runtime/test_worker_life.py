@@ -336,7 +336,7 @@ async def test_what_a_worker_says_of_itself_stands_in_the_store(store_url: str) 
 @pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 async def test_what_it_could_not_say_while_others_wrote_it_says_later(store_url: str) -> None:
     async with working(store_url, busy, lease=1.0) as (app, worker):
-        beats = lambda: worker.parts.heartbeat._good  # noqa: E731 - there is no other sign of a beat that cannot write
+        beats = lambda: worker.parts.heartbeat.good  # noqa: E731 - there is no other sign of a beat that cannot write
         with contextlib.closing(sqlite3.connect(store_url.removeprefix("sqlite:///"))) as application:
             application.execute("BEGIN IMMEDIATE")
             worker.parts.get(JobPruner).trouble = "out of order"

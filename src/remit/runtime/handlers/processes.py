@@ -77,10 +77,15 @@ class ProcessPool:
     ) -> None:
         self._config = config
         self._refusals = refusals
-        self._keep = keep
+        self.keep = keep
         self._max_tasks = max_tasks
         self._idle: deque[_Child] = deque()
         self._children: set[_Child] = set()
+
+    @property
+    def pids(self) -> set[int]:
+        """The process ids of the children."""
+        return {child.pid for child in self._children}
 
     async def call(self, path: str, run: LiveRun, begins: Callable[[], None]) -> Completed:
         """Run a handler in a child. `begins` is called when the handler does: what comes before is not its time.
@@ -138,7 +143,7 @@ class ProcessPool:
             case Log():
                 record = logging.LogRecord("remit.job", frame.level, "", 0, frame.message, (), None)
                 record.created = frame.created
-                self._keep(frame.job, frame.attempt, record)
+                self.keep(frame.job, frame.attempt, record)
             case Refused():
                 self._refusals.count(frame.domain, frame.message, frame.kind)
 
@@ -179,8 +184,9 @@ class _Child(asyncio.Protocol):
         self.calls = 0
         self.begun = False
         self._popen, self._socket, self._lifeline = _spawn()
+        self.pid = self._popen.pid
         forks.in_children(self)
-        threading.Thread(target=self._await_exit, daemon=True, name=f"remit-child-{self._popen.pid}").start()
+        threading.Thread(target=self._await_exit, daemon=True, name=f"remit-child-{self.pid}").start()
 
     @classmethod
     async def start(
@@ -281,7 +287,7 @@ class _Child(asyncio.Protocol):
         """Kill it, and all that its handlers started."""
         with self._lock:
             if not self._reaped:
-                _kill_group(self._popen.pid)
+                _kill_group(self.pid)
 
     def _kill_for(self, why: str) -> None:
         self._why = self._why or why
@@ -292,7 +298,7 @@ class _Child(asyncio.Protocol):
         is_ours = _await_end(self._popen)
         with self._lock:
             if is_ours:
-                _kill_group(self._popen.pid)
+                _kill_group(self.pid)
             status = self._popen.wait()
             self._reaped = True
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more

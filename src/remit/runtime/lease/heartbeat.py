@@ -54,7 +54,8 @@ class Heartbeat:
         self._lock = threading.Lock()
         self._silent: list[tuple[str, int]] = []
         self._stopping = threading.Event()
-        self._good = clock()
+        self.good = clock()
+        """When the last beat that got through was sent, on this clock."""
         self._failing_since: float | None = None
         self._fenced = False
         self._ticked = True
@@ -107,7 +108,7 @@ class Heartbeat:
 
     def check(self) -> bool:
         """Fence the worker, an interval before others may declare it dead, if no beat got through; whether it did."""
-        silence = self._clock() - self._good
+        silence = self._clock() - self.good
         if silence > self._lease - self._interval:
             self._fence(f"no beat reached the database for {silence:.1f} s")
             return True
@@ -116,13 +117,13 @@ class Heartbeat:
     def beat(self) -> None:
         """Move our own counter, and read the others'. What counts for us is when the beat was sent."""
         sent = self._clock()
-        if self._fenced or sent - self._good > self._lease - self._interval:
+        if self._fenced or sent - self.good > self._lease - self._interval:
             return  # too late: the watch ends this incarnation
         try:
             if not self._liveness.beat(json.dumps(self._health(), sort_keys=True)):
                 self._fence("its registration is gone: another worker declared it dead")
                 return
-            self._good = sent
+            self.good = sent
             counters = self._liveness.observe()
             with self._lock:
                 # A counter may have moved until the reply, and has not moved after it until the next question is sent.

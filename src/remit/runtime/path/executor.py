@@ -94,7 +94,7 @@ class Executor:
         self._services = services
         self._telemetry = services.telemetry
         self._hooks = hooks
-        self._processes = processes
+        self.processes = processes
         self._suspect_gone = suspect_gone
         self._pid, self._thread = os.getpid(), threading.get_ident()
         self._threads = ThreadPool()
@@ -384,7 +384,7 @@ class Executor:
             await rest
 
     async def _in_process(self, entry: Entry, run: LiveRun, slot: Slot) -> None:
-        slot.returned = await self._processes.call(entry.handler.path, run, lambda: self._begin(run))
+        slot.returned = await self.processes.call(entry.handler.path, run, lambda: self._begin(run))
 
     # --- what came of it
 
@@ -496,12 +496,12 @@ class Executor:
             self._release()
             self._release = None
         self._threads.close()
-        await self._processes.close()
+        await self.processes.close()
 
 
 def _too_late(run: LiveRun, error: BaseException) -> BaseException:
     """The error of a run that was stopped because its time was up: the one that its hooks have seen, if any has."""
-    if error is not run.too_late:
+    if run.too_late is None or error is not run.too_late:
         run.too_late = timed_out(run.timeout or 0, run.stood, error)
     return run.too_late
 

@@ -44,7 +44,8 @@ class Reconciler(StoreLoop):
         self._active = active
         self._adopt = adopt
         self._interval = interval
-        self._rounds = 0
+        self.rounds = 0
+        """How many comparisons it has made."""
 
     async def turn(self) -> float:
         ledger = self._claims.ledger
@@ -57,9 +58,9 @@ class Reconciler(StoreLoop):
                 run.ask_cancel()
         if strays:
             await self._give_back(strays, ledger)
-        if self._rounds % self.LINES_EVERY == 0:
+        if self.rounds % self.LINES_EVERY == 0:
             self._adopt(await self.ask(operations.lines))
-        self._rounds += 1
+        self.rounds += 1
         return self._interval
 
     async def _give_back(self, strays: list[Ended], ledger: Ledger) -> None:
