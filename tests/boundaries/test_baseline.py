@@ -66,7 +66,7 @@ def test_the_file_compares_well(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", '{"version": 2, "violations": []}', '{"version": 1, "violations": [1]}'])
 def test_another_file_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "known.json").write_text(text)
-    with pytest.raises(ConfigurationError, match="write it anew"):
+    with pytest.raises(ConfigurationError, match="write it again"):
         Baseline.read(tmp_path / "known.json")
 
 

@@ -58,9 +58,7 @@ def test_violations_exit_with_5_and_say_file_line_rule_and_remedy(remit: Remit) 
     assert result.status == 5
     [(file, line, _)] = [each for each in planted("bazaar") if each[2] == "layer-order"]
     first, remedy, last = result.out.splitlines()
-    assert first.startswith(
-        f"{file}:{line}: layer-order: catalog imports bazaar.shipping.api, and shipping stands above"
-    )
+    assert first.startswith(f"{file}:{line}: layer-order: catalog imports bazaar.shipping.api, and shipping is above")
     assert remedy.startswith("    Let catalog publish an event")
     assert last == "1 violation in 3 domains, 29 modules"
 

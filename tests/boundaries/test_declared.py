@@ -27,9 +27,9 @@ def test_what_cannot_mean_anything_is_refused_at_once(options: dict[str, object]
 
 @pytest.mark.parametrize("text", ["", "  ", None])
 def test_an_exception_says_why(text: object) -> None:
-    with pytest.raises(ConfigurationError, match="takes reason= as text that says something"):
+    with pytest.raises(ConfigurationError, match="takes reason= as meaningful text"):
         Allow("a", "b", reason=text)  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match="takes reason= as text that says something"):
+    with pytest.raises(ConfigurationError, match="takes reason= as meaningful text"):
         Exempt("unheard-event", "a.b", reason=text)  # type: ignore[arg-type]
 
 

@@ -165,7 +165,7 @@ def test_dispatchers_pass(project: Project, body: str) -> None:
         ("await run.context.orders.pay(event.number)", "calls run.context.orders.pay"),
         ("services = run.context\nservices.orders.pay(event.number)", "calls services.orders.pay"),
         ("pay = run.context.pay\npay(event.number)", "calls pay"),
-        ("other.compute(run.context)", "gives run.context to other.compute"),
+        ("other.compute(run.context)", "passes run.context to other.compute"),
         ("send_mail(event.number)", "calls send_mail, which calls smtplib.SMTP"),
         ("await asyncio.sleep(1)", "awaits asyncio.sleep"),
         ("time.sleep(1)", "calls time.sleep"),

@@ -274,7 +274,7 @@ def test_canvases_are_written_compared_and_removed(market: Map, tmp_path: Path) 
     difference = canvas.compare(fewer, folder)
     assert (difference.missing, difference.surplus) == ((), ("stock.md",))
     assert difference.changed == ("README.md", "orders.md")
-    assert difference.texts == ["README.md is out of date", "orders.md is out of date", "stock.md is of no domain"]
+    assert difference.texts == ["README.md is out of date", "orders.md is out of date", "stock.md belongs to no domain"]
     canvas.write(fewer, folder)
     assert sorted(file.name for file in folder.iterdir()) == ["README.md", "notes.md", "orders.md"]
 

@@ -21,7 +21,7 @@ PAGES = [
     ROOT / "benchmarks" / "README.md",
     *sorted((ROOT / "examples").rglob("*.md")),
 ]
-CODE = ["src/remit/catalog", "src/remit/errors.py", "src/remit/codec.py", "src/remit/cli"]
+CODE = ["src/remit/catalog", "src/remit/errors.py", "src/remit/codec.py", "src/remit/cli", "src/remit/boundaries"]
 """Folders and files whose comments, docstrings and messages are checked, below the root."""
 
 
@@ -233,8 +233,13 @@ def sources(file: Path) -> Iterator[Text]:
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     yield from _comments((token.start[0], token.string[1:]) for token in tokens if token.type == tokenize.COMMENT)
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value.strip():
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and _is_english(node.value):
             yield Text(node.lineno, re.sub(r"`[^`]*`", _code, node.value))
+
+
+def _is_english(text: str) -> bool:
+    """Whether a string is more than a word, and not a list of words."""
+    return " " in text.strip() and (len(text.split()) < 20 or bool(re.search(r"[.,:;]", text)))
 
 
 def _comments(lines: Iterator[tuple[int, str]]) -> Iterator[Text]:

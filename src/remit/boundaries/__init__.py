@@ -1,4 +1,4 @@
-"""Boundaries: what sources and catalog together say about the domains of an application, held against its rules."""
+"""Boundaries: sources and catalog of an application, checked against rules for its domains."""
 
 from remit.boundaries.asserting import assert_boundaries
 from remit.boundaries.baseline import Baseline, Comparison

@@ -20,9 +20,9 @@ def assert_boundaries(
 ) -> None:
     """Fail with all violations at once, each with its line and its remedy.
 
-    `baseline` is a file that `remit check --baseline write` has written: what it knows passes, and what it knows though
-    it was fixed fails. `rules` and `domains` narrow the check to these. `cache` is a folder that keeps what was read
-    for the next check. Raises `AssertionError`, and what `check` raises.
+    `baseline` is a file written by `remit check --baseline write`: its violations pass, and those of them that were
+    fixed fail. `rules` and `domains` restrict the check. `cache` is a folder that keeps results for the next check.
+    Raises `AssertionError`, and the errors of `check`.
 
         def test_domains_keep_their_boundaries() -> None:
             assert_boundaries(app)

@@ -1,4 +1,4 @@
-"""A baseline: the violations that an old code base has today. A ratchet: it may only shrink."""
+"""A baseline: the present violations of an old code base. It can only shrink."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True, order=True)
 class Known:
-    """One violation as the baseline holds it: without file and line, so that it stays known while the code moves."""
+    """One violation in the baseline: without file and line, so that it stays known while the code moves."""
 
     rule: str
     subject: str
     domain: str
 
     def document(self, count: int) -> dict[str, Any]:
-        """The same as JSON, with how many there are of it."""
+        """The same as JSON, with its number."""
         return {"rule": self.rule, "subject": self.subject, "domain": self.domain, "count": count}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is new, what the baseline knows, and what it holds though it was fixed."""
+    """New violations, known ones, and those in the baseline that were fixed."""
 
     new: tuple[Violation, ...]
     known: tuple[Violation, ...]
@@ -44,14 +44,14 @@ class Comparison:
 
 
 class Baseline:
-    """How many violations of each kind are known."""
+    """The number of known violations of each kind."""
 
     def __init__(self, counts: Counter[Known]) -> None:
         self._counts = counts
 
     @classmethod
     def of(cls, violations: Iterable[Violation]) -> Baseline:
-        """The baseline that knows exactly these."""
+        """The baseline with exactly these."""
         return cls(Counter(_known(each) for each in violations))
 
     @classmethod
@@ -60,17 +60,17 @@ class Baseline:
         try:
             document: Any = json.loads(file.read_text("utf-8"))
             if document["version"] != _VERSION:
-                raise ConfigurationError(f"the baseline {file} is of version {document['version']!r}; write it anew")
+                raise ConfigurationError(f"the baseline {file} is of version {document['version']!r}; write it again")
             return cls(Counter({_entry(each): int(each["count"]) for each in document["violations"]}))
         except FileNotFoundError:
             raise ConfigurationError(f"there is no baseline {file}: write one with --baseline write") from None
         except OSError as error:
             raise ConfigurationError(f"the baseline {file} cannot be read: {error.strerror}") from error
         except (ValueError, KeyError, TypeError) as error:
-            raise ConfigurationError(f"{file} is no baseline: {error!r}; write it anew") from error
+            raise ConfigurationError(f"{file} is not a baseline: {error!r}; write it again") from error
 
     def write(self, file: Path) -> None:
-        """Write a file that is sorted, one entry per line, so that versions of it compare well."""
+        """Write a sorted file, one entry per line, so that versions of it compare well."""
         entries = [
             json.dumps(known.document(count), ensure_ascii=False) for known, count in sorted(self._counts.items())
         ]
@@ -79,7 +79,7 @@ class Baseline:
         file.write_text(text, "utf-8")
 
     def narrowed(self, rules: Iterable[str], domains: Iterable[str]) -> Baseline:
-        """The part of it that is about these rules and domains; all of it where none is named."""
+        """The part with these rules and domains; everything if none is named."""
         wanted, owners = set(rules), set(domains)
         return Baseline(
             Counter(
@@ -92,7 +92,7 @@ class Baseline:
         )
 
     def compare(self, violations: Iterable[Violation]) -> Comparison:
-        """Tell new from known. Of several of one kind, the last in the order of the report are new."""
+        """Separate new from known violations. Of several of one kind, the last in the order of the report are new."""
         left = Counter(self._counts)
         new: list[Violation] = []
         known: list[Violation] = []

@@ -1,4 +1,4 @@
-"""One check: the model is built, every rule reads it, and what was declared as meant is taken out."""
+"""One check: the model is built, every rule reads it, and declared exceptions are removed."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from remit.catalog import Catalog
 from remit.errors import InvalidArgument, MissingHandler, nearest
 
 Finder: TypeAlias = Callable[[Model], Iterable[Violation]]
-"""A rule: it reads the model and yields its violations. `check(finders=…)` takes more of them, for instance one that
-asks the store."""
+"""A rule: it reads the model and yields its violations. `check(finders=…)` takes further rules, for instance one that
+queries the store."""
 
 FINDERS: Final[tuple[Finder, ...]] = (
     foreign_internals,
@@ -57,7 +57,7 @@ FINDERS: Final[tuple[Finder, ...]] = (
 
 
 class Application(Protocol):
-    """What a check needs of an application."""
+    """The interface of an application for a check."""
 
     @property
     def catalog(self) -> Catalog:
@@ -66,15 +66,15 @@ class Application(Protocol):
 
     @property
     def boundaries(self) -> Boundaries | None:
-        """What it declares about them."""
+        """Its declared boundaries."""
         ...
 
 
 @dataclass(frozen=True)
 class Report:
-    """All violations, in the order of files and lines, and how much was looked at.
+    """All violations, in the order of files and lines, and the number of modules that were checked.
 
-    `unread` are files of Python that were not looked at though `ignore=` does not name them, each with the reason.
+    `unread` are Python files that were not checked although `ignore=` does not name them, each with the reason.
     """
 
     violations: tuple[Violation, ...]
@@ -84,7 +84,7 @@ class Report:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many there are of each rule that was violated."""
+        """The number of violations of each violated rule."""
         return dict(Counter(each.rule for each in self.violations).most_common())
 
     def document(self) -> dict[str, Any]:
@@ -107,11 +107,11 @@ def check(
 ) -> Report:
     """Check the boundaries of an application: all violations at once.
 
-    The handlers of all domains are imported; no database is touched. `finders` are asked beside remit's own rules.
-    `rules` and `domains` narrow the report to these. `cache` is a folder that keeps what was read for the next check;
-    by default no file is written. Raises `ConfigurationError` for names in `Boundaries` or `rules` that do not exist
-    and for a file that Python cannot parse, `InvalidArgument` for a domain that does not exist, and whatever importing
-    the handlers raises.
+    The handlers of all domains are imported; no database is used. `finders` are called beside remit's own rules.
+    `rules` and `domains` restrict the report. `cache` is a folder that keeps results for the next check; by default no
+    file is written. Raises `ConfigurationError` for names in `Boundaries` or `rules` that do not exist and for a file
+    that Python cannot parse, `InvalidArgument` for a domain that does not exist, and errors of the import of the
+    handlers.
 
         for violation in check(app).violations:
             print(violation.place, violation.message)
@@ -134,7 +134,7 @@ def check(
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Syntax trees are many objects without a circle: the collector of circles would take most of the time."""
+    """Syntax trees are many objects without cycles: the cycle collector would take most of the time."""
     if not gc.isenabled():
         yield
         return
@@ -149,11 +149,11 @@ def _load(catalog: Catalog) -> None:
     try:
         catalog.load_handlers()
     except MissingHandler:
-        pass  # every handler module is imported by then; the rule of that name says it
+        pass  # every handler module is imported by then; the rule of that name reports it
 
 
 def _without_exceptions(found: list[Violation], model: Model) -> Iterator[Violation]:
-    """Take out what is declared as meant, and report declarations that nothing needs."""
+    """Remove declared exceptions, and report unused declarations."""
     exempt: Any = model.boundaries.exempt
     used: set[Exempt] = set()
     for violation in found:
@@ -163,7 +163,7 @@ def _without_exceptions(found: list[Violation], model: Model) -> Iterator[Violat
             yield violation
     for each in exempt:
         if each not in used and each.rule not in set(model.boundaries.off):
-            yield _stale(model, f'Exempt("{each.rule}", "{each.subject}")', "", "no such violation is there")
+            yield _stale(model, f'Exempt("{each.rule}", "{each.subject}")', "", "there is no such violation")
     allow: Any = model.boundaries.allow
     for each in allow:
         if not any(
@@ -171,7 +171,7 @@ def _without_exceptions(found: list[Violation], model: Model) -> Iterator[Violat
             and (each.uses == crossing.owner.name or covers(each.uses, crossing.imported))
             for crossing in model.crossings
         ):
-            yield _stale(model, f'Allow("{each.domain}", "{each.uses}")', each.domain, "no such import is there")
+            yield _stale(model, f'Allow("{each.domain}", "{each.uses}")', each.domain, "there is no such import")
 
 
 def _covers(exempt: Exempt, violation: Violation) -> bool:

@@ -1,4 +1,4 @@
-"""What an application declares about its boundaries: faces of its domains, and exceptions, each with a reason."""
+"""The declared boundaries of an application: public modules of its domains, and exceptions, each with a reason."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENGINES: Final = (
 """Packages of queue engines and workflow engines: `engines=(*ENGINES, "ours")` adds one."""
 
 TESTS: Final = ("**.tests", "**.test", "**.conftest", "**.test_*", "**.*_test")
-"""What is not looked at unless an application says otherwise."""
+"""Modules that are ignored unless an application configures others."""
 
 EVERYBODY: Final = "*"
 """In `faces`: all domains that are not named."""
@@ -30,8 +30,8 @@ EVERYBODY: Final = "*"
 class Allow:
     """A dependency that is allowed though the rules refuse it: `domain` may import `uses`, because of `reason`.
 
-    `uses` is the name of another domain, all of it, or modules, with wildcards. Lifts `foreign-internals`,
-    `undeclared-dependency` and `layer-order`; a circle of domains stays one.
+    `uses` is the name of another domain, for all of it, or modules, with wildcards. Lifts `foreign-internals`,
+    `undeclared-dependency` and `layer-order`; a cycle of domains is still reported.
 
         Allow("catalog", "shop.billing.prices", reason="moves to a domain of its own with the new tariff")
     """
@@ -46,9 +46,9 @@ class Allow:
 
 @dataclass(frozen=True, slots=True)
 class Exempt:
-    """One violation, or several, that are meant: `rule` is not applied to `subject`, because of `reason`.
+    """One or several intended violations: `rule` is not applied to `subject`, because of `reason`.
 
-    `subject` is what the report names so, and may hold `*`.
+    `subject` is the subject in the report, and may hold `*`.
 
         Exempt("unpublished-event", "billing.invoice-paid", reason="published by the old ledger until spring")
     """
@@ -64,30 +64,30 @@ class Exempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boundaries:
-    """What `remit check` shall know about an application: `Remit(…, boundaries=Boundaries(…))`. Everything is optional.
+    """The boundaries of an application for `remit check`: `Remit(…, boundaries=Boundaries(…))`. All are optional.
 
     - `faces`: the modules of a domain that others may import, below its package and with wildcards: for all domains
       (`("messages", "api")`), or by domain (`{"billing": ("messages", "api"), "*": ("messages",)}`). `"__init__"` is
-      the package itself. By default `messages`. The modules that declare the domain and its events always belong to it.
-    - `allow`: dependencies that are allowed all the same, each an `Allow` with its reason.
+      the package itself. By default `messages`. The modules that declare the domain and its events are always public.
+    - `allow`: dependencies that are allowed nevertheless, each an `Allow` with its reason.
     - `depends`: for a domain, all the domains that it may depend on: `{"billing": ("shared",)}`. A domain that is not
-      named may depend on every face.
+      named may depend on every public module.
     - `layers`: names of domains from high to low, each layer a name or several: a domain depends only on lower layers.
-      Events are heard in any direction.
-    - `facts`: classes or names of events that state a fact though they do not sound like it (`"StockLow"`).
+      Subscriptions are allowed in any direction.
+    - `facts`: classes or names of events that state a fact although the rule does not recognise it (`"StockLow"`).
     - `entities`: modules, with wildcards, whose classes no payload may carry (`"**.models"`), beside those that remit
-      knows to be entities.
+      recognises as entities.
     - `engines`: packages or modules that domains may not import (`"google.cloud.tasks_v2"`), with wildcards; by default
       `ENGINES`.
-    - `infrastructure`: modules, with wildcards, that may import engines all the same. The composition root, which
+    - `infrastructure`: modules, with wildcards, that may import engines nevertheless. The composition root, which
       creates `Remit`, always may.
-    - `packages`: packages to look at beside those that hold the domains.
-    - `ignore`: modules that are not looked at, with wildcards; by default tests.
-    - `exempt`: single violations that are meant, each an `Exempt` with its reason.
+    - `packages`: packages to check beside those that hold the domains.
+    - `ignore`: modules that are not checked, with wildcards; by default tests.
+    - `exempt`: single intended violations, each an `Exempt` with its reason.
     - `type_checking`: whether imports under `if TYPE_CHECKING:` count as imports; by default they do.
     - `off`: rules that are not applied at all.
 
-    Raises `ConfigurationError`, here for what cannot mean anything, and in the check for names that do not exist.
+    Raises `ConfigurationError`, here for invalid values, and in the check for names that do not exist.
     """
 
     faces: Iterable[str] | Mapping[str, Iterable[str]] = ("messages",)
@@ -140,7 +140,7 @@ class Boundaries:
                     f"{nearest(name, domains)}"
                 )
         if twice := next((name for name in layered if layered.count(name) > 1), None):
-            raise ConfigurationError(f"Boundaries(layers=…) names {twice!r} twice; a domain stands in one layer.")
+            raise ConfigurationError(f"Boundaries(layers=…) names {twice!r} twice; a domain is in one layer.")
         events = {word for spec in catalog.events for word in (spec.message.__qualname__, spec.name)}
         for fact in self.facts:
             if fact not in events:
@@ -149,7 +149,7 @@ class Boundaries:
                 )
 
     def allows(self, domain: str, module: str, owner: str) -> Allow | None:
-        """The declaration by which a domain may import a module of another one, if there is one."""
+        """The declaration that allows a domain to import a module of another one, if there is one."""
         return next((a for a in self.allow if a.domain == domain and (a.uses == owner or covers(a.uses, module))), None)
 
 
@@ -162,9 +162,7 @@ def check_rule(name: str) -> None:
 def _check_texts(declared: object, **texts: object) -> None:
     for name, text in texts.items():
         if not isinstance(text, str) or not text.strip():
-            raise ConfigurationError(
-                f"{type(declared).__name__} takes {name}= as text that says something, not {text!r}."
-            )
+            raise ConfigurationError(f"{type(declared).__name__} takes {name}= as meaningful text, not {text!r}.")
 
 
 def _texts(option: str, given: object) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
-"""The map of an application: its domains with all that they own, and the events that flow between them.
+"""The map of an application: its domains with their declarations, and the events that flow between them.
 
-Made of declarations alone, so it is the same on every machine; every drawing, and every canvas, is made of this value.
+Made only from declarations, so it is the same on every machine; every drawing and every canvas is made from this value.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class QueueEntry:
 
 @dataclass(frozen=True, slots=True)
 class JobEntry:
-    """A job. `path` is `module:Class`, `about` the first line of what the class says of itself."""
+    """A job. `path` is `module:Class`, `about` the first line of the docstring of the class."""
 
     name: str
     title: str
@@ -50,7 +50,7 @@ class JobEntry:
 
 @dataclass(frozen=True, slots=True)
 class EventEntry:
-    """An event, and the subscriptions that hear it."""
+    """An event, and its subscriptions."""
 
     name: str
     title: str
@@ -65,7 +65,7 @@ class EventEntry:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionEntry:
-    """A subscription. `publisher` is the domain whose event it hears, `handler` is `module:function`."""
+    """A subscription. `publisher` is the domain that owns the event, `handler` is `module:function`."""
 
     name: str
     event: str
@@ -79,7 +79,7 @@ class SubscriptionEntry:
 
 @dataclass(frozen=True, slots=True)
 class DependencyEntry:
-    """A dependency on another domain that is declared, and the reason where one is stated."""
+    """A declared dependency on another domain, and the reason if one is stated."""
 
     uses: str
     reason: str
@@ -87,7 +87,7 @@ class DependencyEntry:
 
 @dataclass(frozen=True, slots=True)
 class DomainEntry:
-    """A domain: what it owns, publishes and listens to, everything by name."""
+    """A domain: its messages, publications and subscriptions, everything by name."""
 
     name: str
     title: str
@@ -112,13 +112,13 @@ class Flow:
 
 @dataclass(frozen=True)
 class Map:
-    """An application as others may know it, domains by name."""
+    """An application for drawings, domains by name."""
 
     domains: tuple[DomainEntry, ...]
 
     @property
     def flows(self) -> tuple[Flow, ...]:
-        """Every event that reaches somebody, remit's own left out."""
+        """Every event with a subscriber, without remit's own."""
         return tuple(
             Flow(each.event, each.publisher, domain.name, each.name)
             for domain in self.domains
@@ -135,11 +135,11 @@ _UNQUALIFIED = re.compile(r"\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])")
 
 
 def map_of(app: Application) -> Map:
-    """Draw up the map of an application. The handlers of all domains are imported; nothing else is needed."""
+    """Make the map of an application. The handlers of all domains are imported; nothing else is needed."""
     try:
         app.catalog.load_handlers()
     except MissingHandler:
-        pass  # `remit check` says it
+        pass  # `remit check` reports it
     boundaries = app.boundaries or Boundaries()
     boundaries.check_names(app.catalog)
     specs = sorted((domain.__remit__ for domain in app.catalog.domains), key=lambda spec: spec.name)
@@ -216,14 +216,14 @@ def _fields(spec: MessageSpec) -> tuple[FieldEntry, ...]:
 
 
 def _type(annotation: object) -> str:
-    """A type as it is written; the modules of classes are left out."""
+    """A type as in the source, without the modules of classes."""
     if isinstance(annotation, type) and not hasattr(annotation, "__args__"):
         return annotation.__qualname__
     return annotation if isinstance(annotation, str) else _short(str(annotation))
 
 
 def _short(text: str) -> str:
-    """`tuple[shop.orders.Line, ...]` → `tuple[Line, ...]`, and texts in it as they are."""
+    """`tuple[shop.orders.Line, ...]` → `tuple[Line, ...]`, with texts in it unchanged."""
     parts = text.split("'")
     parts[::2] = [_UNQUALIFIED.sub("", part) for part in parts[::2]]
     return "'".join(parts)
@@ -240,5 +240,5 @@ def _is_own(spec: MessageSpec) -> bool:
 
 
 def _newest(declared: Versions[Any]) -> list[Any]:
-    """What is declared now, by name; older versions, which are kept for what is stored, are not drawn."""
+    """The current declarations, by name; older versions, which are kept for stored messages, are not drawn."""
     return sorted(filter(declared.is_newest, declared.all), key=lambda each: each.name)

@@ -1,4 +1,4 @@
-"""What the rules read: declarations, imports and calls of one application, put together; it judges nothing."""
+"""The model that the rules read: declarations, imports and calls of one application. It judges nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DEPTH: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A file as it is shown, and a line."""
+    """A displayed file, and a line."""
 
     file: str
     line: int
@@ -36,7 +36,7 @@ class Place:
 class Crossing:
     """A module of one domain, `user`, imports a module of another, `owner`.
 
-    `face` says that this is public, `dependency` that it makes the user depend on the owner: hearing events and naming
+    `face` is True if that module is public, `dependency` if the import makes the user depend on the owner. Importing
     messages in handlers does not, so events may flow both ways.
     """
 
@@ -70,12 +70,12 @@ class Model:
 
     @cached_property
     def jobs(self) -> list[JobSpec]:
-        """The jobs that the application declares; remit's own are left out."""
+        """The jobs that the application declares, without remit's own."""
         return [spec for spec in self.catalog.specs if not _is_own(spec)]
 
     @cached_property
     def events(self) -> list[EventSpec]:
-        """The events that the application declares; remit's own are left out."""
+        """The events that the application declares, without remit's own."""
         return [spec for spec in self.catalog.events if not _is_own(spec)]
 
     @cached_property
@@ -85,18 +85,18 @@ class Model:
 
     @property
     def subscriptions(self) -> list[Subscription]:
-        """All subscriptions, to remit's own events too."""
+        """All subscriptions, including those to remit's own events."""
         return self.catalog.subscriptions
 
     # --- modules
 
     @cached_property
     def modules(self) -> list[Source]:
-        """The modules that are looked at, by name; tests and whatever else is ignored are left out."""
+        """The checked modules, by name, without tests and other ignored ones."""
         return [source for _, source in sorted(self.sources.modules.items()) if not source.is_ignored]
 
     def home(self, module: str) -> DomainSpec | None:
-        """The domain whose code a module is; None outside all of them, and for the composition root."""
+        """The domain of a module; None outside all of them, and for the composition root."""
         if module not in self._homes:
             self._homes[module] = None if module in self._roots else self._home(module)
         return self._homes[module]
@@ -119,7 +119,7 @@ class Model:
 
     @cached_property
     def declaring(self) -> dict[str, set[DomainSpec]]:
-        """The modules that declare domains and messages, and whose."""
+        """The modules that declare domains and messages, and their domains."""
         found: dict[str, set[DomainSpec]] = {each.owner.__module__: {each} for each in self.domains}
         for spec in self.messages:
             found.setdefault(spec.message.__module__, set()).add(spec.domain.__remit__)
@@ -137,7 +137,7 @@ class Model:
 
     @cached_property
     def sites(self) -> list[Site]:
-        """Every place where something is sent, registered, built or composed."""
+        """Every place where a message is sent, registered or built, or the application composed."""
         found = [site for source in self.modules for site in self._reader.sites(source)]
         self._reader.save()
         return found
@@ -148,7 +148,7 @@ class Model:
 
     @cached_property
     def imports(self) -> list[tuple[Source, Import]]:
-        """Every import in a module that is looked at, those by text among them."""
+        """Every import in a checked module, including imports by text."""
         found = [(source, each) for source in self.modules for each in self._imports(source)]
         loaded = [site for site in self.sites if isinstance(site, Loading)]
         return found + [(site.source, Import(site.module, None, site.module, site.line)) for site in loaded]
@@ -159,7 +159,7 @@ class Model:
 
     @cached_property
     def uses(self) -> list[tuple[Source, str, int]]:
-        """The modules that a module of a domain imports, or reaches through an import: who, what, on which line."""
+        """The modules that a module of a domain imports, or reaches through an import: user, module, line."""
         imported: dict[str, dict[tuple[str, int], None]] = {}
         for source, written in self.imports:
             for module in self._modules_at(written.path, self._home(source.module)):
@@ -182,10 +182,10 @@ class Model:
                 yield each.path, each.line
 
     def _modules_at(self, path: str, user: DomainSpec | None) -> Iterator[str]:
-        """The module in which a dotted name lies, and the one from which that has it by import.
+        """The module that holds a dotted name, and the module that imports from it.
 
-        Re-exports are followed through modules outside all domains. The module of another domain may pass on what
-        modules of it hold, but not these modules.
+        Re-exports are followed through modules outside all domains. The module of another domain may pass on contents
+        of its modules, but not these modules themselves.
         """
         for _ in range(_DEPTH):
             module = self.sources.holder(path)
@@ -225,7 +225,7 @@ class Model:
     # --- places
 
     def place_of(self, spec: MessageSpec, field: str | None = None) -> Place:
-        """Where a message is declared, or one of its fields."""
+        """The place where a message is declared, or one of its fields."""
         cls = spec.message
         source = self.sources.get(cls.__module__)
         if source is None:
@@ -258,7 +258,7 @@ class Model:
 
     @cached_property
     def root(self) -> Place:
-        """Where the application is composed; the first domain, where that cannot be found."""
+        """The place where the application is composed; the first domain, if that cannot be found."""
         for site in self.sites:
             if isinstance(site, Composing):
                 return Place(site.source.file, site.line)
@@ -266,9 +266,9 @@ class Model:
 
 
 def build(catalog: Catalog, boundaries: Boundaries, cache: Path | None = None) -> Model:
-    """Read the sources, and put them together with the catalog. `cache` is the folder that keeps what was read.
+    """Read the sources, and combine them with the catalog. `cache` is the folder that keeps results.
 
-    Raises `ConfigurationError` where `boundaries` names what does not exist, and for a file that cannot be parsed.
+    Raises `ConfigurationError` if `boundaries` names something that does not exist, or a file cannot be parsed.
     """
     boundaries.check_names(catalog)
     specs = [domain.__remit__ for domain in catalog.domains]
@@ -309,7 +309,7 @@ def _class_in(body: Iterable[ast.stmt], path: list[str]) -> ast.ClassDef | None:
 def _functions(node: ast.AST, owner: ast.ClassDef | None = None) -> Iterator[tuple[Function, ast.ClassDef | None]]:
     """All functions below a node, each before those within it, and the classes whose methods they are.
 
-    A lambda of an event and its run is written out as one; that of `where=` takes the event alone.
+    A lambda of an event and its run is converted to a function; that of `where=` takes the event alone.
     """
     for child in ast.iter_child_nodes(node):
         within = owner

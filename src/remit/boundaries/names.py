@@ -1,4 +1,4 @@
-"""From an expression in the sources to the declaration that it means: a domain, a message, a function."""
+"""Resolution of expressions in the sources to declarations: a domain, a message, a function."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ _INTO: Final = frozenset({"list", "tuple", "set", "iter", "sorted", "reversed", 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """The messages that an expression may be; `whole` is False where some of it could not be told.
+    """The possible messages of an expression; `whole` is False if a part of it could not be resolved.
 
-    `made` are those of them that the expression makes, others are what an annotation says of something made elsewhere.
+    `made` are those that the expression makes; the others are known from an annotation of a value made elsewhere.
     """
 
     specs: tuple[MessageSpec, ...] = ()
@@ -59,16 +59,16 @@ _UNKNOWN: Final = Meaning(whole=False)
 class Names:
     """Resolves names in modules, through imports, aliases and re-exports.
 
-    What was imported already is asked of the living modules; what was not, is read from the sources.
+    Names of imported modules are looked up in the modules themselves; others are read from the sources.
     """
 
     catalog: Catalog
     sources: Mapping[str, Source]
     asked: set[str] = field(default_factory=set)
-    """The modules whose names were asked for; whoever wants to know clears it first."""
+    """The modules whose names were looked up; callers that need it clear it first."""
     _read: OrderedDict[str, Syntax] = field(default_factory=OrderedDict)
 
-    # --- what is declared, by the dotted names under which it can be reached
+    # --- declarations, by the dotted names under which they can be reached
 
     @cached_property
     def _owners(self) -> dict[str, DomainSpec]:
@@ -85,7 +85,7 @@ class Names:
 
     @cached_property
     def _living(self) -> dict[str, Any]:
-        """Domains and messages as module attributes, of the modules that were imported."""
+        """Domains and messages as attributes of imported modules."""
         found: dict[str, Any] = {}
         known = {id(spec.message): spec for spec in self._messages.values()}
         for name in self.sources:
@@ -98,7 +98,7 @@ class Names:
 
     @cached_property
     def by_path(self) -> dict[str, DomainSpec | MessageSpec]:
-        """Every domain and message that a name can mean, by where its class is declared."""
+        """Every domain and message, by the place where its class is declared."""
         return {path_of(each): each for each in (*self._domains, *self._messages.values(), *self._living.values())}
 
     @cached_property
@@ -108,7 +108,7 @@ class Names:
 
     @cached_property
     def world(self) -> str:
-        """Stands for all declarations and all names of modules; what a name means depends on these, and on files."""
+        """A digest of all declarations and module names; the meaning of a name depends on these, and on files."""
         known = sorted(f"{name}={path_of(found)}" for name, found in self._living.items())
         known += sorted(f"{path}={spec.name}" for path, spec in self._messages.items())
         known += sorted(f"{path}={spec.name} in {spec.package}" for path, spec in self._owners.items())
@@ -118,7 +118,7 @@ class Names:
     # --- scopes
 
     def syntax(self, module: str) -> Syntax:
-        """One module, read. The last ones are kept: all of a large application would fill the memory."""
+        """One parsed module. Only the last ones are kept: all of a large application would fill the memory."""
         self.asked.add(module)
         found = self._read.get(module)
         if found is None:
@@ -140,7 +140,7 @@ class Names:
     # --- from an expression to a dotted name
 
     def dotted(self, node: ast.AST, module: str, scope: Scope, depth: int = 0) -> str | None:
-        """The full name of what an expression refers to, followed to its definition; None if it cannot be told."""
+        """The full name of the object of an expression, followed to its definition; None if it cannot be resolved."""
         path = self._reference(node, module, scope, depth)
         return None if path is None else self._canonical(path)
 
@@ -214,14 +214,14 @@ class Names:
         return None, path
 
     def definition(self, path: str) -> tuple[str, list[Binding]]:
-        """The module of a canonical name, and what it is bound to at the top level there."""
+        """The module of a canonical name, and its binding at the top level there."""
         module, rest = self._split(path)
         if module is None or not rest or "." in rest:
             return "", []
         return module, self.scope(module).names.get(rest, [])
 
     def class_of(self, node: ast.AST, module: str, scope: Scope, depth: int = 0) -> tuple[str, ast.ClassDef] | None:
-        """The class whose object an expression is, where the sources hold it: its module and its definition."""
+        """The class of the object of an expression, if it is in the sources: its module and its definition."""
         if depth > _DEPTH:
             return None
         bindings: list[Binding] = []
@@ -258,7 +258,7 @@ class Names:
                 return None
 
     def _bindings(self, node: ast.Name | ast.Attribute, module: str, scope: Scope) -> tuple[str, list[Binding], Scope]:
-        """What a name is bound to: in its function, or where its module, or another one, defines it."""
+        """The binding of a name: in its function, or in the module that defines it."""
         if isinstance(node, ast.Name):
             bindings, found = scope.find(node.id)
             if found is not None and found.parent is not None and not isinstance(bindings[0], Imported):
@@ -292,7 +292,7 @@ class Names:
         return self._class_at(self.dotted(node, module, scope))
 
     def is_plain(self, node: ast.AST, module: str, scope: Scope) -> bool:
-        """Whether an expression is an object of the application that is no port, and has nothing of remit in it."""
+        """Whether an expression is an object of the application that is not a port and holds nothing of remit."""
         found = self.class_of(node, module, scope)
         return found is not None and not is_port(found[1]) and not self._comes_of_remit(*found)
 
@@ -307,7 +307,7 @@ class Names:
     # --- domains
 
     def domain(self, node: ast.AST, module: str, scope: Scope, depth: int = 0) -> DomainSpec | None:
-        """The domain that an expression is, or acts for: the instance, its `sync` face, a run, a port, a recorder."""
+        """The domain of an expression: the instance, its `sync` interface, a run, a port, a recorder."""
         if depth > _DEPTH:
             return None
         path = self.dotted(node, module, scope)
@@ -336,7 +336,7 @@ class Names:
         return None
 
     def domain_at(self, path: str, depth: int = 0) -> DomainSpec | None:
-        """The domain, or the face of one, that has this dotted name."""
+        """The domain, or an interface of one, with this dotted name."""
         living = self._living.get(path)
         if isinstance(living, DomainSpec):
             return living
@@ -412,7 +412,7 @@ class Names:
         return None
 
     def _attribute(self, attribute: str, module: str, scope: Scope, depth: int) -> DomainSpec | None:
-        """`self.scheduler`: by an annotation in the class, or by what `__init__` makes of a parameter."""
+        """`self.scheduler`: by an annotation in the class, or by the use of a parameter in `__init__`."""
         found = self._owner_class(scope)
         assert found is not None
         return self._attribute_in(found[0], attribute, module, depth)
@@ -459,7 +459,7 @@ class Names:
     # --- messages
 
     def text(self, node: ast.AST | None, module: str, scope: Scope, depth: int = 0) -> str | None:
-        """The text that an expression is: written there, a constant that it names, or put together of these."""
+        """The text of an expression: literal, a constant that it names, or composed of these."""
         if depth > _DEPTH:
             return None
         match node:
@@ -544,7 +544,7 @@ class Names:
         return _UNKNOWN
 
     def _returned(self, function: ast.expr, module: str, scope: Scope) -> Meaning:
-        """What a method of the same class, or a function in a function, says that it returns."""
+        """The return annotation of a method of the same class, or of a function in a function."""
         match function:
             case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name) if owner := self._owner_class(scope):
                 for each in owner[0].body:
@@ -565,7 +565,7 @@ class Names:
             case Annotated(node):
                 return self._annotated(node, module, scope)
             case Parameter(function, 0) if self.registered(function, module, scope.parent or scope):
-                return Meaning()  # the message that was delivered, which is not sent on
+                return Meaning()  # the delivered message, which is not sent on
             case _:
                 return _UNKNOWN
 
@@ -589,18 +589,18 @@ class Names:
 
 
 def path_of(spec: DomainSpec | MessageSpec) -> str:
-    """Where the class of a domain or of a message is declared: `module:Class`."""
+    """The place where the class of a domain or of a message is declared: `module:Class`."""
     cls = spec.owner if isinstance(spec, DomainSpec) else spec.message
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
 def is_port(owner: ast.ClassDef) -> bool:
-    """Whether a class stands for others, of which the sources may not tell."""
+    """Whether a class represents others, which the sources may not show."""
     return any(ast.unparse(base).partition("[")[0].rpartition(".")[2] in {"Protocol", "ABC"} for base in owner.bases)
 
 
 def _attribute_kind(owner: ast.ClassDef, attribute: str) -> ast.expr | None:
-    """What a class says of an attribute: an annotation, also of the parameter that is kept there, or a call."""
+    """The type of an attribute in a class: an annotation, also of the parameter that is kept there, or a call."""
     for statement in owner.body:
         match statement:
             case ast.AnnAssign(target=ast.Name(id=name)) if name == attribute:
@@ -624,7 +624,7 @@ def _attribute_kind(owner: ast.ClassDef, attribute: str) -> ast.expr | None:
 
 
 def _telling(bindings: list[Binding]) -> list[Binding]:
-    """Without the empty list that is filled afterwards, and without an annotation where values say more."""
+    """Without the empty list that is filled afterwards, and without an annotation if values are more precise."""
     values: list[Binding] = [each for each in bindings if not isinstance(each, Annotated) and not _is_empty(each)]
     return values or bindings
 

@@ -1,4 +1,4 @@
-"""Names of modules with wildcards, as people write them in `Boundaries`."""
+"""Names of modules with wildcards, as in `Boundaries`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 SELF = "__init__"
-"""In a list of faces: the package itself, without what is below it."""
+"""In a list of faces: the package itself, without the modules below it."""
 
 
 def covers(pattern: str, module: str) -> bool:
-    """Whether a pattern means a module, or a package that holds it.
+    """Whether a pattern matches a module, or a package that holds it.
 
     `shop.infra` means that package with all below it; `*` is one part of a name (`shop.*.models`), `**` any number of
     parts (`**.tests`).
@@ -20,7 +20,7 @@ def covers(pattern: str, module: str) -> bool:
 
 
 def covers_any(patterns: Iterable[str], module: str) -> bool:
-    """Whether one of them does."""
+    """Whether one of them matches."""
     return _any_of(tuple(patterns)).match(module) is not None
 
 

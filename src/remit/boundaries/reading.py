@@ -1,4 +1,4 @@
-"""Reading the files of an application, and keeping what was read for the next check."""
+"""Reading the files of an application, and caching the results for the next check."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from remit.catalog import DomainSpec, MessageSpec
 FOLDER: Final = ".remit-cache"
 FILE: Final = "check.json"
 _FORMAT: Final = 1
-"""To be raised whenever `Facts`, a `Site`, or the way in which they are found changes."""
+"""Raise it whenever `Facts`, a `Site`, or the way in which they are found changes."""
 
 _Row = list[Any]
 
 
 class _Entry(msgspec.Struct, array_like=True):
-    """What is known of one file. `sites` hold for as long as every file in `asked` has the content of that digest."""
+    """The results of one file. `sites` hold for as long as every file in `asked` has the content of that digest."""
 
     digest: str
     facts: Facts
@@ -44,7 +44,7 @@ class _Kept(msgspec.Struct):
 
 
 class Reader:
-    """Gives the facts and the sites of a module: those of the last check if no file that they come from has changed."""
+    """Returns the facts and the sites of a module: those of the last check if none of their files has changed."""
 
     def __init__(self, names: Names, roots: Iterable[str], folder: Path | None) -> None:
         self._names = names
@@ -55,15 +55,15 @@ class Reader:
         self._new = _Kept(_version(), self._roots, names.world)
 
     def facts(self, source: Source) -> Facts:
-        """What one file says."""
+        """The facts of one file."""
         return self._entry(source).facts
 
     def sites(self, source: Source) -> list[Site]:
-        """What is sent, registered, built or composed in one module."""
+        """The places in one module where something is sent, registered, built or composed."""
         return [self._site(row, source) for row in self._entry(source).sites]
 
     def save(self) -> None:
-        """Keep what was read. A folder that cannot be written is no failure of the check."""
+        """Write the cache. An unwritable folder is not a failure of the check."""
         if self._folder is None or self._new.files == self._old.files:
             return
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""What names stand for in a piece of source: bindings of a module or a function, found without running anything."""
+"""Bindings of names in a module or a function, found without running anything."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """The name runs through what this holds."""
+    """The name iterates over the items of this value."""
 
     node: ast.expr
 
@@ -69,7 +69,7 @@ class Parameter:
 Binding: TypeAlias = Imported | Defined | Value | Item | Annotated | Parameter
 
 _SOMETHING: Final = Item(ast.Constant(None))
-"""A name of this scope, of which no more can be told."""
+"""A name of this scope, about which nothing else is known."""
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Scope:
     starred: list[str] = field(default_factory=list)
 
     def find(self, name: str) -> tuple[list[Binding], Scope | None]:
-        """What a name may stand for here, and the scope that says so."""
+        """The bindings of a name here, and the scope that holds them."""
         scope: Scope | None = self
         while scope is not None:
             if name in scope.names:
@@ -92,7 +92,7 @@ class Scope:
         return [], None
 
     def add(self, name: str, binding: Binding) -> None:
-        """Take in one more thing that a name may stand for."""
+        """Add a binding of a name."""
         self.names.setdefault(name, []).append(binding)
 
 
@@ -129,7 +129,7 @@ def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def bind(each: ast.AST, scope: Scope, package: str) -> None:  # noqa: PLR0912 - one case per way to bind a name
-    """Set the names that a node gives in its scope. `package` is where relative imports start."""
+    """Bind the names that a node defines in its scope. `package` is the start of relative imports."""
     if type(each) in _BINDING:
         match each:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
@@ -174,7 +174,7 @@ def bind(each: ast.AST, scope: Scope, package: str) -> None:  # noqa: PLR0912 - 
 
 
 def origin_of(node: ast.ImportFrom, package: str) -> str:
-    """The full name of the module from which something is imported."""
+    """The full name of the module of an import."""
     if not node.level:
         return node.module or ""
     start = package.rsplit(".", node.level - 1)[0] if node.level > 1 else package

@@ -1,4 +1,4 @@
-"""Where messages are sent and handlers registered: every call of remit's verbs in the sources."""
+"""The places where messages are sent and handlers registered: every call of remit's methods in the sources."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ROOT: Final = frozenset({"remit.Remit", "remit.app.Remit"})
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """A message is sent. `through` is the domain whose verb is called, if that can be resolved.
+    """A message is sent. `through` is the domain whose method is called, if that can be resolved.
 
     `within` is the domain whose handler it is that sends. `specs` are the messages that may be sent, `made` those of
     them that are made for it; `name` is the text, if it is sent by name. `told` is False if the message cannot be
@@ -65,7 +65,7 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Building:
-    """A message is made here, or its class is handed on, whatever happens to it."""
+    """A message is made here, or its class is passed on, for any use."""
 
     source: Source
     spec: MessageSpec
@@ -106,7 +106,7 @@ def _worth_reading(data: bytes, names: Names) -> bool:
 
 
 def _mentions(syntax: Syntax, source: Source, names: Names) -> Iterator[Building]:
-    """Message classes that are kept or handed on as values, to be built by whoever gets them."""
+    """Message classes that are kept or passed on as values, to be built elsewhere."""
     for node in (*syntax.holders, *(call for call, _ in syntax.calls)):
         match node:
             case ast.Dict(values=values) | ast.List(elts=values) | ast.Tuple(elts=values) | ast.Set(elts=values):
@@ -151,17 +151,17 @@ def _registrar(receiver: ast.expr | str, module: str, scope: Scope, names: Names
 
 
 def _loaded(call: ast.Call, module: str, scope: Scope, names: Names) -> str | None:
-    """The module that is imported by its name in a text, also by one that starts from a `package`."""
+    """The module that is imported by its name in a text, also relative to a `package`."""
     given = dict(zip(("name", "package"), call.args, strict=False)) | {each.arg: each.value for each in call.keywords}
     name, package = (names.text(given.get(each), module, scope) for each in ("name", "package"))
     try:
         return None if name is None else resolve_name(name.partition(":")[0], package)
-    except ImportError:  # it starts from what cannot be told, or from nowhere
+    except ImportError:  # it is relative to something unknown, or to nothing
         return None
 
 
 def _verb(function: ast.expr, module: str, scope: Scope, names: Names) -> tuple[str, ast.expr | str | None]:
-    """The verb that a function is, and of what: an expression, or a dotted name where the verb has another name."""
+    """The method that a function is, and its object: an expression, or a dotted name if the method has another name."""
     if isinstance(function, ast.Attribute):
         return function.attr, function.value
     path = names.dotted(function, module, scope)
@@ -172,7 +172,7 @@ def _verb(function: ast.expr, module: str, scope: Scope, names: Names) -> tuple[
 
 
 def _handed_on(call: ast.Call, source: Source, scope: Scope, names: Names) -> Iterator[Sending]:
-    """Verbs for others to call, with whatever they like: `partial(billing.enqueue, job)`, `map(billing.publish, …)`."""
+    """Methods passed on for others to call, with any argument: `partial(billing.enqueue, job)`, `map(…, …)`."""
     for part in (*call.args, *(each.value for each in call.keywords)):
         if isinstance(part, ast.Attribute | ast.Name):
             verb, receiver = _verb(part, source.module, scope, names)
@@ -188,7 +188,7 @@ def _sending(
     through = None if receiver is None else _registrar(receiver, module, scope, names)
     site = Sending(source, call.lineno, verb, through, names.handling(scope, module))
     if through is None and isinstance(receiver, ast.expr) and names.is_plain(receiver, module, scope):
-        return replace(site, told=False)  # what its method does with it is read there
+        return replace(site, told=False)  # its method's use of it is checked there
     if verb in RECORDED:
         return site  # the events were seen where the objects recorded them
     if verb in NAMED:

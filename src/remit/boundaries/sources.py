@@ -1,4 +1,4 @@
-"""The source files of the packages that are looked at, found without importing anything."""
+"""The source files of the checked packages, found without importing anything."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOT_CODE: Final = frozenset({"__pycache__", "node_modules"})
 
 @dataclass(frozen=True)
 class Source:
-    """One module and its file. If `is_ignored`, no rule looks at it; names are resolved through it all the same."""
+    """One module and its file. If `is_ignored`, no rule checks it; names are resolved through it nevertheless."""
 
     module: str
     path: Path
@@ -36,12 +36,12 @@ class Source:
 
     @cached_property
     def data(self) -> bytes:
-        """What is in the file."""
+        """The content of the file."""
         return self.path.read_bytes() if self.path.is_file() else b""
 
     @cached_property
     def digest(self) -> str:
-        """Stands for the content of the file, and for what kind of module it is."""
+        """A digest of the content of the file, and of the kind of module."""
         kind = f"{self.is_package:d}{self.is_ignored:d}".encode()
         return blake2b(kind + self.data, digest_size=16).hexdigest()
 
@@ -54,31 +54,31 @@ class Source:
                 return ast.Module([], [])
             line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
             raise ConfigurationError(
-                f"{self.file}{line} cannot be parsed: {getattr(error, 'msg', None) or error}. If it is not code of the "
+                f"{self.file}{line} cannot be parsed: {getattr(error, 'msg', None) or error}. If it is not part of the "
                 f'application, add it to Boundaries(ignore=(*TESTS, "{self.module}")).'
             ) from error
 
     @cached_property
     def file(self) -> str:
-        """The file as it is shown: relative to the current directory if it lies below it."""
+        """The displayed file: relative to the current directory if it is below it."""
         return shown(self.path)
 
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A file or folder that is not looked at, and why."""
+    """A file or folder that is not checked, and the reason."""
 
     file: str
     why: str
 
     def text(self) -> str:
         """One line for people."""
-        return f"{self.file}: not looked at: {self.why}"
+        return f"{self.file}: not checked: {self.why}"
 
 
 @dataclass(frozen=True)
 class Sources:
-    """All modules by name, and what was found but is not looked at."""
+    """All modules by name, and files that were found but are not checked."""
 
     modules: Mapping[str, Source]
     unread: tuple[Unread, ...] = ()
@@ -88,14 +88,14 @@ class Sources:
         return self.modules.get(module)
 
     def holder(self, dotted: str) -> str | None:
-        """The module that a dotted name leads to, or lies in: `shop.billing.ledger.post` → `shop.billing.ledger`."""
+        """The module of a dotted name: `shop.billing.ledger.post` → `shop.billing.ledger`."""
         while dotted and dotted not in self.modules:
             dotted = dotted.rpartition(".")[0]
         return dotted or None
 
 
 def shown(path: Path) -> str:
-    """A file as people and baselines name it."""
+    """The name of a file for people and baselines."""
     try:
         return path.resolve().relative_to(Path.cwd().resolve()).as_posix()
     except ValueError:
@@ -127,7 +127,7 @@ def read_sources(packages: Iterable[str], is_ignored: Callable[[str], bool]) -> 
 
 
 def _below(folder: Path, package: str, around: frozenset[Path]) -> Iterator[Source | Unread]:
-    """The modules in a folder, those of a package before those below it. Links are followed, but in no circle."""
+    """The modules in a folder, those of a package before those below it. Links are followed, except in cycles."""
     around |= {folder.resolve()}
     entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     if any(entry.name == "pyvenv.cfg" for entry in entries):
@@ -157,7 +157,7 @@ def _below(folder: Path, package: str, around: frozenset[Path]) -> Iterator[Sour
 
 
 def _root_of(package: str) -> str:
-    """The regular package that holds all the others on the way; the first of them where none is regular."""
+    """The regular package that holds all the others on the path; the first of them if none is regular."""
     parts = package.split(".")
     names = [".".join(parts[: end + 1]) for end in range(len(parts))]
     for name in names:

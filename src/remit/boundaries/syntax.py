@@ -1,4 +1,4 @@
-"""What one file says, found in one walk through its syntax; nothing here depends on any other file."""
+"""The facts of one file, found in one walk through its syntax; independent of any other file."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from remit.boundaries.sources import Source
 
 
 class Import(msgspec.Struct, frozen=True, array_like=True):
-    """An import as it is written: `import module`, or `from module import name`. Relative ones are made absolute.
+    """An import as in the source: `import module`, or `from module import name`. Relative ones are made absolute.
 
-    `start` is what the new name in the file stands for: `shop` after `import shop.billing`. `for_types` says that the
-    import stands under `if TYPE_CHECKING:`.
+    `start` is the meaning of the new name in the file: `shop` after `import shop.billing`. `for_types` is True if the
+    import is under `if TYPE_CHECKING:`.
     """
 
     module: str
@@ -33,14 +33,14 @@ class Import(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Reached(msgspec.Struct, frozen=True, array_like=True):
-    """A dotted name that is used, and starts from an import: `shop.billing.ledger.post` after `import shop`."""
+    """A used dotted name that starts from an import: `shop.billing.ledger.post` after `import shop`."""
 
     path: str
     line: int
 
 
 class Facts(msgspec.Struct, frozen=True, array_like=True):
-    """What a file imports, what it reaches from there, and which imported names others can import from it."""
+    """The imports of a file, the names reached through them, and the imported names that others can import."""
 
     imports: tuple[Import, ...]
     reached: tuple[Reached, ...]
@@ -63,7 +63,7 @@ class Syntax:
     chains: list[tuple[ast.Attribute, str, Scope]] = field(default_factory=list)
 
     def facts(self, roots: Iterable[str]) -> Facts:
-        """The part that is kept. `roots` are the top-level packages of the application; what is outside is left out."""
+        """The part that is kept. `roots` are the top-level packages of the application; names outside are omitted."""
         tops = frozenset(roots)
         reached: dict[Reached, None] = {}
         for chain, root, scope in self.chains:
@@ -109,7 +109,7 @@ def read(source: Source) -> Syntax:
 
 
 _Visit = tuple[ast.AST, Scope, ast.ClassDef | None, bool, bool]
-"""A node, its scope, the class whose body it stands in, whether it binds names there, whether it is for types alone."""
+"""A node, its scope, the class whose body it is in, whether it binds names there, whether it is only for types."""
 
 _HOLDERS: Final = frozenset({ast.Dict, ast.List, ast.Tuple, ast.Set, ast.Assign, ast.Return})
 _LEAVES: Final = (ast.Name, ast.Constant, ast.expr_context, ast.operator, ast.cmpop, ast.unaryop, ast.boolop, ast.alias)
@@ -136,7 +136,7 @@ def _below(node: ast.AST, scope: Scope, owner: ast.ClassDef | None, binds: bool,
 
 
 def _children(node: ast.AST) -> list[ast.AST]:
-    """`ast.iter_child_nodes` without what has nothing below it; this is the inner loop of a check."""
+    """`ast.iter_child_nodes` without nodes that have no children; this is the inner loop of a check."""
     found: list[ast.AST] = []
     for name in node._fields:
         value = getattr(node, name, None)
@@ -148,7 +148,7 @@ def _children(node: ast.AST) -> list[ast.AST]:
 
 
 def root_of(node: ast.AST) -> str:
-    """The name that an attribute reference starts from: `a` of `a.b.c`; empty where it starts from anything else."""
+    """The name that an attribute reference starts from: `a` of `a.b.c`; empty for anything else."""
     while type(node) is ast.Attribute:
         node = node.value
     return node.id if isinstance(node, ast.Name) else ""

@@ -1,4 +1,4 @@
-"""What a check finds: one value for each violation, and what is known about each rule."""
+"""The results of a check: one value for each violation, and the description of each rule."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from hashlib import blake2b
 from typing import Any, Final
 
 RULES: Final = {
-    "foreign-internals": "a domain imports what is not the public face of another",
+    "foreign-internals": "a domain imports a module of another that is not public",
     "undeclared-dependency": "a domain depends on one that its list of dependencies does not name",
     "layer-order": "a domain depends on one of its own layer or of a higher one",
-    "domain-cycle": "domains depend on each other in a circle",
-    "engine-import": "the code of a domain imports a queue engine, or the inside of remit",
+    "domain-cycle": "domains depend on each other in a cycle",
+    "engine-import": "the code of a domain imports a queue engine, or internals of remit",
     "foreign-enqueue": "a job is enqueued by another domain than its owner",
     "foreign-publish": "an event is published by another domain than its owner",
     "unknown-job": "a job is enqueued by a name that no domain declares",
-    "unpublished-event": "an event is published by nobody",
+    "unpublished-event": "an event is never published",
     "unheard-event": "an event has no subscriber, and is not audit_only",
     "event-loop": "an event leads to itself, through the handlers of events",
-    "not-a-fact": "the name of an event does not say what happened",
-    "missing-scope": "a message lacks keys that the application asks for",
+    "not-a-fact": "the name of an event does not state what happened",
+    "missing-scope": "a message lacks keys that the application requires",
     "entity-in-payload": "a payload carries an entity instead of its id",
     "inline-handler": "a handler of an event does the work itself",
     "unloaded-handler": "a handler is registered in a module that no worker imports",
@@ -28,7 +28,7 @@ RULES: Final = {
     "foreign-registrar": "a handler is registered outside the package of its domain",
     "misplaced-message": "a message is declared outside the package of its domain",
     "vanished-subscription": "deliveries wait in the database for a subscription that is no longer declared",
-    "stale-exception": "an exception is declared that nothing needs",
+    "stale-exception": "a declared exception is not used",
 }
 """Every rule by its name, in the order of the report."""
 
@@ -37,9 +37,9 @@ RULES: Final = {
 class Violation:
     """One violation of one rule.
 
-    `file` is relative to the current directory where it lies below it; `line` counts from 1. `domain` is the one that
-    has something to change. `subject` says what it is about in names alone, without any line, so it stays the same
-    while the code around it moves.
+    `file` is relative to the current directory if it is below it; `line` counts from 1. `domain` is the one that has to
+    change something. `subject` describes the violation by names, without lines, so it stays the same while the code
+    around it moves.
     """
 
     rule: str
@@ -52,7 +52,7 @@ class Violation:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits that stand for rule and subject; the same wherever the code moves in its file."""
+        """Sixteen hexadecimal digits of rule and subject; unchanged while the code moves in its file."""
         return blake2b(f"{self.rule}\0{self.subject}".encode(), digest_size=8).hexdigest()
 
     @property

@@ -56,7 +56,7 @@ def test_a_file_that_is_thrown_away_is_a_real_one_and_nobody_elses(url: str) -> 
 def test_a_server_is_named_without_its_password(scheme: str) -> None:
     store = open_store(f"{scheme}://ada:secret@db.example:6432/shop?sslmode=require", schema="work")
     assert isinstance(store, PostgresStore)
-    assert (store.dialect, store.schema, store.sidecar) == ("postgres", "work", None)
+    assert (store.dialect, store.schema) == ("postgres", "work")
     assert store.describe() == "PostgreSQL db.example:6432/shop, schema work"
 
 

@@ -1,4 +1,4 @@
-"""Canvases: one Markdown page per domain, what it owns, publishes and listens to; fit to be committed and compared."""
+"""Canvases: one Markdown page per domain with its messages and subscriptions; suited to be committed and compared."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INDEX = "README.md"
 
 @dataclass(frozen=True)
 class Difference:
-    """How a folder differs from the canvases of a map, by the names of files."""
+    """The differences between a folder and the canvases of a map, by the names of files."""
 
     missing: tuple[str, ...]
     changed: tuple[str, ...]
@@ -28,7 +28,7 @@ class Difference:
     @property
     def texts(self) -> list[str]:
         """One line for each file."""
-        kinds = (("is missing", self.missing), ("is out of date", self.changed), ("is of no domain", self.surplus))
+        kinds = (("is missing", self.missing), ("is out of date", self.changed), ("belongs to no domain", self.surplus))
         return [f"{name} {what}" for what, names in kinds for name in names]
 
 
@@ -38,7 +38,7 @@ def canvases(drawn: Map) -> dict[str, str]:
 
 
 def write(drawn: Map, folder: Path) -> list[str]:
-    """Write the pages, remove those of domains that are gone, and answer the names of what changed.
+    """Write the pages, remove those of domains that no longer exist, and return the names of changed files.
 
     Only files that begin as these pages do are ever removed.
     """
@@ -53,7 +53,7 @@ def write(drawn: Map, folder: Path) -> list[str]:
 
 
 def compare(drawn: Map, folder: Path) -> Difference:
-    """How the committed pages differ from those that the declarations give now."""
+    """The differences between the committed pages and the declarations."""
     pages = canvases(drawn)
     present = {file.name: file.read_text("utf-8") for file in folder.glob("*.md")} if folder.is_dir() else {}
     return Difference(
@@ -83,7 +83,7 @@ def draw(domain: DomainEntry) -> str:
         ),
         _section(
             "Jobs",
-            ("job", "queue", "payload", "what it does"),
+            ("job", "queue", "payload", "purpose"),
             [
                 (_named(each.name, each.version), _code(each.queue), _fields(each.fields), _text(each.about))
                 for each in domain.jobs
@@ -91,14 +91,14 @@ def draw(domain: DomainEntry) -> str:
         ),
         _section(
             "Publishes",
-            ("event", "payload", "heard by", "what it says"),
+            ("event", "payload", "subscribers", "meaning"),
             [
                 (_named(each.name, each.version), _fields(each.fields), _heard(each), _text(each.about))
                 for each in domain.events
             ],
         ),
         _section(
-            "Listens to",
+            "Subscribes to",
             ("event", "of", "subscription", "handler", "remarks"),
             [
                 (_code(each.event), _code(each.publisher), _code(each.name), _code(each.handler), _remarks(each))
@@ -128,7 +128,7 @@ def _index(drawn: Map) -> str:
         )
         for each in drawn.domains
     ]
-    table = _table(("domain", "what it is", "listens to"), rows)
+    table = _table(("domain", "purpose", "subscribes to"), rows)
     return "\n\n".join([MARK, "# Domains", table, f"```mermaid\n{mermaid.draw(drawn)}```"]) + "\n"
 
 
@@ -152,7 +152,7 @@ def _fields(fields: Iterable[FieldEntry]) -> str:
 def _heard(event: EventEntry) -> str:
     if event.subscribers:
         return "<br>".join(_code(name) for name in event.subscribers)
-    return "kept for the record" if event.audit_only else "nobody"
+    return "kept for the record" if event.audit_only else "none"
 
 
 def _remarks(each: SubscriptionEntry) -> str:
@@ -165,7 +165,7 @@ def _remarks(each: SubscriptionEntry) -> str:
 
 
 def _code(text: str) -> str:
-    """A code span in a table: as many backticks as it takes, and no bar that would end the cell."""
+    """A code span in a table: with enough backticks, and no bar that would end the cell."""
     line = " ".join(text.split()).replace("|", "\\|")
     fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
     pad = " " if "`" in line else ""
@@ -177,5 +177,5 @@ _ESCAPED = str.maketrans({char: f"\\{char}" for char in "\\`*_[]<>|#"} | {"&": "
 
 
 def _text(text: str) -> str:
-    """A text of somebody's, as text: nothing in it is Markdown or HTML."""
+    """A foreign text: nothing in it is Markdown or HTML."""
     return _LISTED.sub(r"\1\\\2", " ".join(text.split()).translate(_ESCAPED))

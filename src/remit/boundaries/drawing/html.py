@@ -1,4 +1,4 @@
-"""The map as one page that needs nothing else: no network, no server. Every name in it is escaped."""
+"""The map as one self-contained page: no network, no server. Every name in it is escaped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ROUND = 6
 
 
 def draw(drawn: Map, title: str = "Domains") -> str:
-    """The page: a picture of the domains and their events, and below it everything in lists that can be searched."""
+    """The page: a picture of the domains and their events, and below it everything in searchable lists."""
     layout = lay_out(drawn)
     numbers = (
         (len(drawn.domains), "domains"),
@@ -30,7 +30,7 @@ def draw(drawn: Map, title: str = "Domains") -> str:
         "cards": "\n".join(_card(domain) for domain in drawn.domains),
     }
     page = (resources.files("remit.boundaries.drawing") / "page.html").read_text("utf-8")
-    pieces = page.split("@@")  # text, name, text, name, …: what is filled in is never looked at again
+    pieces = page.split("@@")  # text, name, text, name, …: inserted text is never scanned again
     return "".join(piece if place % 2 == 0 else parts[piece] for place, piece in enumerate(pieces))
 
 
@@ -69,7 +69,7 @@ def _line(points: tuple[Point, ...]) -> str:
 
 
 def _towards(corner: Point, other: Point) -> Point:
-    """The point where the round corner begins: a few units from it, and no further than half way."""
+    """The point where the round corner begins: a few units from it, and at most half way."""
     x, y = other.x - corner.x, other.y - corner.y
     near = min(_ROUND, max(abs(x), abs(y)) // 2)
     return Point(corner.x + max(-near, min(near, x)), corner.y + max(-near, min(near, y)))
@@ -110,7 +110,7 @@ def _row(box: Box, row: Row) -> str:
 def _card(domain: DomainEntry) -> str:
     lists = [
         _list("Publishes", (_event(each) for each in domain.events)),
-        _list("Listens to", (_subscription(each) for each in domain.subscriptions)),
+        _list("Subscribes to", (_subscription(each) for each in domain.subscriptions)),
         _list("Jobs", _job_item(domain)),
         _list("Queues", (_queue(each) for each in domain.queues)),
         _list(
@@ -139,9 +139,9 @@ def _job_item(domain: DomainEntry) -> Iterator[str]:
 
 def _event(each: EventEntry) -> str:
     heard = ", ".join(_link("subscription", name) for name in each.subscribers)
-    silent = "kept for the record" if each.audit_only else "heard by nobody"
+    silent = "kept for the record" if each.audit_only else "no subscriber"
     order = f"in order of <code>{escape(each.ordered_by)}</code>" if each.ordered_by else ""
-    note = " · ".join(filter(None, (escape(each.about), f"heard by {heard}" if heard else silent, order)))
+    note = " · ".join(filter(None, (escape(each.about), f"subscribers: {heard}" if heard else silent, order)))
     return _item("event", each.name, note, _fields(each.fields), (each.title, each.about, *each.subscribers))
 
 
@@ -150,7 +150,7 @@ def _subscription(each: SubscriptionEntry) -> str:
         filter(
             None,
             (
-                f"hears {escape(each.event) if each.publisher == OWN else _link('event', each.event)}",
+                f"on {escape(each.event) if each.publisher == OWN else _link('event', each.event)}",
                 f"where <code>{escape(each.where)}</code>" if each.where else "",
                 f"inline: {escape(each.inline)}" if each.inline else "",
                 f"<code>{escape(each.handler)}</code>",

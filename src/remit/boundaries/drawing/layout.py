@@ -1,8 +1,8 @@
-"""Where the domains of a map stand on a page, and how the lines between them run: never behind a box.
+"""The positions of the domains of a map on a page, and of the lines between them, which never run behind a box.
 
-Domains stand in columns, so that most events flow from left to right. Between two columns is a gutter with a track for
-each event that passes there. A line to the next column runs in their gutter alone; any other leaves by its gutter, runs
-in a lane above all boxes (to the right) or below all of them (to the left), and comes in by the gutter of its target.
+Domains are placed in columns, so that most events flow from left to right. Between two columns is a gutter with a track
+for each event that passes there. A line to the next column runs only in their gutter; any other leaves by its gutter,
+runs in a lane above all boxes (to the right) or below all of them (to the left), and enters by the target's gutter.
 Lines of one event share their tracks and lanes, and lines of two events only cross.
 """
 
@@ -21,9 +21,9 @@ _FOOT: Final = 12
 _GAP_Y: Final = 24
 _MARGIN: Final = 24
 _TRACK: Final = 9
-"""Between two tracks, and between two lanes."""
+"""Distance of two tracks, and of two lanes."""
 _EDGE: Final = 22
-"""Between a box and the nearest track; an arrow's head has its place there."""
+"""Distance of a box and the nearest track, with room for the head of an arrow."""
 
 _ABOVE, _BESIDE, _BELOW = "above", "beside", "below"
 
@@ -56,13 +56,13 @@ class Box:
 
     @property
     def height(self) -> int:
-        """All that its rows need."""
+        """The height of all its rows."""
         return HEAD + ROW * len(self.domain.events + self.domain.subscriptions) + _FOOT
 
 
 @dataclass(frozen=True)
 class Route:
-    """How one event gets to one subscription: the corners of a line of horizontal and vertical parts."""
+    """The path of one event to one subscription: the corners of a line of horizontal and vertical parts."""
 
     flow: Flow
     points: tuple[Point, ...]
@@ -79,7 +79,7 @@ class Layout:
 
 
 def lay_out(drawn: Map) -> Layout:
-    """Return every domain its place, and every event its ways; the same map is always laid out alike."""
+    """Return the position of every domain and the paths of every event; the same map always has the same layout."""
     columns = _columns(drawn)
     boxes = {box.domain.name: box for column in columns for box in column}
     drawn_events = {event.name for box in boxes.values() for event in box.domain.events}
@@ -142,7 +142,7 @@ class _Gutter:
     tracks: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def place(self, x: int, heights: dict[str, int]) -> int:
-        """Return each track its place, in an order with few crossings; answer where the gutter ends."""
+        """Set the position of each track, in an order with few crossings; return the end of the gutter."""
         leaving = sorted(self.leaving, key=lambda event: (heights.get(event, 0) * _sign(self.leaving[event]), event))
         coming = sorted(self.coming)
         x += _EDGE
@@ -192,9 +192,9 @@ def _columns(drawn: Map) -> list[list[Box]]:
 
 
 def _place_in_columns(columns: list[list[Box]], top: int) -> int:
-    """Set the heights of boxes and rows; answer how high the tallest column is.
+    """Set the heights of boxes and rows; return the height of the tallest column.
 
-    Rows of neighbouring columns stand half a row apart, so that lines to and from them never lie upon each other.
+    Rows of neighbouring columns are offset by half a row, so that their lines never overlap.
     """
     tallest = max((_height(column) for column in columns), default=0) + ROW
     for number, column in enumerate(columns):
@@ -214,7 +214,7 @@ def _height(column: list[Box]) -> int:
 
 
 def _ranks(drawn: Map) -> dict[str, int]:
-    """Column by column: a domain stands right of those that it hears, as far as that goes without a circle."""
+    """Column by column: a domain is to the right of those whose events it gets, unless there is a cycle."""
     heard: dict[str, set[str]] = {domain.name: set() for domain in drawn.domains}
     for flow in drawn.flows:
         if flow.publisher in heard and flow.publisher != flow.subscriber:

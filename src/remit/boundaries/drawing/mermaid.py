@@ -46,7 +46,7 @@ def _short(name: str, domain: DomainEntry) -> str:
 
 
 def _id(kind: str, name: str) -> str:
-    """An identifier of Mermaid's. Names have no double dashes, so two names never become one."""
+    """A Mermaid identifier. Names have no double dashes, so two names never become one."""
     return f"{kind}_{name.replace('.', '__').replace('-', '_')}"
 
 

@@ -1,4 +1,4 @@
-"""`domain-cycle`: domains that depend on each other in a circle."""
+"""`domain-cycle`: domains that depend on each other in a cycle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from remit.boundaries.violations import Violation
 
 
 def domain_cycle(model: Model) -> Iterator[Violation]:
-    """Dependencies go one way; events may go both, so handlers that import messages count for nothing here."""
+    """Dependencies go one way; events may go both, so handlers that import messages do not count here."""
     edges: dict[str, dict[str, list[Crossing]]] = {}
     for each in model.crossings:
         if each.dependency:
@@ -29,14 +29,14 @@ def domain_cycle(model: Model) -> Iterator[Violation]:
             weakest.line,
             weakest.user.name,
             " -> ".join([*circle, circle[0]]),
-            f"{' → '.join([*circle, circle[0]])} is a circle: {said}",
-            f"Cut the weakest link: let {weakest.owner.name} publish an event that {weakest.user.name} hears, or let "
-            f"{weakest.user.name} publish one, or move what both need to a domain below them.",
+            f"{' → '.join([*circle, circle[0]])} is a cycle: {said}",
+            f"Remove the weakest dependency: let {weakest.owner.name} publish an event to which {weakest.user.name} "
+            f"subscribes, or let {weakest.user.name} publish one, or move their common code to a domain below them.",
         )
 
 
 def _circles(edges: Mapping[str, Mapping[str, object]]) -> Iterator[list[str]]:
-    """One shortest circle for each knot of domains, from its first name on."""
+    """One shortest cycle for each group of domains, from its first name on."""
     seen: set[str] = set()
     for name in sorted(edges):
         if name not in seen and (circle := circle_through(name, edges)):
@@ -56,7 +56,7 @@ def _reached(start: str, edges: Mapping[str, Mapping[str, object]]) -> set[str]:
 
 
 def circle_through(start: str, edges: Mapping[str, Mapping[str, object]]) -> list[str] | None:
-    """A shortest way from a name back to it; None if there is none."""
+    """A shortest path from a name back to it; None if there is none."""
     ways = deque([[start]])
     seen = {start}
     while ways:

@@ -1,9 +1,9 @@
-"""`inline-handler`: who hears an event decides and dispatches; the work is done by jobs.
+"""`inline-handler`: an event handler decides and dispatches; jobs do the work.
 
 A handler of an event may read the event and its run, compute, decide, log, build values, raise, loop, and send messages
-of its own domain, also through functions that do no more, of its own domain and of modules outside all domains.
-Anything else that is called or awaited is work: it would be retried with the delivery, hold up the others, and have no
-name of its own in any list.
+of its own domain, also through functions of its own domain and of modules outside all domains that do no more. Any
+other call or await is work: it would be retried with the delivery, block others, and have no name of its own in any
+list.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class _Work:
 
 
 def inline_handler(model: Model) -> Iterator[Violation]:
-    """Handlers of events dispatch, unless `inline=` says why not; what is told of dead jobs may do what it likes."""
+    """Handlers of events dispatch, unless `inline=` gives a reason; hooks for dead jobs are unrestricted."""
     declared = set(model.events)
     for subscription in model.subscriptions:
         if subscription.inline is not None or subscription.event not in declared:
@@ -73,13 +73,13 @@ def inline_handler(model: Model) -> Iterator[Violation]:
             domain.name,
             subscription.name,
             f"the handler of {subscription.name} does the work itself: it {told}{' and more' if len(work) > 4 else ''}",
-            f"Let it enqueue a job of {domain.name} (run.enqueue(…)) whose handler does that; or say why not: "
+            f"Let it enqueue a job of {domain.name} (run.enqueue(…)) whose handler does that; or give a reason: "
             f'on(…, inline="…").',
         )
 
 
 def _run(function: Function, *, is_bound: bool) -> str | None:
-    """The name of the run: the second parameter, behind `self` the third."""
+    """The name of the run: the second parameter, after `self` the third."""
     arguments = [*function.args.posonlyargs, *function.args.args][is_bound:]
     return arguments[1].arg if len(arguments) > 1 else None
 
@@ -96,7 +96,7 @@ class _Reading:
 
     @property
     def names(self) -> Names:
-        """What names mean."""
+        """The resolver of names."""
         return self.model.names
 
     def work(self, function: Function, source: Source, scope: Scope) -> Iterator[_Work]:
@@ -117,12 +117,12 @@ class _Reading:
                     pass
 
     def _what(self, call: ast.Call, source: Source, scope: Scope, contexts: set[str], awaited: bool) -> str | None:
-        """What kind of work a call is; None if it is none."""
+        """The kind of work of a call; None if it is not work."""
         told = ast.unparse(call.func)
         if any(_is_context(part, self.runs, contexts) for part in ast.walk(call.func)):
             return f"calls {told}"
         if any(_is_context(part, self.runs, contexts) for each in _arguments(call) for part in ast.walk(each)):
-            return f"gives run.context to {told}"
+            return f"passes run.context to {told}"
         root = _root(call.func)
         if isinstance(root, ast.Name) and root.id in self.runs:
             verbs = _chain(call.func)
@@ -130,7 +130,7 @@ class _Reading:
         if isinstance(call.func, ast.Attribute) and call.func.attr in _DISPATCH:
             through = self.names.domain(call.func.value, source.module, scope)
             if through is not None:
-                return None  # whose message it is, is asked by other rules
+                return None  # other rules check the owner of the message
         path = self.names.dotted(call.func, source.module, scope)
         verb = (path or "").rpartition(".")
         if verb[2] in _DISPATCH and self.names.domain_at(verb[0]) is not None:
@@ -148,7 +148,7 @@ class _Reading:
         told = ast.unparse(call.func)
         root = _root(call.func)
         if not isinstance(root, ast.Name):
-            return f"awaits {told}" if awaited else None  # a method of a literal, or of what another call gave
+            return f"awaits {told}" if awaited else None  # a method of a literal, or of the result of another call
         bindings, found = scope.find(root.id)
         if found is None:
             return f"calls {told}" if root.id in _ACTING or not hasattr(builtins, root.id) else None
@@ -163,11 +163,11 @@ class _Reading:
             if kind is not None and not _is_pure(kind) and not self.names.spec(kind):
                 return f"calls {told}"
         if any(isinstance(binding, Parameter | Annotated | Item | Value | Defined) for binding in bindings):
-            return None  # a method of the event, or of a value that was computed here: that call was judged itself
+            return None  # a method of the event, or of a value that was computed here: that call was checked itself
         return f"calls {told}"
 
     def _named(self, call: ast.Call, path: str, source: Source, awaited: bool) -> str | None:
-        """A call of something that has a name in some module."""
+        """A call of something with a name in some module."""
         told = ast.unparse(call.func)
         if self.names.spec(path) or self.names.spec(path.rpartition(".")[0]) or _is_pure(path):
             return f"awaits {told}" if awaited else None
@@ -187,7 +187,7 @@ class _Reading:
         return f"{'awaits' if awaited else 'calls'} {told}"
 
     def _method(self, path: str, told: str, awaited: bool) -> str | None:
-        """`logger.info`, `RATES.get`, `Money.of`: by what its owner is."""
+        """`logger.info`, `RATES.get`, `Money.of`: by the kind of its owner."""
         verb = "awaits" if awaited else "calls"
         if awaited:
             return f"{verb} {told}"
@@ -213,7 +213,7 @@ class _Reading:
         return f"{verb} {told}"
 
     def _method_of(self, call: ast.Call, name: str, holder: tuple[str, ast.ClassDef], told: str) -> str | None:
-        """A method of an object of the application: it is read like a function; a port stands for work."""
+        """A method of an object of the application: it is read like a function; a port counts as work."""
         module, owner = holder
         if is_port(owner):
             return f"calls {told}"
@@ -225,7 +225,7 @@ class _Reading:
         return None
 
     def _is_read(self, module: str) -> bool:
-        """Whether functions of a module may help: those of the domain, and of what belongs to no domain."""
+        """Whether functions of a module may be called: those of the domain, and of modules outside all domains."""
         return self.model.home(module) in (None, self.domain)
 
     def _function(
@@ -253,7 +253,7 @@ class _Reading:
 
 
 def _inside(function: Function) -> Iterator[ast.AST]:
-    """The statements of a function with all that is in them; inner functions are read when they are called."""
+    """The statements of a function with their contents; inner functions are read when they are called."""
     waiting: list[ast.AST] = list(function.body)
     while waiting:
         node = waiting.pop(0)
@@ -263,7 +263,7 @@ def _inside(function: Function) -> Iterator[ast.AST]:
 
 
 def _contexts(function: Function, runs: set[str]) -> set[str]:
-    """The local names of what `run.context` holds: `services = run.context`."""
+    """The local names of parts of `run.context`: `services = run.context`."""
     found: set[str] = set()
     for node in ast.walk(function):
         match node:
@@ -315,7 +315,7 @@ def _is_class(binding: Any) -> bool:
 
 
 def _living(path: str) -> Any:
-    """What a dotted name is in the modules that were imported."""
+    """The object of a dotted name in the imported modules."""
     module, _, name = path.rpartition(".")
     owner, _, attribute = module.rpartition(".")
     loaded = sys.modules.get(owner)

@@ -1,4 +1,4 @@
-"""`engine-import`: the code of a domain knows messages, and not what carries them."""
+"""`engine-import`: the code of a domain knows messages, and not their transport."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from remit.boundaries.syntax import Import
 from remit.boundaries.violations import Violation
 
 _PUBLIC: Final = (f"{OWN}.errors", f"{OWN}.testing", f"{OWN}.adapters", f"{OWN}.boundaries")
-"""What a domain may import of remit beside the package itself."""
+"""The parts of remit that a domain may import beside the package itself."""
 
 
 def engine_import(model: Model) -> Iterator[Violation]:
@@ -31,11 +31,11 @@ def engine_import(model: Model) -> Iterator[Violation]:
         if (imported := engine or own) is None or (source.module, imported, each.line) in found:
             continue
         found.add((source.module, imported, each.line))
-        what = "a queue engine" if engine else "the inside of remit"
+        what = "a queue engine" if engine else "internals of remit"
         remedy = (
-            f"Declare a job of {domain.name} and enqueue that; an adaptor that needs the engine belongs to "
+            f"Declare a job of {domain.name} and enqueue that; an adapter that needs the engine belongs to "
             if engine
-            else "Import from remit itself, remit.errors, remit.testing or remit.adapters; what needs more belongs to "
+            else "Import from remit itself, remit.errors, remit.testing or remit.adapters; the rest belongs to "
         )
         yield Violation(
             "engine-import",
@@ -49,7 +49,7 @@ def engine_import(model: Model) -> Iterator[Violation]:
 
 
 def _engine(each: Import, engines: tuple[str, ...]) -> str | None:
-    """The shortest part of what is imported that is an engine: `celery` of `celery.app.task`."""
+    """The shortest part of an import that is an engine: `celery` of `celery.app.task`."""
     parts = each.path.split(".")
     names = (".".join(parts[: end + 1]) for end in range(len(parts)))
     return next((name for name in names if covers_any(engines, name)), None)

@@ -1,4 +1,4 @@
-"""`not-a-fact`: the name of an event says what has happened."""
+"""`not-a-fact`: the name of an event states what has happened."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ _SAME: Final = _set("""
 become bet bid broadcast burst come cut hit hurt let misread overcome overrun put quit read recast rerun reset rid run
 set shed shut split spread sublet thrust undercut upset
 """)
-"""Those of them that look like the command: at the beginning of a name they are one."""
+"""Those of them with the form of the imperative: at the beginning of a name they are one."""
 
 _NOT_PAST: Final = _set("""
 bed bobsled breed bleed creed deed embed exceed feed greed heed hundred indeed infrared kindred moped naked need
 proceed red reed sacred seed shred sled speed steed succeed ted weed wed zed
 """)
-"""Words in -ed that are no past."""
+"""Words in -ed that are not a past form."""
 
 _AFTER: Final = _set("""
 about above abroad across again against ahead along among apart around as aside at automatically away back
@@ -52,7 +52,7 @@ before below beneath between beyond by down early elsewhere for forth forward fr
 manually near of off offline on online onto out outside over past since through throughout to together towards
 twice under unsuccessfully until up upon via with within without
 """)
-"""What may follow a participle: `UserSignedUp`, `ItemAddedToCart`, `InvoicePaidLate`."""
+"""Words that may follow a participle: `UserSignedUp`, `ItemAddedToCart`, `InvoicePaidLate`."""
 
 _LINKS: Final = _set("became been become fell got went ran")
 """After these anything may follow: `StockBecameLow`, `StockFellShort`."""
@@ -61,7 +61,7 @@ _VERSION: Final = re.compile(r"_?[vV]?\d+$")
 
 
 def not_a_fact(model: Model) -> Iterator[Violation]:
-    """An event is no command and no thing: its name holds a past participle."""
+    """An event is neither a command nor a thing: its name holds a past participle."""
     facts: Any = model.boundaries.facts
     for spec in model.events:
         name = spec.message.__qualname__
@@ -74,14 +74,14 @@ def not_a_fact(model: Model) -> Iterator[Violation]:
             place.line,
             spec.domain.__remit__.name,
             spec.name,
-            f"{name} does not say what happened",
+            f"{name} does not state what happened",
             "Name it in the past tense, as in InvoicePaid or UserSignedUp (name= keeps the stored name); if it does "
-            f'state a fact, say fact=True on the class, or Boundaries(facts=("{name}",)).',
+            f'state a fact, set fact=True on the class, or Boundaries(facts=("{name}",)).',
         )
 
 
 def is_fact(name: str) -> bool:
-    """Whether the name of a class states that something happened, as far as its words tell.
+    """Whether the name of a class states that something happened, judged by its words.
 
     `InvoicePaid`, `UserSignedUp`, `ItemAddedToCart`, `PaymentFailedV2`, `OrderPlacedEvent`; not `PayInvoice`,
     `SendPaidInvoice`, `InvoicePayment`.

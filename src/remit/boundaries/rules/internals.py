@@ -1,4 +1,4 @@
-"""`foreign-internals`, `undeclared-dependency`, `layer-order`: what one domain may import of another."""
+"""`foreign-internals`, `undeclared-dependency`, `layer-order`: allowed imports between domains."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from remit.boundaries.violations import Violation
 
 
 def foreign_internals(model: Model) -> Iterator[Violation]:
-    """Others import the face of a domain, and nothing behind it."""
+    """Other domains import only the public modules of a domain."""
     for each in model.crossings:
         if each.face or _allowed(model, each):
             continue
@@ -18,8 +18,8 @@ def foreign_internals(model: Model) -> Iterator[Violation]:
             "foreign-internals",
             each,
             f"{each.user.name} imports {each.imported}, which is internal to {each.owner.name}",
-            f"Import what {each.owner.name} makes public ({faces}), or hear one of its events; to make the module "
-            "public, add it to Boundaries(faces=…); "
+            f"Import a public module of {each.owner.name} ({faces}), or subscribe to one of its events; to make the "
+            "module public, add it to Boundaries(faces=…); "
             f'to allow this one, Allow("{each.user.name}", "{each.imported}", reason=…).',
         )
 
@@ -34,14 +34,14 @@ def undeclared_dependency(model: Model) -> Iterator[Violation]:
         yield _violation(
             "undeclared-dependency",
             each,
-            f"{each.user.name} imports {each.imported}, and Boundaries(depends=…) lets it depend on "
-            f"{', '.join(mine) or 'no domain'} alone",
-            f'Do without {each.owner.name}, or add it: depends={{"{each.user.name}": (…, "{each.owner.name}")}}.',
+            f"{each.user.name} imports {each.imported}, and Boundaries(depends=…) lets it depend only on "
+            f"{', '.join(mine) or 'no domain'}",
+            f'Remove the dependency, or add it: depends={{"{each.user.name}": (…, "{each.owner.name}")}}.',
         )
 
 
 def layer_order(model: Model) -> Iterator[Violation]:
-    """A domain depends on lower layers alone; events are heard in any direction."""
+    """A domain depends only on lower layers; subscriptions are allowed in any direction."""
     height = {name: -place for place, layer in enumerate(model.boundaries.layers) for name in layer}
     for each in model.crossings:
         user, owner = height.get(each.user.name), height.get(each.owner.name)
@@ -51,9 +51,9 @@ def layer_order(model: Model) -> Iterator[Violation]:
         yield _violation(
             "layer-order",
             each,
-            f"{each.user.name} imports {each.imported}, and {each.owner.name} stands {where} it in the layers",
-            f"Let {each.user.name} publish an event that {each.owner.name} hears, or move what both need to a lower "
-            "layer.",
+            f"{each.user.name} imports {each.imported}, and {each.owner.name} is {where} it in the layers",
+            f"Let {each.user.name} publish an event to which {each.owner.name} subscribes, or move common code to a "
+            "lower layer.",
         )
 
 

@@ -30,7 +30,7 @@ class _Way:
 def event_loop(model: Model) -> Iterator[Violation]:
     """Events lead to events, through subscriptions and the jobs that they enqueue; they should not lead back.
 
-    Jobs that enqueue each other without an event in between are no loop of this kind: a job may well enqueue itself.
+    Jobs that enqueue each other without an event in between are not reported: a job may well enqueue itself.
     """
     senders = _Senders(model)
     edges = {event.name: senders.ways(event) for event in model.events}
@@ -57,7 +57,7 @@ def event_loop(model: Model) -> Iterator[Violation]:
 
 
 class _Senders:
-    """What the handlers of a message send, themselves and through functions and methods of the application."""
+    """The messages that the handlers of a message send, directly and through functions and methods."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -68,7 +68,7 @@ class _Senders:
         self._sent: dict[str, list[tuple[MessageSpec, Sending]]] = {}
 
     def ways(self, event: EventSpec) -> dict[str, _Way]:
-        """The events that an event leads to, by the shortest way through jobs."""
+        """The events that an event leads to, by the shortest path through jobs."""
         found: dict[str, _Way] = {}
         seen: set[MessageSpec] = set()
         waiting: deque[tuple[MessageSpec, tuple[str, ...]]] = deque([(event, ())])

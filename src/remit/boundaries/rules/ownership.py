@@ -1,4 +1,4 @@
-"""`foreign-enqueue`, `foreign-publish`, `unknown-job`: a domain sends its own messages, whoever's verb it calls."""
+"""`foreign-enqueue`, `foreign-publish`, `unknown-job`: a domain sends only its own messages, by any domain's method."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from remit.errors import nearest
 
 
 def foreign_enqueue(model: Model) -> Iterator[Violation]:
-    """A job is enqueued by its owner alone: by class, and by name."""
+    """Only the owner of a job enqueues it: by class, and by name."""
     for site in _sendings(model):
         for spec in (*site.specs, *named_jobs(model, site)):
             if isinstance(spec, JobSpec) and (sender := _stranger(model, site, spec)):
@@ -74,9 +74,9 @@ def _sendings(model: Model) -> Iterator[Sending]:
 
 
 def _stranger(model: Model, site: Sending, spec: MessageSpec) -> DomainSpec | None:
-    """The domain that sends what it does not own; None where all is well.
+    """The domain that sends a message that it does not own; None if there is none.
 
-    Code outside all domains, such as a web layer, may send what it likes by the verbs of the owner.
+    Code outside all domains, such as a web layer, may send any message by the methods of its owner.
     """
     owner = spec.domain.__remit__
     home = _sender(model, site)
@@ -86,17 +86,17 @@ def _stranger(model: Model, site: Sending, spec: MessageSpec) -> DomainSpec | No
 
 
 def _sender(model: Model, site: Sending) -> DomainSpec | None:
-    """The domain whose code sends: whose handler it is, and else in whose package it stands; None outside all."""
+    """The domain whose code sends: that of the handler, or else of the package; None outside all."""
     return site.within or model.home(site.source.module)
 
 
 def _is_passed_on(site: Sending, spec: MessageSpec) -> bool:
-    """An event that was heard may go on to what is no verb of remit, as far as can be told; a job is never heard."""
+    """A received event may be passed to calls outside remit, as far as they are resolved; a job is never received."""
     return site.through is None and isinstance(spec, EventSpec) and spec not in site.made
 
 
 def _borrowed(rule: str, model: Model, site: Sending, kind: str) -> Iterator[Violation]:
-    """A domain calls the verb of another with what cannot be told: that verb takes messages of the other alone."""
+    """A domain calls the method of another with an unresolved message: that method takes only the other's messages."""
     home, owner = _sender(model, site), site.through
     if home is None or owner is None or home is owner or site.specs or named_jobs(model, site):
         return
@@ -105,7 +105,7 @@ def _borrowed(rule: str, model: Model, site: Sending, kind: str) -> Iterator[Vio
 
 
 def named_jobs(model: Model, site: Sending) -> list[JobSpec]:
-    """The job that a name in a text means; none where there is no name, or no such job."""
+    """The job of a name in a text; None without a name, or without such a job."""
     if site.verb not in NAMED or site.name is None:
         return []
     whole = _whole_name(site, site.through or model.home(site.source.module))
@@ -131,7 +131,7 @@ def _who(model: Model, site: Sending, sender: DomainSpec, verb: str, spec: Messa
 
 
 def _remedy(model: Model, site: Sending, spec: MessageSpec) -> str | None:
-    """What to do where the message may be sent from here, by the verb of its owner."""
+    """The remedy if the message may be sent from here, by the method of its owner."""
     owner = spec.domain.__remit__
     if _sender(model, site) not in (None, owner):
         return None

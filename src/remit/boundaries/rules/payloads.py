@@ -1,4 +1,4 @@
-"""`missing-scope`, `entity-in-payload`: what a payload has to carry, and what it must not."""
+"""`missing-scope`, `entity-in-payload`: required and forbidden contents of a payload."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from remit.catalog import MessageSpec, Recorder
 
 
 def missing_scope(model: Model) -> Iterator[Violation]:
-    """Every message carries the scope keys of the application, or says why it does not."""
+    """Every message carries the scope keys of the application, or a reason why it does not."""
     for spec in model.messages if model.catalog.scope_keys else ():
         fields = {field.name for field in dataclasses.fields(cast("Any", spec.message))}
         missing = [key for key in model.catalog.scope_keys if key not in fields and not hasattr(spec.message, key)]
@@ -29,13 +29,13 @@ def missing_scope(model: Model) -> Iterator[Violation]:
             None,
             spec.name,
             f"{name} does not carry {' and '.join(missing)}",
-            f"Add {'the field' if len(missing) == 1 else 'the fields'}, or say why it needs none: "
+            f"Add {'the field' if len(missing) == 1 else 'the fields'}, or give a reason: "
             f'class {name}(…, unscoped="…").',
         )
 
 
 def entity_in_payload(model: Model) -> Iterator[Violation]:
-    """A payload carries ids: an entity would be stale when it is read, and ties others to its class."""
+    """A payload carries ids: an entity would be stale when it is read, and couples others to its class."""
     for spec in model.messages:
         for path, cls in _classes(spec):
             if why := _why_entity(cls, model):
@@ -46,8 +46,8 @@ def entity_in_payload(model: Model) -> Iterator[Violation]:
                     path.partition(".")[0],
                     f"{spec.name} {path}",
                     f"{spec.message.__qualname__}.{path} carries {cls.__qualname__}, {why}",
-                    f"Carry the id of the {cls.__qualname__}, and fetch it fresh in the handler; or copy what is "
-                    "needed into fields, or into a dataclass of the messages.",
+                    f"Carry the id of the {cls.__qualname__}, and load it in the handler; or copy the "
+                    "needed values into fields, or into a dataclass of the messages.",
                 )
 
 
@@ -74,7 +74,7 @@ def _why_entity(cls: type, model: Model) -> str | None:
 
 
 def _classes(spec: MessageSpec) -> Iterator[tuple[str, type]]:
-    """Every class that a payload is made of, and the way to it; a class that holds itself is entered once."""
+    """Every class in a payload, and the path to it; a recursive class is entered once."""
     seen: set[type] = {spec.message}
     info = cast("types.DataclassType", types.type_info(spec.message))
     for field in info.fields:

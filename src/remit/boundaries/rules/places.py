@@ -1,4 +1,4 @@
-"""Where handlers and messages stand: foreign-registrar, misplaced-message, unloaded-handler, missing-handler."""
+"""The places of handlers and messages: foreign-registrar, misplaced-message, unloaded-handler, missing-handler."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from remit.catalog import DomainSpec, Handler
 
 
 def foreign_registrar(model: Model) -> Iterator[Violation]:
-    """Handlers and subscriptions are registered in the package of their domain, or in the module that it names."""
+    """Handlers and subscriptions are registered in the package of their domain, or in its stated module."""
     for site in model.sites:
         if isinstance(site, Registration) and not _may_register(model, site.source.module, site.domain):
             yield _violation(site.source.file, site.line, site.domain, site.source.module, site.what)
@@ -39,12 +39,12 @@ def misplaced_message(model: Model) -> Iterator[Violation]:
             owner.name,
             spec.name,
             f"{spec.message.__qualname__} belongs to {owner.name}, and {module} is outside {owner.package}",
-            f"Move the class into {owner.package}; where it was sent from there, publish an event instead.",
+            f"Move the class into {owner.package}; if it was sent from there, publish an event instead.",
         )
 
 
 def unloaded_handler(model: Model) -> Iterator[Violation]:
-    """What is registered in a module that nothing imports does not exist: no worker runs it, no event reaches it."""
+    """A registration in a module that is never imported does not exist: workers do not see it."""
     for site in _unloaded(model):
         module, domain = site.source.module, site.domain
         yield Violation(
@@ -67,7 +67,7 @@ def _unloaded(model: Model) -> Iterator[Registration]:
 
 
 def missing_handler(model: Model) -> Iterator[Violation]:
-    """Every job has its handler; a worker would refuse to start without."""
+    """Every job has a handler; without one, a worker would refuse to start."""
     unloaded = {site.spec for site in _unloaded(model)}
     for spec in model.catalog.missing_handlers():
         if spec in unloaded:
@@ -79,7 +79,7 @@ def missing_handler(model: Model) -> Iterator[Violation]:
             place.line,
             owner.name,
             spec.name,
-            f"nobody handles {spec.name}",
+            f"{spec.name} has no handler",
             f"Write @{owner.name.replace('-', '_')}.handles({spec.message.__qualname__}) in {owner.handlers_module}, "
             "name the module that does with handlers= on the domain, or remove the job.",
         )

@@ -1,4 +1,4 @@
-"""`unpublished-event`, `unheard-event`: every event has its publisher and its listeners."""
+"""`unpublished-event`, `unheard-event`: every event has its publisher and its subscribers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from remit.catalog import EventSpec
 
 
 def unpublished_event(model: Model) -> Iterator[Violation]:
-    """Somebody publishes or records each event; an older version is kept for what is stored, and published no more.
+    """Each event is published or recorded; an older version is kept for stored events, and no longer published.
 
-    A class that its domain builds gets the benefit of the doubt where that domain also publishes what cannot be told.
+    A class that its domain builds is not reported if that domain also publishes unresolved messages.
     """
     sent = {spec for site in model.sites if isinstance(site, Sending) for spec in site.specs}
     built = {(site.spec, model.home(site.source.module)) for site in model.sites if isinstance(site, Building)}
@@ -34,14 +34,14 @@ def unpublished_event(model: Model) -> Iterator[Violation]:
             model,
             "unpublished-event",
             spec,
-            f"nobody publishes {spec.name}",
+            f"{spec.name} is never published",
             f"Publish it in {owner.name}, or remove it; if something outside these sources does, "
             f'Exempt("unpublished-event", "{spec.name}", reason=…).',
         )
 
 
 def unheard_event(model: Model) -> Iterator[Violation]:
-    """Somebody listens to each event, or it says that it is kept for the record."""
+    """Each event has a subscriber, or is declared to be kept for the record."""
     heard = {each.event for each in model.subscriptions}
     for spec in model.events:
         if spec not in heard and not spec.audit_only:
@@ -49,8 +49,8 @@ def unheard_event(model: Model) -> Iterator[Violation]:
                 model,
                 "unheard-event",
                 spec,
-                f"nobody listens to {spec.name}",
-                "Subscribe to it, remove it, or say audit_only=True on the class if it is kept for the record.",
+                f"{spec.name} has no subscriber",
+                "Subscribe to it, remove it, or set audit_only=True on the class if it is kept for the record.",
             )
 
 

@@ -1,4 +1,4 @@
-"""`vanished-subscription`: what the database still holds for a subscription that nobody declares any more."""
+"""`vanished-subscription`: deliveries in the database for a subscription that is no longer declared."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from remit.errors import nearest
 def vanished_subscription(model: Model, pending: Mapping[str, int]) -> Iterator[Violation]:
     """Deliveries wait that no worker will ever run.
 
-    `pending` is how many unfinished deliveries the store holds, by the names of their subscriptions; whoever can reach
-    the store asks it.
+    `pending` is the number of unfinished deliveries in the store, by the names of their subscriptions; a caller that
+    can reach the store queries it.
     """
     known = {name for each in model.subscriptions for name in each.names}
     for name, count in sorted(pending.items()):
@@ -27,7 +27,7 @@ def vanished_subscription(model: Model, pending: Mapping[str, int]) -> Iterator[
             domain,
             name,
             f"{count:,} {'delivery waits' if count == 1 else 'deliveries wait'} for {name}, which is not declared",
-            "Declare it again, under this name or with aliases= on the one that took its place, or retire it: remit "
+            "Declare it again, under this name or with aliases= on the one that replaced it, or retire it: remit "
             f"subscriptions retire {name}."
             f"{nearest(name, known)}",
         )
