@@ -294,14 +294,14 @@ class Telemetry:
             extra=fields(subscription=name, deliveries=deliveries),
         )  # fmt: skip
 
-    def twins(self, name: str, former: str) -> None:
+    def duplicates(self, name: str, previous: str) -> None:
         log.warning(
             "subscriptions %s and %s stand for one handler, which gets each event from both: "
-            "run `remit subscriptions retire %s`", name, former, former,
-            extra=fields(subscription=name, former=former),
+            "run `remit subscriptions retire %s`", name, previous, previous,
+            extra=fields(subscription=name, former=previous),
         )  # fmt: skip
 
-    def ahead(self, name: str, present: str, revision: int) -> None:
+    def outdated(self, name: str, present: str, revision: int) -> None:
         log.warning(
             "the store holds another declaration of %s (there %s, revision %d) than this worker's, and it is the one "
             "in force: after a roll-back run `remit migrate` of this release, which puts this one through",

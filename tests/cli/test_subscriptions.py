@@ -229,7 +229,7 @@ def test_status_and_banner_tell_that_the_store_goes_by_another_declaration(
 
 
 def test_what_is_said_of_two_names_for_one_handler_and_of_a_rename() -> None:
-    found = differing(Differences(twins=(("a.new", "a.old"),), ahead=(("a.one", "a.two", 3),)))
+    found = differing(Differences(duplicates=(("a.new", "a.old"),), outdated=(("a.one", "a.two", 3),)))
     assert found[0].endswith("from both: run `remit subscriptions retire a.old`")
     assert "a.one (as a.two, revision 3)" in found[1]
 

@@ -192,7 +192,7 @@ async def test_a_name_and_its_alias_that_both_live_are_twins_until_one_is_retire
     await desk.subscribe("catalog.unlock")  # renamed, and the alias was forgotten
     row = a_subscription(aliases=["catalog.open", "catalog.never"])
     assert await desk.declare(row) == [("catalog.unlock", "changed")], "it keeps its row, and the old one stays"
-    assert await differences(desk, row) == Differences(twins=(("catalog.unlock", "catalog.open"),))
+    assert await differences(desk, row) == Differences(duplicates=(("catalog.unlock", "catalog.open"),))
     assert await differences(desk, row, a_subscription("catalog.open")) == Differences(), "it is another's on purpose"
     await desk(outbox.retire, "catalog.open", atomic=True)
     assert await differences(desk, row) == Differences()
@@ -205,10 +205,10 @@ async def test_a_declaration_that_the_store_left_behind_is_told_and_a_new_one_is
     assert await differences(desk, old) == await differences(desk, new) == Differences(), "the next worker enters it"
     await desk.declare(new)
     assert await differences(desk, new) == Differences()
-    assert await differences(desk, old) == Differences(ahead=(("catalog.unlock", "catalog.unlock", 2),))
+    assert await differences(desk, old) == Differences(outdated=(("catalog.unlock", "catalog.unlock", 2),))
     await desk.declare(old, force=True)
     assert await differences(desk, old) == Differences()
-    assert await differences(desk, new) == Differences(ahead=(("catalog.unlock", "catalog.unlock", 3),))
+    assert await differences(desk, new) == Differences(outdated=(("catalog.unlock", "catalog.unlock", 3),))
     await desk(outbox.retire, "catalog.unlock", atomic=True)
     assert await differences(desk, new) == Differences(), "that it is retired says more"
 
@@ -219,7 +219,7 @@ async def test_a_rename_that_was_rolled_back_is_told_with_the_name_of_the_row(de
     assert await differences(desk, new) == Differences(), "the next worker renames it"
     await desk.declare(new)
     assert await differences(desk, new) == Differences()
-    assert await differences(desk, old) == Differences(ahead=(("catalog.open", "catalog.unlock", 2),))
+    assert await differences(desk, old) == Differences(outdated=(("catalog.open", "catalog.unlock", 2),))
     assert await differences(desk, old, new) == Differences(), "with both it is another subscription"
 
 

@@ -91,7 +91,7 @@ async def test_an_alias_that_came_a_release_too_late_is_told_once_until_the_old_
         again = await tower.publish(Rung())
         await until(lambda: again.id in heard, "it is delivered")
     async with worker(store_url, name="new", aliases=("old",)) as app:
-        assert (await app.subscriptions.differences()).twins == ()
+        assert (await app.subscriptions.differences()).duplicates == ()
     assert warnings(caplog) == []
     assert heard.count(again.id) == 1
 
@@ -142,7 +142,7 @@ async def test_an_old_name_is_told_with_the_name_that_the_store_has(
 
 
 async def test_a_name_that_is_in_use_is_meant_before_one_that_another_had(store_url: str) -> None:
-    """Else the remedy for twins would retire the wrong one."""
+    """Else the remedy for duplicates would retire the wrong one."""
     await migrated(store_url, name="a", aliases=("b",))
     app = Remit(store_url, domains=[tower, two()])
     await app.migrate()

@@ -148,11 +148,11 @@ async def test_more_lanes_than_one_look_takes_all_move_on(store_url: str, monkey
     assert all(began("strict", f"berth-{k}") == [0, 1] for k in range(23))
 
 
-async def test_what_nobody_told_the_usher_is_found_by_its_sweep(
+async def test_a_delivery_that_ended_elsewhere_is_found_by_the_sweep(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Deliveries that end elsewhere, or by hand: here, it hears nothing at all."""
-    monkeypatch.setattr(sequencers.Sequencer, "tell", lambda *_: None)
+    monkeypatch.setattr(sequencers.Sequencer, "advance", lambda *_: None)
     monkeypatch.setattr(fallbacks, "SEQUENCER", 0.02)
     monkeypatch.setattr(sequencers, "BATCH", 2)
     log.broken.clear()
@@ -162,7 +162,7 @@ async def test_what_nobody_told_the_usher_is_found_by_its_sweep(
     assert all(began("lax", f"berth-{k}") == [0, 1, 2] for k in range(5))
 
 
-async def test_a_lane_that_is_told_of_while_it_is_being_moved_is_looked_at_again(store_url: str) -> None:
+async def test_a_lane_that_is_reported_while_it_advances_is_looked_at_again(store_url: str) -> None:
     """Else its next delivery would wait for the sweep."""
     app = Remit(store_url, domains=[harbour])
     await app.migrate()
@@ -170,8 +170,8 @@ async def test_a_lane_that_is_told_of_while_it_is_being_moved_is_looked_at_again
         await harbour.publish(Docked(n=1, berth="a"))
         database = app.store.database(Role.RELAY)
         lanes = (await database.run(lambda tx: outbox.dispatch(tx, limit=10, keep=60.0))).lanes
-        sequencer = sequencers.Sequencer(database, lambda: sequencer.tell(lanes), Telemetry())
-        sequencer.tell(lanes)
+        sequencer = sequencers.Sequencer(database, lambda: sequencer.advance(lanes), Telemetry())
+        sequencer.advance(lanes)
         assert await sequencer.turn() == 0.0, "it asks again at once"
         assert await sequencer.turn() > 0.0
         await database.close()

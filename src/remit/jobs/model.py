@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypedDict
+from typing import Any, TypedDict, overload
 
 from remit.catalog.policies import FOREVER
 from remit.db.transaction import Row
@@ -16,6 +16,12 @@ from remit.jobs.states import State
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@overload
+def moment(micros: int) -> datetime: ...
+@overload
+def moment(micros: None) -> None: ...
+@overload
+def moment(micros: int | None) -> datetime | None: ...
 def moment(micros: int | None) -> datetime | None:
     """A time as the store counts it, for people; one beyond the year 9999 is the last that Python knows."""
     if micros is None:

@@ -182,15 +182,15 @@ class Retirement:
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """Where the store goes by something else than an application's declarations.
+    """Where the stored declarations differ from an application's.
 
-    `twins` are pairs of names: a subscription, and one of its aliases that is a live row too, so that one handler gets
-    each event from both. `ahead` are declarations that the store has left behind, or renamed: the name that the
+    `duplicates` are pairs of names: a subscription, and one of its aliases that is a live row too, so that one handler
+    gets each event from both. `outdated` are declarations that the store has left behind, or renamed: the name that the
     application gives, the name that the store has, and the row's revision.
     """
 
-    twins: tuple[tuple[str, str], ...] = ()
-    ahead: tuple[tuple[str, str, int], ...] = ()
+    duplicates: tuple[tuple[str, str], ...] = ()
+    outdated: tuple[tuple[str, str, int], ...] = ()
 
 
 class Dispatched(Struct, frozen=True):

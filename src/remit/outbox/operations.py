@@ -131,20 +131,20 @@ async def differences(tx: Transaction, subscriptions: Sequence[dict[str, Any]]) 
     rows = {name: rest for name, *rest in await tx.fetch(queries.DECLARATIONS)}
     own = {each["name"] for each in subscriptions}
     renamed = {former: name for name in rows if name not in own for former in json.loads(rows[name][0])}
-    twins: list[tuple[str, str]] = []
-    ahead: list[tuple[str, str, int]] = []
+    duplicates: list[tuple[str, str]] = []
+    outdated: list[tuple[str, str, int]] = []
     for each in subscriptions:
         name, aliases = each["name"], each["aliases"]
         if name in rows:
-            twins += [(name, alias) for alias in aliases if alias in rows and alias not in own]
+            duplicates += [(name, alias) for alias in aliases if alias in rows and alias not in own]
         present = next((known for known in (name, *aliases, renamed.get(name)) if known in rows), None)
         if present is None:
             continue
         _, fingerprint, past, revision = rows[present]
         left_behind = each["fingerprint"] in json.loads(past) or present not in (name, *aliases)
         if left_behind and each["fingerprint"] != fingerprint:
-            ahead.append((name, present, revision))
-    return Differences(tuple(twins), tuple(ahead))
+            outdated.append((name, present, revision))
+    return Differences(tuple(duplicates), tuple(outdated))
 
 
 async def subscriptions(

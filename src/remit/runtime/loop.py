@@ -124,8 +124,8 @@ class Loop(ABC):
             except Exception as error:
                 if not failures:
                     since = time.monotonic()
-                    tell = self._telemetry.trouble if isinstance(error, StoreError) else self._telemetry.crashed
-                    tell(self.name, error)
+                    report = self._telemetry.trouble if isinstance(error, StoreError) else self._telemetry.crashed
+                    report(self.name, error)
                 self.trouble = f"{type(error).__name__}: {error}"
                 pause = min(LAST_BACKOFF, FIRST_BACKOFF * 2 ** min(failures, 10)) * (0.5 + random.random() / 2)
                 failures += 1

@@ -83,8 +83,8 @@ async def workers(tx: Transaction) -> list[WorkerRecord]:
     return [
         WorkerRecord(
             id=id,
-            started_at=_moment(started),
-            seen_at=_moment(seen),
+            started_at=moment(started),
+            seen_at=moment(seen),
             host=host,
             pid=pid,
             about=json.loads(about),
@@ -115,13 +115,9 @@ async def resign(tx: Transaction, role: str, worker: str, *, elected: int) -> No
 async def leaders(tx: Transaction) -> list[LeaderRecord]:
     """Who leads in each role."""
     return [
-        LeaderRecord(role, holder, _moment(elected), _moment(expires))
+        LeaderRecord(role, holder, moment(elected), moment(expires))
         for role, holder, elected, expires in await tx.fetch(queries.LEADERS)
     ]
-
-
-def _moment(micros: int) -> Any:
-    return moment(micros)
 
 
 async def left(tx: Transaction, worker: str, lines: Iterable[tuple[int, str]]) -> bool:

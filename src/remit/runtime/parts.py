@@ -115,7 +115,7 @@ class Parts:
         self.promoter = Promoter(database(Promoter), self._work, telemetry)
         self.sequencer = Sequencer(database(Sequencer), self._work, telemetry)
         self.settlement = Settlement(
-            claims, telemetry, self.promoter.wake_in, self.sequencer.tell, self.sequencer.tell_any
+            claims, telemetry, self.promoter.wake_in, self.sequencer.advance, self.sequencer.advance_any
         )
         self.completer = Completer(database(Completer), claims, self.settlement, telemetry)
         self.ordered_completer = OrderedCompleter(database(OrderedCompleter), claims, self.settlement, telemetry)
@@ -170,7 +170,7 @@ class Parts:
             Filler(database(Filler), leader, telemetry),
             Reconciler(database(Reconciler), held, active, adopt, self.settlement, every, telemetry),
             self.sequencer,
-            Relay(self._store, database(Relay), self._wakeup, self.sequencer.tell, settings.log.keep, telemetry),
+            Relay(self._store, database(Relay), self._wakeup, self.sequencer.advance, settings.log.keep, telemetry),
         ]
 
     def _database(self, part: type[StoreLoop]) -> Database:

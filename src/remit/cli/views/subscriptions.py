@@ -76,12 +76,12 @@ def differing(differences: Differences) -> list[str]:
     found = [
         f"subscriptions {name} and {former} stand for one handler, which gets each event from both: run "
         f"`remit subscriptions retire {former}`"
-        for name, former in differences.twins
+        for name, former in differences.duplicates
     ]
     return found + [
         f"the store holds another declaration of {name} ({'' if present == name else f'as {present}, '}revision "
         f"{revision}) than this release's, which is in force: after a roll-back run `remit migrate` of this release"
-        for name, present, revision in differences.ahead
+        for name, present, revision in differences.outdated
     ]
 
 

@@ -58,9 +58,9 @@ class Registrar(StoreLoop):
         super().__init__(database, telemetry)
         self._catalog = catalog
         self._leader = leader
-        self._told: set[str] = set()
-        self._told_twins: set[tuple[str, str]] = set()
-        self._told_unknown: set[tuple[str, int]] = set()
+        self._reported: set[str] = set()
+        self._reported_duplicates: set[tuple[str, str]] = set()
+        self._reported_unknown: set[tuple[str, int]] = set()
 
     async def enter(self) -> None:
         """Enter what this worker declares and the store does not know; tell where the store goes by something else."""
@@ -68,39 +68,39 @@ class Registrar(StoreLoop):
         await recognise(self._database)
         if entered:
             self._telemetry.declared(", ".join(name for name, _ in entered))
-        for name, present, revision in found.ahead:
-            self._telemetry.ahead(name, present, revision)
-        self._tell_twins(found.twins)
+        for name, present, revision in found.outdated:
+            self._telemetry.outdated(name, present, revision)
+        self._report_duplicates(found.duplicates)
 
     async def _enter(self, tx: Transaction) -> tuple[Sequence[tuple[str, str]], Differences]:
         return await declare(tx, self._catalog, force=False), await differences(tx, self._catalog)
 
-    async def _tell_unknown(self) -> None:
+    async def _report_unknown(self) -> None:
         """Each once, until it is known."""
         found = {(name, version): count for name, version, count in await self.ask(operations.unknown)}
-        for name, version in sorted(found.keys() - self._told_unknown):
+        for name, version in sorted(found.keys() - self._reported_unknown):
             self._telemetry.unknown_event(name, version, found[name, version])
-        self._told_unknown = set(found)
+        self._reported_unknown = set(found)
 
-    def _tell_twins(self, twins: Iterable[tuple[str, str]]) -> None:
+    def _report_duplicates(self, duplicates: Iterable[tuple[str, str]]) -> None:
         """Each once, until it is mended. They are told, not retired: that is a person's decision."""
-        found = set(twins)
-        for name, former in sorted(found - self._told_twins):
-            self._telemetry.twins(name, former)
-        self._told_twins = found
+        found = set(duplicates)
+        for name, previous in sorted(found - self._reported_duplicates):
+            self._telemetry.duplicates(name, previous)
+        self._reported_duplicates = found
 
     async def turn(self) -> float:
         await self.ask(lambda tx: operations.recognise(tx, limit=RECOGNISED))  # a relay was killed before it looked
         if self._leader.leading:
-            await self._tell_unknown()
+            await self._report_unknown()
             declared = {each.name for each in self._catalog.subscriptions}
             domains = {domain.name for domain in self._catalog.domains}
             known = await self.ask(lambda tx: operations.subscriptions(tx, declared, domains))
             found = await self.ask(lambda tx: differences(tx, self._catalog))
-            self._tell_twins(found.twins)
-            served = {former for _, former in found.twins}
+            self._report_duplicates(found.duplicates)
+            served = {previous for _, previous in found.duplicates}
             vanished = {each.name: each for each in known if each.vanished and each.under_way}
-            for name in vanished.keys() - self._told - served:
+            for name in vanished.keys() - self._reported - served:
                 self._telemetry.vanished(name, sum(one.count for one in vanished[name].under_way.values()))
-            self._told = vanished.keys() - served
+            self._reported = vanished.keys() - served
         return INTERVAL

@@ -1,4 +1,4 @@
-"""Lets the next ones in: moves the lanes of ordered subscriptions on when a delivery has ended."""
+"""Advances the lanes of ordered subscriptions when a delivery has ended."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from remit.runtime.loop import StoreLoop
 from remit.telemetry import Telemetry
 
 BATCH = 200
-"""Lanes that one statement moves on or looks at."""
+"""Lanes that one statement advances or looks at."""
 
 _FIRST: Lane = ("00000000-0000-0000-0000-000000000000", -(2**63))
 
 
 class Sequencer(StoreLoop):
-    """Told of lanes by the parts that know; and it looks through all lanes, since some things nobody tells it.
+    """Woken when a delivery ends in this process; sweeps through all lanes for those that end elsewhere.
 
     It calls `released` when there are jobs to claim.
     """
@@ -32,33 +32,33 @@ class Sequencer(StoreLoop):
     def __init__(self, database: Database, released: Callable[[], None], telemetry: Telemetry) -> None:
         super().__init__(database, telemetry)
         self._released = released
-        self._told: set[Lane] = set()
+        self._waiting: set[Lane] = set()
         self._any = False
         self._swept: Lane = _FIRST
         self._sweep_at = 0.0
 
-    def tell(self, lanes: Iterable[Lane]) -> None:
+    def advance(self, lanes: Iterable[Lane]) -> None:
         """Something has happened in these lanes: the first delivery has ended, or a new one has come."""
-        self._told.update(lanes)
+        self._waiting.update(lanes)
         self.wake()
 
-    def tell_any(self) -> None:
+    def advance_any(self) -> None:
         """A delivery may have ended in a lane that is not known: look through all lanes now."""
         self._any = True
         self.wake()
 
     async def turn(self) -> float:
-        if self._told:
-            lanes = set(itertools.islice(self._told, BATCH))
-            self._told -= lanes  # before the answer: one that is told of meanwhile is asked for again
+        if self._waiting:
+            lanes = set(itertools.islice(self._waiting, BATCH))
+            self._waiting -= lanes  # before the answer: one that is reported meanwhile is asked for again
             try:
                 await self._release(lanes)
             except BaseException:
-                self._told |= lanes
+                self._waiting |= lanes
                 raise
         if self._any or time.monotonic() >= self._sweep_at:
             await self._sweep()
-        return 0.0 if self._told or self._any else max(0.001, self._sweep_at - time.monotonic())
+        return 0.0 if self._waiting or self._any else max(0.001, self._sweep_at - time.monotonic())
 
     async def _release(self, lanes: Collection[Lane]) -> None:
         sent, _ = await self.ask(lambda tx: operations.release(tx, lanes))

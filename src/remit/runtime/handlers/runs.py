@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping, Sequence
@@ -328,8 +327,8 @@ def _envelope(text: str) -> Envelope:
         type=name,
         version=version,
         domain=domain,
-        occurred_at=moment(occurred),  # type: ignore[arg-type]
-        published_at=moment(published),  # type: ignore[arg-type]
+        occurred_at=moment(occurred),
+        published_at=moment(published),
         scope=decode(scope) if scope else {},
         correlation=correlation,
         causation=causation,
@@ -413,8 +412,3 @@ class _RunLogger(logging.LoggerAdapter[logging.Logger]):
         if self.logger.isEnabledFor(level):
             kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
             super().log(level, msg, *args, **kwargs)
-
-
-def now() -> float:
-    """The clock by which timeouts are measured."""
-    return asyncio.get_running_loop().time()

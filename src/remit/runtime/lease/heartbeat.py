@@ -59,7 +59,7 @@ class Heartbeat:
         self._fenced = False
         self._ticked = True
         self._asked = 0.0
-        self._told_blocked = False
+        self._reported_blocked = False
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._beats = threading.Thread(target=self._run, name="remit-heartbeat", daemon=True)
@@ -158,10 +158,10 @@ class Heartbeat:
     def _watch_loop(self) -> None:
         now = self._clock()
         if self._ticked:
-            self._ticked, self._told_blocked, self._asked = False, False, now
+            self._ticked, self._reported_blocked, self._asked = False, False, now
             self._on_loop_soon(self._tick)
-        elif now - self._asked > BLOCKED_AFTER and not self._told_blocked:
-            self._told_blocked = True
+        elif now - self._asked > BLOCKED_AFTER and not self._reported_blocked:
+            self._reported_blocked = True
             frame = sys._current_frames().get(self._loop_thread)
             stack = "".join(traceback.format_stack(frame, limit=30)) if frame else "(no stack)"
             self._telemetry.blocked(now - self._asked, self._on_loop(), stack)
