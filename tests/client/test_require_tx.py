@@ -185,3 +185,10 @@ async def test_an_event_that_was_announced_for_later_is_published_by_the_worker(
 
 
 async def ignore(job: object, run: object) -> None: ...
+
+
+def test_with_ambient_transactions_the_refusal_says_that_none_is_open(tmp_path: Any) -> None:
+    url = f"sqlite:///{tmp_path / 'never.db'}"
+    app = Remit(url, domains=[strict], require_tx=True, ambient=[lambda: None])
+    with app.bound(), pytest.raises(TransactionRequired, match="no open transaction was found here, so begin one"):
+        strict.sync.publish(Happened(what="x"))

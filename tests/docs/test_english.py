@@ -21,7 +21,15 @@ PAGES = [
     ROOT / "benchmarks" / "README.md",
     *sorted((ROOT / "examples").rglob("*.md")),
 ]
-CODE = ["src/remit/catalog", "src/remit/errors.py", "src/remit/codec.py", "src/remit/cli", "src/remit/boundaries"]
+CODE = [
+    "src/remit/catalog",
+    "src/remit/errors.py",
+    "src/remit/codec.py",
+    "src/remit/cli",
+    "src/remit/boundaries",
+    "src/remit/testing",
+    "src/remit/adapters",
+]
 """Folders and files whose comments, docstrings and messages are checked, below the root."""
 
 

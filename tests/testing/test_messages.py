@@ -129,8 +129,8 @@ def test_functions_that_say_no_are_named() -> None:
         return False
 
     lines = told(published(InvoicePaid).matching(is_large, currency=str.islower).once)
-    assert "      currency is 'EUR', and str.islower says no" in lines
-    assert any(line.endswith("is_large says no") for line in lines)
+    assert "      currency is 'EUR', and str.islower returned false" in lines
+    assert any(line.endswith("is_large returned false") for line in lines)
 
 
 def test_too_many_are_told() -> None:

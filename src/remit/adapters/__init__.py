@@ -1,1 +1,1 @@
-"""Integrations with the libraries that own the caller's transactions. Each stands alone; nothing imports them here."""
+"""Integrations with libraries that own the caller's transactions. Each is independent; nothing imports them here."""

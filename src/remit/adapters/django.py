@@ -14,9 +14,9 @@ except ImportError as error:
 
 
 def ambient(alias: str = "default") -> Callable[[], object | None]:
-    """Find the atomic block that runs here, so that nobody has to pass `tx=`.
+    """Find the current atomic block, so that there is no need to pass `tx=`.
 
-    Inside `transaction.atomic()` of that alias (also by `ATOMIC_REQUESTS`), what a domain sends is part of the block.
+    Inside `transaction.atomic()` of that alias (also by `ATOMIC_REQUESTS`), messages of a domain are part of the block.
     Outside, also after `set_autocommit(False)`, there is none. Django has a connection per thread, and so a block
     belongs to the thread that began it. Django's `TestCase` runs each test in a block, which it rolls back.
 

@@ -1,4 +1,4 @@
-"""SQLAlchemy: the session that runs here as the transaction of what is sent, and the unit of work that publishes."""
+"""SQLAlchemy: the current session as ambient transaction, and sessions that publish recorded events."""
 
 from __future__ import annotations
 
@@ -26,24 +26,25 @@ except ImportError as error:
 Sessions: TypeAlias = (
     sessionmaker[Any] | async_sessionmaker[Any] | scoped_session[Any] | async_scoped_session[Any] | type[Session]
 )
-"""Where sessions come from: a session factory of either kind, a scoped session, or a class derived from `Session`."""
+"""A source of sessions: a session factory of either kind, a scoped session, or a class derived from `Session`."""
 
 
 def ambient(sessions: Sessions) -> Callable[[], object | None]:
-    """Find the session that runs here, so that nobody has to pass `tx=`.
+    """Find the current session, so that there is no need to pass `tx=`.
 
-    A session is ambient from the moment its transaction begins, be it by itself with the first statement or `add`, to
-    the moment it is committed or rolled back; a savepoint changes nothing. What a domain sends meanwhile is part of
-    that transaction: it exists if and only if the session commits. An explicit `tx` always wins. In `after_commit` and
-    `after_rollback` there is no ambient session any more: what is sent there goes by itself.
+    A session is ambient from the moment its transaction begins, also implicitly with the first statement or `add`, to
+    the moment it is committed or rolled back; a savepoint changes nothing. Messages that a domain sends meanwhile are
+    part of that transaction: they exist if and only if the session commits. An explicit `tx` always takes precedence.
+    In `after_commit` and `after_rollback` there is no ambient session any more: messages sent there are written in a
+    transaction of their own.
 
-    It holds for code in the same task and the same thread. Nothing is guessed: where two sessions have a transaction
+    It applies to code in the same task and the same thread. Nothing is guessed: if two sessions have a transaction
     open, and in a task or thread that was started inside the transaction of another, sending without `tx=` raises
-    `TransactionError`. (`asyncio.wait_for` of Python 3.11 starts such a task.) What cannot be seen is a session that
-    was begun in another context, such as a generator that runs in a thread pool: there, pass `tx=`, and set
-    `Remit(require_tx=True)`, which tells where it was forgotten.
+    `TransactionError`. (`asyncio.wait_for` of Python 3.11 starts such a task.) A session that was begun in another
+    context is not visible, such as in a generator that runs in a thread pool: there, pass `tx=`, and set
+    `Remit(require_tx=True)`, which reports missing ones.
 
-    Of a class, all sessions count, those of its subclasses too. Raises `InvalidArgument` for anything else.
+    For a class, all its sessions count, including those of its subclasses. Raises `InvalidArgument` for anything else.
 
         Sessions = async_sessionmaker(engine)
         app = Remit(url, domains=[billing], ambient=[remit.adapters.sqlalchemy.ambient(Sessions)])
@@ -63,16 +64,16 @@ def ambient(sessions: Sessions) -> Callable[[], object | None]:
 
 
 def publish_recorded(sessions: Sessions) -> None:
-    """Let sessions publish what their objects have recorded (`domain.recorder()`), in their own transaction.
+    """Let sessions publish the events that their objects have recorded (`domain.recorder()`), in their transaction.
 
-    With each flush, and before each commit, the events of all objects of the session, changed or not, are published by
-    the domains that own them, after the rows are written: each object's in order, and none promised between objects.
-    They go the way of the objects' state. Where a transaction or a savepoint is rolled back, nothing is published, an
-    object that SQLAlchemy reads again forgets its events, and one that was new holds them again, for the next try. With
-    `expire` and `refresh` of a whole object its events are gone too; `merge` moves them to the object that it returns;
+    At each flush, and before each commit, the events of all objects of the session, changed or not, are published by
+    the domains that own them, after the rows are written: each object's in order, the order between objects undefined.
+    They follow the objects' state. If a transaction or a savepoint is rolled back, nothing is published, an object that
+    SQLAlchemy reads again discards its events, and one that was new holds them again, for the next try. With `expire`
+    and `refresh` of a whole object its events are discarded too; `merge` moves them to the object that it returns;
     `bulk_save_objects` publishes them. docs/transactions.md has a table of all ways in which a session treats state.
 
-    It needs no ambient transaction, and satisfies `require_tx`. What `publish` raises, flush and commit raise; so does
+    It needs no ambient transaction, and satisfies `require_tx`. Flush and commit raise the errors of `publish`; so does
     a handler of another domain, which may not publish these events. A bulk statement loads no objects and records
     nothing. A second call for the same sessions changes nothing. Raises `InvalidArgument`.
 
@@ -100,7 +101,7 @@ def publish_recorded(sessions: Sessions) -> None:
 
 
 def _listened(sessions: Any) -> Any:
-    """What SQLAlchemy's events listen to: a blocking class or factory. An asyncio one gets a class of its own."""
+    """The target of SQLAlchemy's event listeners: a blocking class or factory. An asyncio one gets its own class."""
     if isinstance(sessions, async_scoped_session):
         sessions = sessions.session_factory
     if isinstance(sessions, async_sessionmaker):
@@ -126,7 +127,7 @@ def _class_of(target: Any) -> type[Session]:
     return target.class_ if isinstance(target, sessionmaker) else target
 
 
-# --- the session that runs here
+# --- the current session
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +169,13 @@ class _Running:
         self._begun.set((*self._open(), this))
 
     def decided(self, session: Session) -> None:
-        """It is committed or rolled back, and nothing more can be part of it."""
+        """It is committed or rolled back, and nothing can be added to it."""
         transaction = session.get_transaction()
         if transaction is not None and session.get_nested_transaction() is None:
             self._decided.add(transaction)
 
     def failed(self, session: Session, _: SessionTransaction) -> None:
-        """Where it is open still, a flush has failed: what is sent until the session rolls back is refused."""
+        """If it is still open, a flush has failed: messages are refused until the session rolls back."""
         transaction = session.get_transaction()
         if transaction is not None:
             self._decided.discard(transaction)
@@ -217,11 +218,11 @@ def _task() -> asyncio.Task[Any] | None:
 
 
 _Taken: TypeAlias = tuple[object | None, Recorded[Any], list[Event[Any]]]
-"""Events that left a `Recorded`, and whose it is: None for an object outside the session, which keeps its state."""
+"""Events that left a `Recorded`, and its owner: None for an object outside the session, which keeps its state."""
 
 
 class _Publishing:
-    """Publishes what objects recorded, and knows for each open transaction what it published, until it has ended."""
+    """Publishes recorded events, and knows the published events of each open transaction, until it has ended."""
 
     def __init__(self) -> None:
         self._taken: weakref.WeakKeyDictionary[SessionTransaction, list[_Taken]] = weakref.WeakKeyDictionary()
@@ -234,7 +235,7 @@ class _Publishing:
         self._publish(session, (*session.new, *session.dirty, *session.deleted))
 
     def committing(self, session: Session) -> None:
-        """What a flush does not see: events that were recorded on an object that had been flushed, or deleted."""
+        """Events that a flush does not see: recorded on an object that had been flushed, or deleted."""
         session.flush()
         self._publish(session, (*session, *self._deleted.get(session, ())))
 
@@ -270,7 +271,7 @@ class _Publishing:
             _remember(copy)
 
     def read_again(self, session: Session, instance: object) -> None:
-        """Changes are discarded. What was recorded since its transaction was committed belongs to the next one."""
+        """Changes are discarded. Events recorded since its transaction was committed belong to the next one."""
         if session.get_transaction() not in self._committed:
             _forget(instance)
 
@@ -278,7 +279,7 @@ class _Publishing:
         self._deleted.setdefault(session, []).append(instance)
 
     def undeleted(self, session: Session, instance: object) -> None:
-        """The deletion is rolled back, and what was recorded on its object."""
+        """The deletion is rolled back, and the events recorded on its object."""
         _forget(instance)
 
     def committed(self, session: Session) -> None:
@@ -299,7 +300,7 @@ _publishing: weakref.WeakKeyDictionary[type[Session], _Publishing] = weakref.Wea
 
 
 def _follow_copies(kind: Any, publishing: _Publishing) -> None:
-    """Hear of what a session does with objects that are not its own, of which SQLAlchemy has no event."""
+    """Wrap methods of a session that handle objects outside it, for which SQLAlchemy has no event."""
     merge, bulk_save_objects = kind._merge, kind.bulk_save_objects
 
     @wraps(merge)
@@ -320,7 +321,7 @@ def _follow_copies(kind: Any, publishing: _Publishing) -> None:
 
 
 def _read_again(state: InstanceState[Any], *about: Any) -> None:
-    """An object was expired or read, as a whole; `about` ends with the names of attributes where only these were."""
+    """An object was expired or read, as a whole; `about` ends with the names of attributes if only these were."""
     instance = state.obj() if about[-1] is None else None
     if instance is not None and recorded_by(instance) and (session := state.session) is not None:
         for kind in type(session).__mro__:
@@ -351,6 +352,6 @@ def _boundary(session: Session) -> SessionTransaction:
 
 
 def _remember(instance: object) -> None:
-    """Call an object changed, so that its session holds it and flushes, whatever its columns say."""
+    """Mark an object as changed, so that its session holds it and flushes, whether or not a column changed."""
     if "_sa_instance_state" in vars(instance):
         flag_dirty(instance)

@@ -186,7 +186,8 @@ class StoreSender:
             names = " and ".join(type_name(handle) for handle in found)
             raise TransactionError(f"several transactions are open here ({names}), and nothing was sent: pass tx=")
         if self._require_tx:
-            raise TransactionRequired(_REQUIRED + (_IN_A_HANDLER if current_origin.get() else ""))
+            not_found = _NOT_FOUND if self._ambient else ""
+            raise TransactionRequired(_REQUIRED + not_found + (_IN_A_HANDLER if current_origin.get() else ""))
         return None
 
     async def _learn(self) -> str:
@@ -224,6 +225,7 @@ _REQUIRED = (
     "this application was created with require_tx=True, and nothing was sent: pass tx=, the session or connection of "
     "the transaction that this belongs to"
 )
+_NOT_FOUND = "; no open transaction was found here, so begin one before you send"
 _IN_A_HANDLER = "; in a handler, run.enqueue(…) and run.publish(…) send in the commit that completes the run"
 
 

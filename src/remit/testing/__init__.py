@@ -1,8 +1,8 @@
-"""Tests of applications: fakes for the ports, assertions on what was sent, scenarios with a real worker.
+"""Tests of applications: fakes for the ports, assertions on sent messages, scenarios with a real worker.
 
-Nothing here is a store of its own: what is asserted is read from the real one, and handlers are run by the real
-runtime. A SQLite file in memory is the fast engine. The fixtures for pytest are in `remit.testing.plugin`; nothing else
-here needs pytest, but the contract in `remit.testing.contract`.
+Nothing here is a store of its own: assertions read the real one, and the real runtime runs the handlers. A SQLite file
+in memory is the fast engine. The fixtures for pytest are in `remit.testing.plugin`; apart from these, only the contract
+in `remit.testing.contract` needs pytest.
 """
 
 from importlib import import_module
@@ -54,7 +54,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """Import each name when it is asked for: pytest loads this package in every run, for the plugin."""
+    """Import each name at first use: pytest loads this package in every run, for the plugin."""
     if home := _HOME_OF.get(name):
         return getattr(import_module(home), name)
     raise AttributeError(f"module 'remit.testing' has no attribute {name!r}")

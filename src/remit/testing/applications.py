@@ -1,4 +1,4 @@
-"""Applications of tests: on a fresh store, watched, closed afterwards, and their domains given back."""
+"""Applications of tests: on a fresh store, watched, closed afterwards, with their domains bound temporarily."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from remit.testing.watches import watching
 
 
 class Applications:
-    """Makes applications on one store; what the fixture `remit_app` is. A context manager: at its end all are closed.
+    """Makes applications on one store; the value of the fixture `remit_app`. A context manager that closes them all.
 
     with Databases().fresh() as database, Applications(database) as make:
         app = make(domains=[billing])
@@ -29,11 +29,11 @@ class Applications:
     def __call__(
         self, app: Remit | None = None, *, domains: Iterable[Domain[Any]] | None = None, **options: Any
     ) -> Remit:
-        """Make an application: a twin of `app`, or one of `domains`. `options` are those of `Remit`.
+        """Make an application: a copy of `app`, or one of `domains`. `options` are those of `Remit`.
 
-        It is the application of its domains, and watched, until the test ends; then they belong again to the one that
-        had them. Open it with `async with app:` or `with app.sync:` where a test wants to; it is closed in any case.
-        Raises `InvalidArgument` unless exactly one of both is given, and what `Remit` raises.
+        Its domains are bound to it, and it is watched, until the test ends; then they are bound to their previous
+        application. Open it with `async with app:` or `with app.sync:` if a test needs to; it is closed in any case.
+        Raises `InvalidArgument` unless exactly one of both is given, and the errors of `Remit`.
         """
         if (app is None) == (domains is None):
             raise InvalidArgument("remit_app takes an application, or domains=[…]: one of them.")
@@ -56,7 +56,7 @@ class Applications:
 
 
 def _close(app: Remit) -> None:
-    """Close what a test has opened by sending, on whatever event loop."""
+    """Close an application that a test has opened by sending, on any event loop."""
     app.sync.__exit__()
     left = list(app._connections._awaiting.values())
 

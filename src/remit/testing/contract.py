@@ -1,6 +1,6 @@
-"""What both ports of a domain promise, as a test class: for fakes and adapters of your own.
+"""The contract of both ports of a domain, as a test class: for fakes and adapters of your own.
 
-It needs pytest. Subclass it, and say with the fixture `port` what is tested; it owns the messages of `depot`:
+It needs pytest. Subclass it, and provide the tested object with the fixture `port`; it owns the messages of `depot`:
 
     class TestMyPort(PortContract):
         @pytest.fixture
@@ -90,9 +90,9 @@ class Port(Scheduler[Depot], Publisher[Depot], Protocol):
 
 @dataclass(frozen=True)
 class Subject:
-    """What is tested, and how to see what came of it: the jobs and the events that were taken, without duplicates.
+    """The tested object, and access to its results: the jobs and the events that it accepted, without duplicates.
 
-    `call` finishes what a verb gives, where one event loop must serve the whole test.
+    `call` completes the result of a method, if one event loop must serve the whole test.
     """
 
     port: Port
@@ -102,9 +102,9 @@ class Subject:
 
 
 class PortContract:
-    """Subclass it with a fixture `port` that gives a `Subject`."""
+    """Subclass it with a fixture `port` that returns a `Subject`."""
 
-    # --- what is taken
+    # --- accepted messages
 
     def test_a_job_is_taken_under_an_id_that_is_known_at_once(self, port: Subject) -> None:
         ref = port.call(port.port.enqueue(Pack(order="7", parts=3)))

@@ -18,10 +18,10 @@ from remit.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class FreshDatabase:
-    """A migrated store that nobody else uses: `Remit(database.url, schema=database.schema, …)`.
+    """A migrated store for one test: `Remit(database.url, schema=database.schema, …)`.
 
-    `url` is also where the application's own tables belong; on PostgreSQL the database is shared, and `schema` is
-    remit's alone.
+    Create the application's own tables at `url` too; on PostgreSQL the database is shared, and `schema` is only
+    remit's.
     """
 
     url: str
@@ -32,7 +32,7 @@ class FreshDatabase:
         """The file of a SQLite store. Raises `ConfigurationError` for another engine."""
         store = open_store(self.url)
         if not isinstance(store, SqliteStore):
-            raise ConfigurationError(f"{store.describe()} is no file")
+            raise ConfigurationError(f"{store.describe()} is not a file")
         return store.path
 
     def __str__(self) -> str:
@@ -42,9 +42,9 @@ class FreshDatabase:
 class Databases:
     """Makes fresh stores at one place: `sqlite://`, the default, or the URL of a PostgreSQL database.
 
-    A SQLite store is a copy of one that was migrated, in memory where the system has such a place: it costs less than a
-    millisecond, and is gone after its block. On PostgreSQL each store is a schema of its own, migrated and dropped,
-    which the user of the URL must be allowed to create.
+    A SQLite store is a copy of a migrated one, in memory if the system supports it: it costs less than a millisecond,
+    and is removed after its block. On PostgreSQL each store is a schema of its own, migrated and dropped, which the
+    user of the URL must be allowed to create.
     """
 
     def __init__(self, url: str = "sqlite://") -> None:
@@ -53,7 +53,7 @@ class Databases:
 
     @contextmanager
     def fresh(self) -> Iterator[FreshDatabase]:
-        """A store, for as long as the block lasts. Raises what opening a store and migrating it raise."""
+        """A store for the duration of the block. Raises errors of opening and migrating it."""
         if self._url.startswith("sqlite"):
             yield from self._copy()
         else:
@@ -66,7 +66,7 @@ class Databases:
         shutil.copyfile(self._template, folder / "remit.db")
         database = FreshDatabase(f"sqlite:///{folder / 'remit.db'}?synchronous=normal")
         store = open_store(database.url)
-        # A store has an identity, by which a transaction of another one is told.
+        # A store has an identity, which distinguishes it from that of another transaction.
         store.migrate(lambda target: target.execute(f"UPDATE remit_meta SET store = '{uuid4()}'"))
         try:
             yield database

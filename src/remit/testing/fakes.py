@@ -1,4 +1,4 @@
-"""A fake of what a domain sends through: it checks everything as the real one does, and writes nothing."""
+"""A fake of the ports of a domain: it checks everything as the real one does, and writes nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ S = TypeVar("S", bound="_Sent")
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """One message that a fake was given. `tx` is the handle that came with it."""
+    """One message that a fake was given. `tx` is the handle that was passed with it."""
 
     id: str
     duplicate: bool
@@ -58,7 +58,7 @@ class _Sent:
 
     @property
     def payload_text(self) -> str | None:
-        """What a store would keep."""
+        """The values that a store would keep."""
         return str(self.request.payload)
 
     def __getattr__(self, name: str) -> Any:
@@ -68,7 +68,7 @@ class _Sent:
 class SentJob(_Sent):
     """A job that a fake was given.
 
-    `request` is what a store would write, and its attributes are this one's too: `delay`, `at`, `priority`,
+    `request` is the row that a store would write, and its attributes are available here too: `delay`, `at`, `priority`,
     `attempts`, `expires`, `label`, `requested_by` …
     """
 
@@ -79,7 +79,8 @@ class SentJob(_Sent):
 class SentEvent(_Sent):
     """An event that a fake was given.
 
-    `request` is what a store would write, and its attributes are this one's too: `occurred_at`, `correlation`,
+    `request` is the row that a store would write, and its attributes are available here too: `occurred_at`,
+    `correlation`,
     `scope` …
     """
 
@@ -90,12 +91,12 @@ class SentEvent(_Sent):
 class Fake(Generic[D]):
     """Both ports of a domain, `Scheduler[Billing]` and `Publisher[Billing]`, for a test without a store.
 
-    It checks owners, payloads and options with the code of the domain itself, so it raises what the domain would raise,
-    and remembers what it took. It honours `id=`: a second message of the same name under one id is a duplicate.
-    Transactions it only notes: it does not know whether they were committed, and takes any object for one. `defaults`,
-    `scope` and `require_tx` are as for `Remit`; `domains` are others that stand beside this one.
+    It checks owners, payloads and options with the code of the domain itself, so it raises the same errors, and records
+    accepted messages. It honours `id=`: a second message of the same name under one id is a duplicate. It only records
+    transactions: it does not know whether they were committed, and accepts any object as one. `defaults`, `scope` and
+    `require_tx` are as for `Remit`; `domains` are further domains beside this one.
 
-    `fake.sync` has the verbs for blocking code, and those that the ports do not have.
+    `fake.sync` has the methods for blocking code, and those that the ports do not have.
 
         fake = Fake(billing)
         await PayInvoice(publisher=fake).run("1")
@@ -122,59 +123,59 @@ class Fake(Generic[D]):
     # --- the ports
 
     async def enqueue(self, job: Job[D], *, tx: object | None = None, **options: Unpack[EnqueueOptions]) -> JobRef:
-        """Take one job; see `Domain.enqueue`."""
+        """Accept one job; see `Domain.enqueue`."""
         return self.sync.enqueue(job, tx=tx, **options)
 
     async def enqueue_many(
         self, jobs: Iterable[Job[D]], *, tx: object | None = None, **options: Unpack[EnqueueOptions]
     ) -> list[JobRef]:
-        """Take several jobs, all or none; see `Domain.enqueue_many`."""
+        """Accept several jobs, all or none; see `Domain.enqueue_many`."""
         return self.sync.enqueue_many(jobs, tx=tx, **options)
 
     async def publish(
         self, event: Event[D], *, tx: object | None = None, **options: Unpack[PublishOptions]
     ) -> EventRef:
-        """Take one event; see `Domain.publish`."""
+        """Accept one event; see `Domain.publish`."""
         return self.sync.publish(event, tx=tx, **options)
 
     async def publish_many(
         self, events: Iterable[Event[D]], *, tx: object | None = None, **options: Unpack[PublishOptions]
     ) -> list[EventRef]:
-        """Take several events, all or none; see `Domain.publish_many`."""
+        """Accept several events, all or none; see `Domain.publish_many`."""
         return self.sync.publish_many(events, tx=tx, **options)
 
     @contextmanager
     def standing_in(self) -> Iterator[Fake[D]]:
-        """Take what the domain itself sends while the block lasts: for code that does not use the ports."""
+        """Accept messages that the domain itself sends during the block: for code that does not use the ports."""
         before = self._domain.rebind(self._binding)
         try:
             yield self
         finally:
             self._domain.rebind(before)
 
-    # --- what it was given
+    # --- recorded messages
 
     def enqueued(self, job: type[J]) -> Messages[J, SentJob]:
-        """The jobs of a class that it took, without duplicates."""
+        """The jobs of a class that it accepted, without duplicates."""
         return Messages(job, _Taken(self._door.place, self._door.jobs))
 
     def published(self, event: type[E]) -> Messages[E, SentEvent]:
-        """The events of a class that it took, without duplicates."""
+        """The events of a class that it accepted, without duplicates."""
         return Messages(event, _Taken(self._door.place, self._door.events))
 
     @property
     def jobs(self) -> list[SentJob]:
-        """All jobs that it was given, in order, duplicates too."""
+        """All jobs that it was given, in order, including duplicates."""
         return list(self._door.jobs)
 
     @property
     def events(self) -> list[SentEvent]:
-        """All events that it was given, in order, duplicates too."""
+        """All events that it was given, in order, including duplicates."""
         return list(self._door.events)
 
     @property
     def refusals(self) -> list[tuple[str, str, str]]:
-        """What was refused because of its owner: the domain that sent it, the message's name, its kind."""
+        """Messages refused because of their owner: the sending domain, the message's name, its kind."""
         return list(self._door.refusals)
 
     def nothing_sent(self) -> None:
@@ -193,7 +194,7 @@ class Fake(Generic[D]):
 
 
 class _Door:
-    """The `Sender` of a fake: remembers requests."""
+    """The `Sender` of a fake: records requests."""
 
     in_use = True
 

@@ -1,4 +1,4 @@
-"""What was sent, as a lazy collection: narrowed by conditions, asserted on, and told where an assertion fails."""
+"""Sent messages as a lazy collection: narrowed by conditions, asserted on, and described if an assertion fails."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_TOLD = 5
 
 
 class Record(Protocol):
-    """What is known of one message that was sent: a row of the store, or a call of a fake."""
+    """The data of one sent message: a row of the store, or a call of a fake."""
 
     @property
     def id(self) -> str: ...
@@ -37,34 +37,34 @@ class Record(Protocol):
 
 
 class Source(Protocol[R_co]):
-    """Where messages of one kind are read. `place` says where, and since when, for people."""
+    """Source of messages of one kind. `place` describes it for people, with the start of its period."""
 
     @property
     def place(self) -> str: ...
 
     def records(self, names: Sequence[str] | None = None) -> Sequence[R_co]:
-        """Those that go by one of these names, or all, oldest first; read anew each time."""
+        """Those with one of these names, or all, oldest first; read again each time."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Found(Generic[M, R]):
-    """One message, as a handler would get it, and what is known of it."""
+    """One message, as a handler would get it, and its record."""
 
     message: M
     record: R
 
     @property
     def id(self) -> str:
-        """Its id, as `JobRef.id` or `EventRef.id` gave it."""
+        """Its id, equal to `JobRef.id` or `EventRef.id`."""
         return self.record.id
 
     @property
     def envelope(self) -> Envelope:
-        """What travels with an event, as `run.event`. Raises `TypeError` for what was not read from a store's log."""
+        """The metadata of an event, as `run.event`. Raises `TypeError` for a record that is not from a store's log."""
         record: object = self.record
         if not isinstance(record, EventRecord):
-            raise TypeError(f"a `{type(record).__qualname__}` has no envelope: it is no event of a store")
+            raise TypeError(f"a `{type(record).__qualname__}` has no envelope: it is not an event of a store")
         return Envelope(
             id=record.id,
             type=record.name,
@@ -81,18 +81,18 @@ class Found(Generic[M, R]):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One thing that is wanted. `flaw` says what is otherwise about a message, or None where nothing is."""
+    """One condition. `flaw` describes the difference of a message, or is None without one."""
 
     text: str
     flaw: Callable[[Any, Any], str | None]
 
 
 class Messages(Generic[M, R]):
-    """Messages of one class. Nothing is read before something is asked, and everything is read anew each time.
+    """Messages of one class. Nothing is read before it is needed, and everything is read again each time.
 
-    Iterating gives the messages themselves, in the order in which they were sent; they are plain values, so
-    `assert list(published(InvoicePaid)) == [InvoicePaid(invoice_id="1")]` works. What is asserted raises
-    `AssertionError`, which tells what was sent instead, and how the nearest message differs.
+    Iteration returns the messages themselves, in the order in which they were sent; they are plain values, so
+    `assert list(published(InvoicePaid)) == [InvoicePaid(invoice_id="1")]` works. Failed assertions raise
+    `AssertionError`, which shows the messages that were sent instead, and how the nearest message differs.
 
         published(InvoicePaid).matching(invoice_id="1").once()
     """
@@ -127,7 +127,7 @@ class Messages(Generic[M, R]):
     def having(self, **attributes: Any) -> Messages[M, R]:
         """Those whose record has these attributes: `state="dead"`, `correlation=…`, `label=…`.
 
-        `JobRecord` and `EventRecord` say what there is; for a fake, `SentJob` and `SentEvent`.
+        `JobRecord` and `EventRecord` list the attributes; for a fake, `SentJob` and `SentEvent`.
         """
         return self._with(*(_of_record(name, value) for name, value in attributes.items()))
 
@@ -148,7 +148,7 @@ class Messages(Generic[M, R]):
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of messages."""
         return len(self.all)
 
     @property
@@ -167,14 +167,14 @@ class Messages(Generic[M, R]):
         return f"<{self.describe()}: {[*self]!r}>"
 
     def describe(self) -> str:
-        """Name what is looked for: `billing.invoice-paid with invoice_id='1'`."""
+        """Describe the wanted messages: `billing.invoice-paid with invoice_id='1'`."""
         name = self._kind.__remit__.name
         return f"{name} with {', '.join(each.text for each in self._conditions)}" if self._conditions else name
 
     # --- asserting
 
     def once(self) -> M:
-        """Assert that there is exactly one, and give it."""
+        """Assert that there is exactly one, and return it."""
         __tracebackhide__ = True
         return self._times(1)[0].message
 
@@ -184,7 +184,7 @@ class Messages(Generic[M, R]):
         self._times(0)
 
     def times(self, count: int) -> list[M]:
-        """Assert that there are so many, and give them."""
+        """Assert the number, and return them."""
         __tracebackhide__ = True
         return [found.message for found in self._times(count)]
 
@@ -200,12 +200,12 @@ class Messages(Generic[M, R]):
         __tracebackhide__ = True
         raise AssertionError("\n".join([what, *self.told(found, candidates)]))
 
-    # --- telling
+    # --- descriptions of failures
 
     def told(
         self, found: Sequence[Found[M, R]] | None = None, candidates: Sequence[Found[M, R]] | None = None
     ) -> list[str]:
-        """Say what there is, in lines: what was found, or else the nearest miss, and what else was sent."""
+        """Describe in lines the messages that were found, or else the nearest miss, and other sent messages."""
         candidates = self._candidates() if candidates is None else candidates
         found = [each for each in candidates if not self._flaws(each)] if found is None else found
         lines = [f"    {each.message!r}" for each in found[:_MOST_TOLD]]
@@ -255,12 +255,12 @@ def _of_record(name: str, wanted: Any) -> Condition:
 
 def _of_message(holds: Callable[[Any], bool]) -> Condition:
     name = _shown(holds)
-    return Condition(name, lambda message, _: None if holds(message) else f"{name} says no")
+    return Condition(name, lambda message, _: None if holds(message) else f"{name} returned false")
 
 
 def _compare(name: str, value: Any, wanted: Any) -> str | None:
     if callable(wanted):
-        return None if wanted(value) else f"{name} is {value!r}, and {_shown(wanted)} says no"
+        return None if wanted(value) else f"{name} is {value!r}, and {_shown(wanted)} returned false"
     return None if value == wanted else f"{name} is {value!r}, not {wanted!r}"
 
 

@@ -1,4 +1,4 @@
-"""One handler, run alone: by the real runtime, on the real store, without a worker that takes anything else."""
+"""One handler, run alone: by the real runtime, on the real store, without a worker that takes other jobs."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ _OPENED: Final = object()
 
 @dataclass(frozen=True, slots=True)
 class Performed:
-    """What became of one run.
+    """The result of one run.
 
-    `record` is the job as it stands now, with its errors and the lines that its handler logged; None where the
-    subscription's `where=` mapping kept the event from being delivered. `sent` is what the run has sent.
+    `record` is the current job, with its errors and the lines that its handler logged; None if the subscription's
+    `where=` mapping excluded the event. `sent` are the messages of the run.
     """
 
     record: JobRecord | None
@@ -64,7 +64,7 @@ class Performed:
 
     @property
     def outcome(self) -> Ending:
-        """In a word: completed, skipped, retry, snoozed, cancelled, dead, or unwanted."""
+        """One word: completed, skipped, retry, snoozed, cancelled, dead, or unwanted."""
         match self.record:
             case None:
                 return "unwanted"
@@ -75,21 +75,21 @@ class Performed:
 
     @property
     def result(self) -> Any:
-        """What the handler returned, as it comes back from JSON."""
+        """The return value of the handler, decoded from JSON."""
         return None if self.record is None else self.record.result
 
     @property
     def reason(self) -> str | None:
-        """Why it was skipped, cancelled or is dead."""
+        """The reason why it was skipped, cancelled or is dead."""
         return None if self.record is None else self.record.reason
 
     @property
     def error(self) -> FailureRecord | None:
-        """How the run failed, with its traceback; None where it did not."""
+        """The failure of the run, with its traceback; None without one."""
         return self.record.errors[-1] if self.record is not None and self.record.errors else None
 
     def expect(self, outcome: Ending) -> Performed:
-        """Assert that it ended so. The error of the assertion shows the traceback of the handler."""
+        """Assert the outcome. The error of the assertion shows the traceback of the handler."""
         __tracebackhide__ = True
         if self.outcome != outcome:
             told = f": {self.reason}" if self.reason else ""
@@ -107,15 +107,15 @@ class Performed:
 
 
 async def perform(job: Job[Any], *, app: Remit | None = None, context: object = _OPENED, attempt: int = 1) -> Performed:
-    """Run the handler of a job once, alone, and tell what became of it.
+    """Run the handler of a job once, alone, and return the result.
 
     Everything is real: the job is written to the store, its payload decoded, the handler called in its mode, with its
-    timeout and a transaction where it wants one, and the outcome is committed with what the run has sent. But nothing
-    else is run, and no worker is needed. `context` stands in for what the domain's context would yield, which is not
-    opened then (a handler of mode "process" opens its own in any case). `attempt` says which attempt it is. `app` is,
-    by default, the application that is watched; see `published`.
+    timeout and a transaction if it wants one, and the outcome is committed with the messages of the run. But nothing
+    else is run, and no worker is needed. `context` replaces the value of the domain's context, which is not opened then
+    (a handler of mode "process" opens its own in any case). `attempt` is the number of the attempt. `app` is, by
+    default, the application that is watched; see `published`.
 
-    Raises `MissingHandler`, `InvalidArgument`, and what `enqueue` raises for a payload.
+    Raises `MissingHandler`, `InvalidArgument`, and the errors of `enqueue` for a payload.
 
         done = await perform(SyncInvoice(invoice_id="1"), context=Services(FakeLedger()))
         assert done.expect("completed").result == "posted"
@@ -139,13 +139,13 @@ async def deliver(
     context: object = _OPENED,
     attempt: int = 1,
 ) -> Performed:
-    """Publish an event, run the handler of one subscription to it, alone, and return what became of the delivery.
+    """Publish an event, run the handler of one subscription to it, alone, and return the result of the delivery.
 
-    `to` is the full name of the subscription, or its handler. The event is written to the log and fanned out as the
-    relay does it; the deliveries to others stay where they are. An ordered event is delivered at once, whatever waits
-    under its key: it has no place in the order. The rest is as in `perform`.
+    `to` is the full name of the subscription, or its handler. The event is written to the log and fanned out as by the
+    relay; the deliveries to others are not run. An ordered event is delivered at once, even if others wait under its
+    key: it has no place in the order. The rest is as in `perform`.
 
-    Raises `UnknownSubscription`, `MissingHandler`, and what `publish` raises for a payload.
+    Raises `UnknownSubscription`, `MissingHandler`, and the errors of `publish` for a payload.
 
         done = await deliver(InvoicePaid(invoice_id="1"), to="catalog.unlock-downloads")
         done.enqueued(RebuildIndex).once()
@@ -194,7 +194,7 @@ async def _run(
     app = app or watch_of(domain.__remit__).app
     attempts = app.catalog.policy(work).attempts
     if not 1 <= attempt <= attempts:
-        raise InvalidArgument(f"attempt is 1 to {attempts}, which is what {work.name} has, not {attempt!r}")
+        raise InvalidArgument(f"attempt is 1 to {attempts}, the attempts of {work.name}, not {attempt!r}")
     with app.bound(), watching(app) as seen:
         stage = _Stage(app, domain, context)
         await stage.start()
@@ -213,7 +213,7 @@ def _caused(seen: Watch, id: str | None) -> Seen:
 
 
 class _Stage:
-    """A worker of one domain that claims nothing of itself: it runs what it is given."""
+    """A worker of one domain that claims nothing: it runs the jobs that it is given."""
 
     def __init__(self, app: Remit, domain: type[Owner[Any]], context: object) -> None:
         spec = domain.__remit__
@@ -226,7 +226,7 @@ class _Stage:
         self.stop = self._worker.stop
 
     async def take(self, work: Work, send: Callable[[Transaction], Any], attempt: int) -> str | None:
-        """Send and claim in one transaction, so that no other worker comes between, and run it to its end."""
+        """Send and claim in one transaction, so that no other worker can claim it, and run it to its end."""
         [line] = [each for each in self._catalog.lines.values() if each.spec is work and each.name == work.name]
         worker, ledger = self._worker, self._worker.claims.ledger
         claims: list[Claim] = []
@@ -255,6 +255,6 @@ class _Stage:
         return id
 
     async def _ended(self) -> None:
-        """Wait until it holds nothing any more."""
+        """Wait until it holds no jobs."""
         while self._worker.claims.ledger.busy:  # noqa: ASYNC110 - the ledger reports nothing
             await asyncio.sleep(0.001)

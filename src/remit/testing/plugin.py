@@ -1,10 +1,10 @@
 """The fixtures for pytest: a fresh store per test, and applications on it.
 
-`remit_database` is a migrated store that nobody else uses, `remit_app` makes applications on it, `remit_apps` does so
-for fixtures that are wider than a test. All are plain fixtures: they work in blocking tests, and in those of
-pytest-asyncio and anyio. By default the store is a SQLite file
-in memory; `--remit-database`, the environment variable `REMIT_TEST_DATABASE_URL` or the ini option `remit_database`,
-the first of them that is set, name a PostgreSQL database instead, in which every test gets a schema of its own.
+`remit_database` is a migrated store for one test, `remit_app` makes applications on it, `remit_apps` does so for
+fixtures that are wider than a test. All are plain fixtures: they work in blocking tests, and in those of pytest-asyncio
+and anyio. By default the store is a SQLite file in memory. `--remit-database`, the environment variable
+`REMIT_TEST_DATABASE_URL` or the ini option `remit_database`, the first of them that is set, name a PostgreSQL database
+instead, in which every test gets a schema of its own.
 
 This module is imported in every run of pytest, so it imports nothing of remit before a fixture is used.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from remit.testing.applications import Applications
     from remit.testing.databases import Databases, FreshDatabase
 
-pytest.register_assert_rewrite("remit.testing.contract")  # its assertions tell as much as those of any test
+pytest.register_assert_rewrite("remit.testing.contract")  # its assertions show as much as those of any test
 
 VARIABLE = "REMIT_TEST_DATABASE_URL"
 _MARKER = "remit_database"
@@ -39,14 +39,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker."""
     config.addinivalue_line(
         "markers",
-        'remit_database(engine): this test needs its store on "sqlite" or on "postgresql"; it is skipped where no URL '
+        'remit_database(engine): this test needs its store on "sqlite" or on "postgresql"; it is skipped if no URL '
         "of such a database is configured",
     )
 
 
 @pytest.fixture(scope="session")
 def _remit_databases(pytestconfig: pytest.Config) -> dict[str, Databases]:
-    """Where stores are made, by engine; the configured one first."""
+    """The stores by engine; the configured one first."""
     from remit.testing.databases import Databases
 
     url = str(
@@ -63,7 +63,7 @@ def _remit_databases(pytestconfig: pytest.Config) -> dict[str, Databases]:
 
 @pytest.fixture
 def remit_database(request: pytest.FixtureRequest, _remit_databases: dict[str, Databases]) -> Iterator[FreshDatabase]:
-    """A migrated store that nobody else uses, gone after the test: `remit_database.url`, `remit_database.schema`."""
+    """A migrated store for one test, removed afterwards: `remit_database.url`, `remit_database.schema`."""
     marker = request.node.get_closest_marker(_MARKER)
     with _chosen(_remit_databases, marker.args[0] if marker else None, _MARKER).fresh() as database:
         yield database
@@ -81,10 +81,10 @@ def _chosen(databases: dict[str, Databases], engine: str | None, taker: str) -> 
 
 @pytest.fixture
 def remit_app(remit_database: FreshDatabase) -> Iterator[Applications]:
-    """Makes applications on this test's store: `remit_app(app)` a twin of yours, or `remit_app(domains=[…], …)`.
+    """Makes applications on this test's store: `remit_app(app)` a copy of yours, or `remit_app(domains=[…], …)`.
 
-    They are watched: `published`, `enqueued` and `nothing_sent` mean them. At the end they are closed, and their
-    domains belong again to the application that had them.
+    They are watched: `published`, `enqueued` and `nothing_sent` refer to them. At the end they are closed, and their
+    domains are bound to their previous application again.
     """
     from remit.testing.applications import Applications
 
@@ -94,7 +94,7 @@ def remit_app(remit_database: FreshDatabase) -> Iterator[Applications]:
 
 @pytest.fixture(scope="session")
 def remit_apps(_remit_databases: dict[str, Databases]) -> Callable[..., AbstractContextManager[Applications]]:
-    """Makes what `remit_app` is for fixtures of your own that are wider than a test, on a store for all of its tests.
+    """Makes a factory like `remit_app` for your own fixtures that are wider than a test, on a store for all its tests.
 
     `remit_apps()` is a context manager; `remit_apps("postgresql")` and `remit_apps("sqlite")` name the engine.
 

@@ -1,4 +1,4 @@
-"""A stimulus, something to wait for, and what is then true: with a real worker in the test's process."""
+"""Scenarios: trigger something and wait for its results, with a real worker in the test's process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ E = TypeVar("E", bound=Event[Any])
 J = TypeVar("J", bound=Job[Any])
 T = TypeVar("T")
 _FIRST_LOOK, _LAST_LOOK = 0.002, 0.05
-"""Seconds between two looks into the store."""
+"""Seconds between two queries of the store."""
 
 
 class _Pace(Protocol):
@@ -35,11 +35,11 @@ class _Pace(Protocol):
 
 
 class Waits:
-    """What a scenario waits for. Everything is looked up in the store, and only what came since it began counts.
+    """The waits of a scenario. Everything is looked up in the store, and only rows since its beginning count.
 
-    Each wait ends as soon as what is waited for is there, and as soon as it cannot come any more. After `within`
-    seconds, by default the `timeout` of the scenario, it raises `AssertionError`, with the events, jobs, deliveries and
-    errors that there were instead.
+    Each wait ends when the awaited result exists, and fails when it is no longer possible. After `within` seconds, by
+    default the `timeout` of the scenario, it raises `AssertionError`, with the events, jobs, deliveries and errors that
+    exist instead.
     """
 
     def __init__(self, seen: Watch, timeout: float, pace: _Pace) -> None:
@@ -50,7 +50,7 @@ class Waits:
     async def event(
         self, event: type[E], /, *wanted: E | Callable[[E], bool], within: float | None = None, **fields: Any
     ) -> E:
-        """Wait until an event is published, and give it. `wanted` and `fields` are as for `Messages.matching`."""
+        """Wait until an event is published, and return it. `wanted` and `fields` are as for `Messages.matching`."""
         __tracebackhide__ = True
         messages = self.seen.published(event).matching(*wanted, **fields)
         return await self._message(messages, within)
@@ -64,10 +64,10 @@ class Waits:
         within: float | None = None,
         **fields: Any,
     ) -> JobRecord:
-        """Wait until a job is in a state, and give it as it is then, with its errors.
+        """Wait until a job is in a state, and return its current record, with its errors.
 
-        `job` is what `enqueue` gave, or a class, and then the first that matches counts. A job that ends in another
-        state fails the test at once.
+        `job` is the result of `enqueue`, or a class, and then the first match counts. A job that ends in another state
+        fails the test at once.
         """
         __tracebackhide__ = True
         wished = _state(state)
@@ -96,10 +96,10 @@ class Waits:
         within: float | None = None,
         **fields: Any,
     ) -> DeliveryRecord:
-        """Wait until an event is delivered to a subscription, by its full name, and give the delivery.
+        """Wait until an event is delivered to a subscription, by its full name, and return the delivery.
 
-        `event` is what `publish` gave, or a class, and then the first that matches counts. A delivery that ends in
-        another state fails the test at once, and so does an event that this subscription does not get.
+        `event` is the result of `publish`, or a class, and then the first match counts. A delivery that ends in another
+        state fails the test at once, and so does an event that this subscription does not get.
         """
         __tracebackhide__ = True
         wished = _state(state)
@@ -127,9 +127,9 @@ class Waits:
     async def until(
         self, holds: Callable[[], T | Awaitable[T]], what: str | None = None, *, within: float | None = None
     ) -> T:
-        """Wait until a function, async or not, gives something that is true, and give it. `what` is for people.
+        """Wait until a function, async or not, returns a true value, and return it. `what` is for people.
 
-        It is asked again and again, so it should only look.
+        It is called repeatedly, so it should only read.
         """
         __tracebackhide__ = True
         return await self._until(holds, what or f"{getattr(holds, '__qualname__', holds)} holds", within)
@@ -221,11 +221,11 @@ class _Blocking:
 
 
 class Scenario(Waits):
-    """Runs a real worker for as long as its block lasts, and waits for what comes of the code in it.
+    """Runs a real worker for the duration of its block, and waits for the results of the code in it.
 
     The application is opened if it is not open, and closed again. `timeout` is how many seconds each wait may take
-    (default 10), `grace` how many the runs that are left may take at the end (default 1). Like `watching`, it counts
-    what came since it began: `published` and `enqueued` mean it.
+    (default 10), `grace` how many remaining runs may take at the end (default 1). Like `watching`, it counts messages
+    since its beginning: `published` and `enqueued` refer to it.
 
         async with Scenario(app) as scenario:
             await billing.enqueue(SyncInvoice(invoice_id="1"))
@@ -252,7 +252,7 @@ class Scenario(Waits):
         await self._stack.aclose()
 
     def defer(self, clean_up: Callable[[], object]) -> None:
-        """Call this at the end of the block, whatever happens, before the worker stops; the last one first."""
+        """Call this at the end of the block in every case, before the worker stops; the last one first."""
 
         async def call() -> None:
             answer = clean_up()
@@ -285,7 +285,7 @@ class SyncScenario(BlockingFace[Waits]):
 
     @property
     def seen(self) -> Watch:
-        """What came since the scenario began."""
+        """The messages since the scenario began."""
         return self._face.seen
 
     def __enter__(self) -> Self:
@@ -306,7 +306,7 @@ class SyncScenario(BlockingFace[Waits]):
             self._end()
 
     def defer(self, clean_up: Callable[[], object]) -> None:
-        """Call this at the end of the block, whatever happens, before the worker stops; the last one first."""
+        """Call this at the end of the block in every case, before the worker stops; the last one first."""
         self._stack.callback(clean_up)
 
     def _end(self) -> None:
@@ -322,4 +322,4 @@ def _state(state: str) -> State:
     try:
         return State(state)
     except ValueError:
-        raise InvalidArgument(f"{state!r} is no state of a job.{nearest(state, State)}") from None
+        raise InvalidArgument(f"{state!r} is not a state of a job.{nearest(state, State)}") from None

@@ -1,4 +1,4 @@
-"""What did happen, in words: for a test that waited in vain."""
+"""A description of the events and jobs in a store, for a test whose wait failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came into a store since a test began, whoever sent it."""
+"""Messages committed to a store since a test began, from any sender."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ R = TypeVar("R", JobRecord, EventRecord)
 T = TypeVar("T")
 _PAGE = 1000
 _watches: list[Watch] = []
-"""Those that are open, the innermost last."""
+"""The open ones, the innermost last."""
 
 
 class Watch:
-    """Sees what has come into an application's store since it was made, and nothing older. Made by `watching`.
+    """Sees the rows added to an application's store since it was made, and nothing older. Made by `watching`.
 
-    It reads on a connection of its own, without an event loop, so nothing here is awaited, in async tests either.
-    Deliveries are jobs too, but they are not what an application enqueues: see `EventRecord.records`.
+    It reads on its own connection, without an event loop, so nothing here is awaited, in async tests either. Deliveries
+    are jobs too, but they are not enqueued by the application: see `EventRecord.records`.
     """
 
     def __init__(self, app: Remit, tx: object | None = None) -> None:
@@ -56,14 +56,14 @@ class Watch:
             frozenset(each.id for each in self.event_records()), frozenset(each.id for each in self.job_records())
         )
 
-    # --- what was sent
+    # --- sent messages
 
     def published(self, event: type[E]) -> Messages[E, EventRecord]:
         """The events of a class that were committed."""
         return Messages(event, _Source("published since the watch began", self.event_records))
 
     def enqueued(self, job: type[J]) -> Messages[J, JobRecord]:
-        """The jobs of a class that were committed, whatever has become of them since."""
+        """The jobs of a class that were committed, in any state."""
         return Messages(job, _Source("enqueued since the watch began", self.job_records))
 
     def nothing_sent(self) -> None:
@@ -72,7 +72,7 @@ class Watch:
         _check_nothing(self.event_records(), self.job_records())
 
     async def inside(self, tx: object) -> Seen:
-        """See what an open transaction sees now, its own writes too. `tx` is any handle that `enqueue` takes."""
+        """See the current contents of an open transaction, its own writes too. `tx` is any handle for `enqueue`."""
         look = _Look(_Within(self.app.store.adopt(tx)))
         return Seen(
             [each for each in await look.events(None) if each.id not in self._before.events],
@@ -82,12 +82,12 @@ class Watch:
     # --- the rows
 
     def event_records(self, names: Sequence[str] | None = None) -> list[EventRecord]:
-        """The events that go by one of these full names, or all, oldest first."""
+        """The events with one of these full names, or all, oldest first."""
         found = run_blocking(self._look.events(names))
         return [each for each in found if each.id not in self._before.events]
 
     def job_records(self, names: Sequence[str] | None = None) -> list[JobRecord]:
-        """The jobs that go by one of these full names, or all, deliveries too, oldest first."""
+        """The jobs with one of these full names, or all, deliveries too, oldest first."""
         found = run_blocking(self._look.jobs(names))
         return [each for each in found if each.id not in self._before.jobs]
 
@@ -100,7 +100,7 @@ class Watch:
         return run_blocking(self._look.event(id))
 
     def close(self) -> None:
-        """Return the connection back."""
+        """Return the connection."""
         self._database.close()
 
 
@@ -127,12 +127,12 @@ class Seen:
 
 @contextmanager
 def watching(app: Remit, *, tx: object | None = None) -> Iterator[Watch]:
-    """See what comes into the store of an application while the block lasts, whoever sends it.
+    """See the messages added to the store of an application during the block, from any sender.
 
-    What is committed counts; with `tx`, a blocking handle of an open transaction, what that transaction sees: for tests
-    that never commit. Within the block `published`, `enqueued` and `nothing_sent` mean this watch, and the innermost
-    where there are several. A PostgreSQL store must be migrated. It remembers all ids that were there before: it is
-    meant for the stores of tests.
+    Committed messages count; with `tx`, a blocking handle of an open transaction, those visible to that transaction:
+    for tests that never commit. Within the block `published`, `enqueued` and `nothing_sent` refer to this watch, or the
+    innermost of several. A PostgreSQL store must be migrated. The watch remembers all earlier ids: it is meant for the
+    stores of tests.
 
         with watching(app) as seen:
             shop.pay("1")
@@ -150,8 +150,7 @@ def watching(app: Remit, *, tx: object | None = None) -> Iterator[Watch]:
 def published(event: type[E]) -> Messages[E, EventRecord]:
     """The events of a class that were committed since the innermost watch of their application began.
 
-    Raises `UnboundDomain` where nobody watches: use `watching(app)`, or an application that the fixture `remit_app`
-    made.
+    Raises `UnboundDomain` without a watch: use `watching(app)`, or an application made by the fixture `remit_app`.
 
         published(InvoicePaid).matching(invoice_id="1").once()
     """
@@ -169,7 +168,7 @@ def enqueued(job: type[J]) -> Messages[J, JobRecord]:
 def nothing_sent() -> None:
     """Assert that nothing was published and nothing enqueued since the innermost watch began; see `published`.
 
-    For what a rollback must leave: nothing.
+    For tests of a rollback.
     """
     __tracebackhide__ = True
     watch_of(None).nothing_sent()
@@ -206,7 +205,7 @@ class _Source(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class _Within:
-    """An open transaction in the clothes of a database."""
+    """Adapts an open transaction to the protocol of a database."""
 
     transaction: Transaction
 

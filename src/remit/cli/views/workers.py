@@ -55,7 +55,7 @@ def worker_table(workers: Sequence[WorkerRecord], leaders: Sequence[LeaderRecord
 def _health(worker: WorkerRecord, roles: Sequence[str]) -> Text:
     if worker.silent:
         return Text(f"not seen for {span(worker.silence)}", "red")
-    said = [f"leads: {', '.join(roles)}"] if roles else []
+    said = list(roles)
     if worker.health.get("stopping"):
         said.append("stopping")
     if unknown := worker.health.get("unknown"):

@@ -18,7 +18,7 @@ from remit.runtime.loop import Signal, StoreLoop
 from remit.runtime.path.ledger import Claims
 from remit.telemetry import Telemetry
 
-ROLE = "keeper"
+ROLE = "leader"
 
 
 class Leader(StoreLoop):
