@@ -394,6 +394,7 @@ def test_a_worker_serves_the_queues_of_its_options(depot: Depot, start: Start, r
     [pack, recount] = depot.enqueue(Pack(number=1), Recount(shelf="B7"))
     worker = start("worker", "--queue", "depot.parcels", REMIT_LOG_LEVEL="debug")
     worker.wait_for("packing parcel 1")
+    assert "depot.reports" not in worker.output, "the banner shows what this worker serves"
     [record] = remit("workers", "list", "--json").json["workers"]
     assert record["about"]["queues"] == {"depot.parcels": 4}
     worker.signal(signal.SIGTERM)

@@ -113,8 +113,11 @@ async def examine(app: Remit, worker: Worker, processes: int) -> Banner:
         waiting = await database.run(outbox.outbox, atomic=False)
     finally:
         await database.close()
+    served = worker.settings.served(app.catalog.queues)
     jobs: dict[str, list[str]] = {}
     for each in app.catalog.lines.values():
+        if each.queue.name not in served:
+            continue
         jobs.setdefault(each.queue.name, []).append(versioned(each.name, each.version))
     return Banner(
         store=app.store.describe(),
@@ -123,7 +126,7 @@ async def examine(app: Remit, worker: Worker, processes: int) -> Banner:
         process=f"{socket.gethostname()}:{os.getpid()}",
         lease=worker.settings.lease,
         grace=worker.settings.grace,
-        queues={name: queue.concurrency for name, queue in app.catalog.queues.items()},
+        queues={name: queue.concurrency for name, queue in app.catalog.queues.items() if name in served},
         jobs=jobs,
         subscriptions=sorted({one.name for one in app.catalog.subscriptions}),
         keep=worker.settings.log.keep,
