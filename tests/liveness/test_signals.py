@@ -263,10 +263,10 @@ async def test_a_job_that_came_while_all_slots_were_busy_is_run_when_one_is_free
             refs = [await beacon.enqueue(One(how="wait"))]
             await until(lambda: shared.running, "the slot is busy")
             await until(lambda: worker.parts.producer in sleepers.now, "the producer has taken all there was")
-            slept = sleepers.times[worker.producer]
+            slept = sleepers.times[worker.parts.producer]
             refs.append(await beacon.enqueue(One()))
             await until(
-                lambda: sleepers.times[worker.producer] > slept and worker.parts.producer in sleepers.now,  # noqa: B023
+                lambda: sleepers.times[worker.parts.producer] > slept and worker.parts.producer in sleepers.now,  # noqa: B023
                 "the producer was woken, and refused by the prefetch",
             )
             shared.gate.set()
