@@ -140,8 +140,8 @@ UNSTRUCK = {
 }  # fmt: skip
 """The other statements, and why they are none of these lives."""
 
-COMES_LATE = {"renew"}
-"""What a life calls that a slow machine draws out."""
+NOT_COUNTED = {"renew", "fillings"}
+"""What a life calls beside: `renew` if a slow machine draws it out, `fillings` at each election, which only reads."""
 
 
 def struck(store: Dialect, *lives: Tables) -> set[str]:
