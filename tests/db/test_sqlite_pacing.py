@@ -152,3 +152,22 @@ def pause_of(store: SqliteStore) -> float:
         return turns.read()
     finally:
         turns.close()
+
+
+def test_a_write_that_fails_before_it_begins_gives_its_turn_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pacing, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(pacing, "SPREE", 60.0)
+    own = pacing.SenderPacing(Turns(tmp_path / "send.lock"), 0.5)
+    closed = sqlite3.connect(":memory:")
+    with own.turn(closed):
+        pass
+    closed.close()
+    with pytest.raises(sqlite3.ProgrammingError), own.turn(closed):
+        pass
+    other = Turns(tmp_path / "send.lock")
+    other.take()
+    assert not other.waited
+    other.close()
+    own.close()

@@ -31,5 +31,5 @@ async def list_jobs(tx: Transaction, *, after: str | None, limit: int, **filter:
         own_after=cursor.own_id,
         limit=limit,
     )
-    jobs, end = cursor.page([JobRecord.from_row(row) for row in rows], limit)
-    return Page(jobs, end)
+    found, end = cursor.page([JobRecord.from_row(row) for row in rows], limit)
+    return Page(found, end)

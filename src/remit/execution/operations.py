@@ -74,7 +74,7 @@ def _outcome(ended: Ended) -> dict[str, Any]:
 async def finish(tx: Transaction, ended: Iterable[Ended], *, worker: str, stamp: int) -> list[Landed]:
     """Write outcomes, in id order, with the messages of those that land; a run whose lease is lost is not among them.
 
-    `stamp` becomes the token of what lands: whoever sees it on a row knows that this statement wrote it. Raises
+    `stamp` becomes the token of what lands: a row that has it was written by this statement. Raises
     `IdTaken`: a batch with ids of an application's own (`Ended.has_own_ids`) needs a transaction, which is rolled back.
     """
     batch = sorted(ended, key=lambda one: one.id)

@@ -7,7 +7,7 @@ the leader alone. A new duty takes one more line, in `Parts._duties`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -158,12 +158,11 @@ class Parts:
         database, every = self._database, settings.lease / BEATS_PER_LEASE
         retentions = {queue.name: catalog.queue_policy(queue).keep for queue in catalog.queues.values()}
         otherwise = catalog.application_policy.keep
-        heartbeat: Callable[[], Heartbeat] = lambda: self.heartbeat  # noqa: E731 - that of the present incarnation
         held, active, adopt = self._claims, self.executor.active, self._lines.adopt
         return [
             self.promoter,
             leader,
-            Rescuer(database(Rescuer), heartbeat, leader, every, self._work, self.settlement, telemetry),
+            Rescuer(database(Rescuer), lambda: self.heartbeat, leader, every, self._work, self.settlement, telemetry),
             JobPruner(database(JobPruner), leader, retentions, otherwise, settings.prune_every, telemetry),
             EventPruner(database(EventPruner), leader, settings.log, settings.prune_every, telemetry),
             Registrar(database(Registrar), catalog, leader, telemetry),

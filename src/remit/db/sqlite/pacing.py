@@ -47,11 +47,12 @@ class WritePacing(ABC):
         """Wait for this connection's turn and for the pause after the last write; write inside."""
         asked = time.monotonic()
         self._turns.take(RETRY if self._polls and asked - self._ended < SPREE else None)
-        pause = self._pause(connection, asked)
-        if pause > 0:
-            time.sleep(pause)
-        self._begun = time.monotonic()
+        self._begun = asked
         try:
+            pause = self._pause(connection, asked)
+            if pause > 0:
+                time.sleep(pause)
+            self._begun = time.monotonic()
             yield
         finally:
             self._ended = time.monotonic()

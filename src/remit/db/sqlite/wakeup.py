@@ -104,7 +104,7 @@ class VersionWakeup:
             return True
         if version == self._seen:
             return False
-        # Whoever arms it looks afterwards, so it may know this version already; a later one would be missed.
+        # A part looks after it has armed it, so it may know this version already; a later one would be missed.
         self._seen = version
         self._sign_at = time.monotonic()
         return True

@@ -6,8 +6,8 @@
 -- its type, and the caller may have set a codec of his own for json or uuid.
 
 -- name: heads
--- The best ready priority of each line that is not held: one index probe a line, no lock. Who may not take suspects
--- looks past them.
+-- The best ready priority of each line that is not held: one index probe a line, no lock. Without `suspects`
+-- it goes past those.
 SELECT line.line, head.priority
 FROM json_to_recordset(:lines::json) AS line (line bigint, queue text)
 CROSS JOIN LATERAL (

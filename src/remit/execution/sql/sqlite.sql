@@ -3,8 +3,8 @@
 -- the first of its statements that returns rows gives the result.
 
 -- name: heads
--- The best ready priority of each line that is not held: one index probe a line, no lock. Who may not take suspects
--- looks past them.
+-- The best ready priority of each line that is not held: one index probe a line, no lock. Without `suspects`
+-- it goes past those.
 SELECT head.line, head.priority
 FROM json_each(:lines) AS known
 JOIN remit_job AS head ON head.rowid = (
